@@ -1,0 +1,34 @@
+/* From a prompt to token numbers, as diffusers' Wan pipeline does it. */
+#ifndef WEFT_ENGINE_TEXT_TEXT_H
+#define WEFT_ENGINE_TEXT_TEXT_H
+
+#include <stdint.h>
+
+#include "kernels/base/mem.h"
+#include "kernels/base/status.h"
+
+/* html.unescape of Python on UTF-8 text; *out is to be freed with wf_free. Text that is not UTF-8
+   is WF_REFUSED. */
+enum wf_status wf_html_unescape(const char *text, struct wf_mem *mem, char **out,
+                                struct wf_error *err);
+
+/* diffusers' prompt_clean where ftfy is not installed: html.unescape twice, runs of Unicode white
+   space become one space, none at the ends. */
+enum wf_status wf_prompt_clean(const char *prompt, struct wf_mem *mem, char **out,
+                               struct wf_error *err);
+
+struct wf_tokenizer;
+
+/* folder: the checkpoint's tokenizer/, which holds spiece.model. WF_REFUSED when it is missing or
+   is not a SentencePiece model. */
+enum wf_status wf_tokenizer_open(const char *folder, struct wf_mem *mem, struct wf_tokenizer **tok,
+                                 struct wf_error *err);
+void wf_tokenizer_close(struct wf_tokenizer **tok);
+int wf_tokenizer_size(const struct wf_tokenizer *tok); /* ids are below it */
+
+/* ids holds max numbers, max >= 1. Writes the pieces of clean text and then </s>; text that is too
+   long is cut so that </s> is the last of max. No padding. */
+enum wf_status wf_tokenizer_encode(const struct wf_tokenizer *tok, const char *text, int32_t *ids,
+                                   int max, int *count, struct wf_error *err);
+
+#endif

@@ -1,0 +1,24 @@
+/* The UMT5 encoder (Wan's text encoder), as transformers' UMT5EncoderModel computes it. */
+#ifndef WEFT_ENGINE_TEXT_UMT5_H
+#define WEFT_ENGINE_TEXT_UMT5_H
+
+#include "io/weights/residency.h"
+#include "kernels/base/arena.h"
+
+struct wf_umt5;
+
+/* Reads the folder's config.json and finds and checks every weight; loads none. */
+enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+                            struct wf_backend *be, struct wf_mem *mem, struct wf_umt5 **enc,
+                            struct wf_error *err);
+void wf_umt5_close(struct wf_umt5 **enc);
+int wf_umt5_width(const struct wf_umt5 *enc); /* d_model */
+int wf_umt5_vocabulary(const struct wf_umt5 *enc);
+
+/* out [count,d_model] f32 = last_hidden_state of the count real tokens. Padding is not computed:
+   masked keys weigh exactly nothing and positions are relative. */
+enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const int32_t *ids, int count,
+                              struct wf_arena *arena, struct wf_tensor out, struct wf_error *err);
+void wf_umt5_stage_end(struct wf_umt5 *enc);
+
+#endif

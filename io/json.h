@@ -1,0 +1,44 @@
+/* Reading configuration files: jansson underneath, one line of message for everything that is
+ * wrong. */
+#ifndef WEFT_IO_JSON_H
+#define WEFT_IO_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/base/status.h"
+
+/* A parsed file that is an object, with its path for messages. */
+struct wf_json {
+    json_t *root;
+    char path[1024];
+};
+
+/* WF_REFUSED when the file cannot be opened, is larger than 64 MiB, or is not a JSON object. */
+enum wf_status wf_json_open(const char *path, struct wf_json *out, struct wf_error *err);
+void wf_json_close(struct wf_json *json); /* may be called twice */
+
+/* A key that is missing or null leaves *out as it is (the class default that the caller put there);
+   one of another type, or outside low..high, is WF_REFUSED. A number such as 4.0 is an integer too.
+ */
+enum wf_status wf_json_int(const struct wf_json *json, const char *key, int64_t low, int64_t high,
+                           int64_t *out, struct wf_error *err);
+enum wf_status wf_json_double(const struct wf_json *json, const char *key, double low, double high,
+                              double *out, struct wf_error *err);
+enum wf_status wf_json_bool(const struct wf_json *json, const char *key, bool *out,
+                            struct wf_error *err);
+/* *out points into the document. */
+enum wf_status wf_json_string(const struct wf_json *json, const char *key, const char **out,
+                              struct wf_error *err);
+/* As above for arrays of numbers; *count is at most max on return, 0 when the key is missing. */
+enum wf_status wf_json_ints(const struct wf_json *json, const char *key, int64_t low, int64_t high,
+                            int max, int64_t *out, int *count, struct wf_error *err);
+enum wf_status wf_json_doubles(const struct wf_json *json, const char *key, int max, double *out,
+                               int *count, struct wf_error *err);
+enum wf_status wf_json_bools(const struct wf_json *json, const char *key, int max, bool *out,
+                             int *count, struct wf_error *err);
+/* WF_REFUSED, naming file and key, when the key is missing or null. */
+enum wf_status wf_json_require(const struct wf_json *json, const char *key, struct wf_error *err);
+
+#endif

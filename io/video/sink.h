@@ -1,0 +1,57 @@
+/* Where finished frames go: a file, a pipe, a series of pictures, or nowhere. One interface, one
+   const driver a format, in the table of sink.c. Frames are taken by a bounded queue and written by
+   a thread of the sink's own, so that encoding and computing overlap. */
+#ifndef WEFT_IO_VIDEO_SINK_H
+#define WEFT_IO_VIDEO_SINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/base/mem.h"
+#include "kernels/base/status.h"
+
+struct wf_sink_config {
+    const char
+        *path; /* "-" is standard output; png: a pattern with one %d (or %05d); null: unused */
+    const char *format;   /* a driver's name; NULL: from the path's extension */
+    int width, height;    /* pixels */
+    int64_t frames;       /* that will be written, 0 if unknown */
+    int fps_num, fps_den; /* exact rate */
+    bool overwrite;       /* false: an existing file is refused */
+    const char *codec;    /* ffmpeg's encoder name; NULL: libx264 (webm: libvpx-vp9) */
+    int crf;              /* -1: 18 (vp9: 31) */
+    const char *preset;   /* NULL: medium */
+    const char *pix_fmt;  /* NULL: yuv420p */
+    size_t queue_bytes;   /* frames waiting, 0: 64 MiB; at least one frame always fits */
+};
+
+void wf_sink_defaults(struct wf_sink_config *config);
+
+struct wf_sink;
+
+/* Checks everything that can be known before computing: format, codec and its options, size (odd
+   sizes with 4:2:0 are refused in words), existing file, writable folder, a valid pattern.
+   WF_REFUSED on any of those. Writes go to a temporary name beside the output until wf_sink_close.
+ */
+enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *mem,
+                            struct wf_sink **sink, struct wf_error *err);
+
+/* The next frame: dense f32 [H,W,3], 0..1, copied before it returns; blocks while the queue is
+   full. A failure of the writing thread (full disk, broken pipe) comes back from the next call.
+   uint8 samples are 255 y rounded half to even. */
+enum wf_status wf_sink_write(struct wf_sink *sink, const float *frame, struct wf_error *err);
+
+/* Waits for the queue, finishes the file and gives it its name; *sink becomes NULL whatever
+   happens. An error (full disk, broken pipe) comes back here at the latest, and then no file is
+   left. */
+enum wf_status wf_sink_close(struct wf_sink **sink, struct wf_error *err);
+/* Drops what waits, removes the temporary file, leaves nothing under the output's name. */
+void wf_sink_abort(struct wf_sink **sink);
+
+/* Seconds that the writing thread spent converting, encoding and writing; bytes written. */
+double wf_sink_seconds(const struct wf_sink *sink);
+
+/* Names of the formats that this build has, in a row: "mp4, mkv, ...". */
+const char *wf_sink_formats(void);
+
+#endif

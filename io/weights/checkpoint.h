@@ -1,0 +1,29 @@
+/* One component's folder in a diffusers checkpoint: config.json and its tensors, in one file or in
+   shards with an index, of a variant or not. Symbolic links are followed, as the hub's cache needs.
+ */
+#ifndef WEFT_IO_WEIGHTS_CHECKPOINT_H
+#define WEFT_IO_WEIGHTS_CHECKPOINT_H
+
+#include "io/json.h"
+#include "io/weights/safetensors.h"
+
+struct wf_checkpoint;
+
+/* base: the stem of the weight files, "diffusion_pytorch_model" (diffusers) or "model"
+   (transformers). variant: a word such as "fp16", NULL or "" for none; a variant that is not there
+   is refused, as diffusers does. Opens BASE[.VARIANT].safetensors, or
+   BASE.safetensors.index[.VARIANT].json with every shard that it names (a shard's name must stay
+   inside the folder; a tensor that the index names must be in its shard). */
+enum wf_status wf_checkpoint_open(const char *folder, const char *base, const char *variant,
+                                  struct wf_mem *mem, struct wf_checkpoint **ckpt,
+                                  struct wf_error *err);
+void wf_checkpoint_close(struct wf_checkpoint **ckpt);
+
+const struct wf_json *wf_checkpoint_config(const struct wf_checkpoint *ckpt); /* config.json */
+const struct wf_st_tensor *wf_checkpoint_find(const struct wf_checkpoint *ckpt, const char *name);
+int wf_checkpoint_count(const struct wf_checkpoint *ckpt); /* tensors */
+uint64_t wf_checkpoint_parameters(const struct wf_checkpoint *ckpt);
+uint64_t wf_checkpoint_bytes(const struct wf_checkpoint *ckpt);
+void wf_checkpoint_drop_pages(const struct wf_checkpoint *ckpt);
+
+#endif

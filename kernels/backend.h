@@ -1,0 +1,217 @@
+/* The device layer: one table of operations. `ref` fills it in plain C and is the truth; `cpu`
+   starts from `ref` and overrides what it does faster. Models call the wf_* functions below, which
+   check the shape contract and count the work before they call the slot.
+
+   Contracts are written as `x [S,d]`: lengths by axis, slowest first. Unless an operation says so,
+   every operand is f32, its last axis has stride 1, its other axes may have any stride, and outputs
+   do not overlap inputs. Operations run in order; on a device they may still run when the call
+   returns, and wf_sync waits for them. One thread at a time uses a backend. */
+#ifndef WEFT_KERNELS_BACKEND_H
+#define WEFT_KERNELS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/base/mem.h"
+#include "kernels/base/status.h"
+#include "kernels/tensor.h"
+
+struct wf_arena_source;
+struct wf_backend;
+
+/* A model's parameter: first described, then loaded by a backend, which may keep it in a layout of
+   its own. */
+enum wf_param_kind {
+    WF_PARAM_VECTOR, /* small, any rank, kept as a dense f32 tensor: biases, gains, tables of shifts
+                      */
+    WF_PARAM_TABLE,  /* rows that are looked up: stays in the mapped file, in the file's type */
+    WF_PARAM_LINEAR, /* [out,in] of wf_gemm */
+    WF_PARAM_CONV,   /* [out,in,kt,kh,kw] of wf_conv; a file's [out,in,kh,kw] has kt = 1 */
+    WF_PARAM_UPCONV, /* [out,in,1,3,3] of wf_upconv */
+};
+
+struct wf_param {
+    enum wf_param_kind kind;
+    int rank;
+    int64_t dim[5];
+    struct wf_tensor tensor; /* VECTOR, TABLE: the values. Others: the backend's choice */
+    void *packed;            /* the backend's own form; NULL while not loaded, where it keeps one */
+    bool loaded;
+};
+
+enum wf_act { WF_ACT_NONE, WF_ACT_GELU_TANH, WF_ACT_GELU_ERF, WF_ACT_SILU };
+
+/* y = act(x w^T + bias), or y += gate * act(x w^T + bias).
+   x [M,K], w LINEAR [N,K], bias VECTOR [N] or NULL, y [M,N], gate [N] (data NULL: 1). */
+struct wf_gemm {
+    struct wf_tensor x, y, gate;
+    const struct wf_param *w, *bias;
+    enum wf_act act;
+    bool accumulate; /* gate needs it */
+};
+
+/* Channels-last convolution, y = conv(x) + bias, or y += conv(x) + bias.
+   x [T,H,W,C], w CONV [O,C,kt,kh,kw], bias VECTOR [O] or NULL, y [T',H',W',O]; each frame of x and
+   y is dense, frames may be apart. All padding is zeros: pad_front frames before the first (none
+   after the last), pad_h and pad_w rows and columns before and after. T' = (pad_front + T - kt) /
+   stride_t + 1; H' = (pad_h[0] + H + pad_h[1] - kh) / stride_hw + 1. */
+struct wf_conv {
+    struct wf_tensor x, y;
+    const struct wf_param *w, *bias;
+    int pad_front, pad_h[2], pad_w[2];
+    int stride_t, stride_hw; /* 1 or more */
+    bool accumulate;
+};
+
+/* y = conv3x3(nearest 2x of x) + bias, zero padding 1. x [T,H,W,C], w UPCONV [O,C,1,3,3],
+   bias VECTOR [O] or NULL, y [T,2H,2W,O]; frames dense. */
+struct wf_upconv {
+    struct wf_tensor x, y;
+    const struct wf_param *w, *bias;
+};
+
+/* y = softmax(scale * q k^T + bias) v, for each head; no S x L buffer is made.
+   q [S,h,d], k [L,h,d], v [L,h,e], y [S,h,e].
+   rel_bias [h,S+L-1]: query i and key j get element j - i + S - 1; data NULL for none.
+   key_bias [L]: added to every score of key j; data NULL for none. */
+struct wf_attention {
+    struct wf_tensor q, k, v, y;
+    struct wf_tensor rel_bias, key_bias;
+    float scale;
+};
+
+/* y = (x - mean) / sqrt(var + eps) * weight + shift, along the last axis; statistics in f32 or
+   wider. x [M,d], y [M,d] (may be x), weight [d], shift [d]; data NULL: 1 and 0. */
+struct wf_layer_norm {
+    struct wf_tensor x, y, weight, shift;
+    float eps;
+};
+
+enum wf_rms_form {
+    WF_RMS_MEAN, /* x / sqrt(mean(x^2) + eps) * weight */
+    WF_RMS_L2,   /* x / max(|x|, eps) * sqrt(d) * weight: the channel norm of Wan's VAE */
+};
+
+/* x [M,d], y [M,d] (may be x), weight [d] (data NULL: 1); act NONE or SILU on the result. */
+struct wf_rms_norm {
+    struct wf_tensor x, y, weight;
+    enum wf_rms_form form;
+    enum wf_act act;
+    float eps;
+};
+
+/* Rotates the pairs (2j, 2j+1) of each head: y0 = x0 cos - x1 sin, y1 = x0 sin + x1 cos.
+   x [S,h,d], y [S,h,d] (may be x), cos and sin [S,d/2]. */
+struct wf_rope {
+    struct wf_tensor x, y, cos, sin;
+};
+
+/* y = c[0] x[0] + ... + c[terms-1] x[terms-1]; all operands have the same dims, each may be y. */
+enum { WF_LINCOMB_TERMS = 4 };
+struct wf_lincomb {
+    struct wf_tensor x[WF_LINCOMB_TERMS], y;
+    float c[WF_LINCOMB_TERMS];
+    int terms;
+};
+
+/* y = clamp(x * weight + shift, low, high), weight and shift along the last axis.
+   x [M,C], y [M,C] (may be x), weight [C], shift [C] (data NULL: 1 and 0). */
+struct wf_affine {
+    struct wf_tensor x, y, weight, shift;
+    float low, high;
+};
+
+/* Every member is required in `ref` unless it says "optional". */
+struct wf_ops {
+    const char *name;
+
+    enum wf_status (*open)(struct wf_backend *be);
+    void (*close)(struct wf_backend *be);
+    void (*set_threads)(struct wf_backend *be, int threads);
+
+    /* Device memory, at least 64-byte aligned; NULL when short. Any thread. */
+    void *(*take)(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
+    void (*give)(struct wf_backend *be, void *ptr);
+    enum wf_status (*sync)(struct wf_backend *be);
+    /* dst and src have the same dims, any strides, any floating types (converted, to nearest even)
+       or the same type. Between device memory. */
+    enum wf_status (*copy)(struct wf_backend *be, const struct wf_tensor *dst,
+                           const struct wf_tensor *src);
+    /* Dense tensors of the same dims and type between host and device; done when it returns. */
+    enum wf_status (*upload)(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
+    enum wf_status (*download)(struct wf_backend *be, void *dst, const struct wf_tensor *src);
+
+    /* Makes a described parameter usable from its values in host memory, dense and in any floating
+       type, at any alignment; a TABLE goes on using src. unload may be called on one not loaded. */
+    enum wf_status (*load)(struct wf_backend *be, struct wf_param *p, const void *src,
+                           enum wf_dtype dtype);
+    void (*unload)(struct wf_backend *be, struct wf_param *p);
+
+    enum wf_status (*gemm)(struct wf_backend *be, const struct wf_gemm *a);
+    enum wf_status (*conv)(struct wf_backend *be, const struct wf_conv *a);
+    enum wf_status (*upconv)(struct wf_backend *be, const struct wf_upconv *a);
+    enum wf_status (*attention)(struct wf_backend *be, const struct wf_attention *a);
+    enum wf_status (*layer_norm)(struct wf_backend *be, const struct wf_layer_norm *a);
+    enum wf_status (*rms_norm)(struct wf_backend *be, const struct wf_rms_norm *a);
+    enum wf_status (*rope)(struct wf_backend *be, const struct wf_rope *a);
+    enum wf_status (*lincomb)(struct wf_backend *be, const struct wf_lincomb *a);
+    enum wf_status (*affine)(struct wf_backend *be, const struct wf_affine *a);
+    /* y = act(x), dense, same dims; y may be x. */
+    enum wf_status (*act)(struct wf_backend *be, const struct wf_tensor *y,
+                          const struct wf_tensor *x, enum wf_act act);
+    /* y = act(a) * b, [M,n] each; y may be a or b. */
+    enum wf_status (*gated_act)(struct wf_backend *be, const struct wf_tensor *y,
+                                const struct wf_tensor *a, const struct wf_tensor *b,
+                                enum wf_act act);
+    /* y[i] = row ids[i] of a TABLE [rows,d]; y [n,d]; ids are host memory, each below rows. */
+    enum wf_status (*gather)(struct wf_backend *be, const struct wf_tensor *y,
+                             const struct wf_param *table, const int32_t *ids);
+    /* y = 255 x rounded half to even, x within 0..1 (others are clamped); dense, y is u8. */
+    enum wf_status (*pack_u8)(struct wf_backend *be, const struct wf_tensor *y,
+                              const struct wf_tensor *x);
+};
+
+struct wf_backend {
+    struct wf_ops ops; /* a copy: what is not overridden is ref's */
+    struct wf_mem *mem;
+    struct wf_error *err; /* where a failing call leaves its message */
+    void *state;          /* the backend's own */
+    int threads;
+    double
+        flops; /* work performed since the caller last set it to 0; 2 for a multiply and an add */
+};
+
+/* Opens "ref" or "cpu". threads: 0 for every core that the process may use. *be is NULL on failure.
+   err must outlive the backend. */
+enum wf_status wf_backend_open(const char *name, int threads, struct wf_mem *mem,
+                               struct wf_error *err, struct wf_backend **be);
+void wf_backend_close(struct wf_backend **be);
+struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activations */
+
+/* The operations, with their contracts checked: a violation is a WF_FAILED that names it. */
+enum wf_status wf_sync(struct wf_backend *be);
+enum wf_status wf_copy(struct wf_backend *be, struct wf_tensor dst, struct wf_tensor src);
+enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src);
+enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor src);
+enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const void *src,
+                             enum wf_dtype dtype);
+void wf_param_unload(struct wf_backend *be, struct wf_param *p);
+enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a);
+enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a);
+enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a);
+enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a);
+enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a);
+enum wf_status wf_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a);
+enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a);
+enum wf_status wf_lincomb(struct wf_backend *be, const struct wf_lincomb *a);
+enum wf_status wf_affine(struct wf_backend *be, const struct wf_affine *a);
+enum wf_status wf_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x,
+                      enum wf_act act);
+enum wf_status wf_gated_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor a,
+                            struct wf_tensor b, enum wf_act act);
+enum wf_status wf_gather(struct wf_backend *be, struct wf_tensor y, const struct wf_param *table,
+                         const int32_t *ids);
+enum wf_status wf_pack_u8(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x);
+
+#endif

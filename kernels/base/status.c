@@ -1,0 +1,28 @@
+#include "kernels/base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum wf_status wf_fail(struct wf_error *err, enum wf_status status, const char *format, ...)
+{
+    if (!err)
+        return status;
+    err->status = status;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    for (char *c = err->text; *c; c++) { /* names come from files: the message stays one line */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    return status;
+}
+
+enum wf_status wf_fail_memory(struct wf_error *err, const char *where, unsigned long long bytes)
+{
+    return wf_fail(err, WF_FAILED,
+                   "%s: out of memory for %llu bytes; choose a smaller size, fewer frames or a "
+                   "smaller --decode-chunk-size",
+                   where, bytes);
+}
