@@ -108,7 +108,7 @@ struct wf_rope {
 };
 
 /* y = c[0] x[0] + ... + c[terms-1] x[terms-1]; all operands have the same dims, each may be y. */
-enum { WF_LINCOMB_TERMS = 4 };
+enum { WF_LINCOMB_TERMS = 5 };
 struct wf_lincomb {
     struct wf_tensor x[WF_LINCOMB_TERMS], y;
     float c[WF_LINCOMB_TERMS];
@@ -132,7 +132,7 @@ struct wf_ops {
 
     /* Device memory, at least 64-byte aligned; NULL when short. Any thread. */
     void *(*take)(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
-    void (*give)(struct wf_backend *be, void *ptr);
+    void (*give)(struct wf_backend *be, void *ptr); /* NULL is allowed */
     enum wf_status (*sync)(struct wf_backend *be);
     /* dst and src have the same dims, any strides, any floating types (converted, to nearest even)
        or the same type. Between device memory. */

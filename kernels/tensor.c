@@ -68,6 +68,24 @@ bool wf_tensor_same_dims(const struct wf_tensor *a, const struct wf_tensor *b)
     return true;
 }
 
+int64_t wf_tensor_rows(const struct wf_tensor *t)
+{
+    int64_t rows = 1;
+    for (int i = 0; i < t->rank - 1; i++)
+        rows *= t->dim[i];
+    return rows;
+}
+
+int64_t wf_tensor_row(const struct wf_tensor *t, int64_t row)
+{
+    int64_t offset = 0;
+    for (int i = t->rank - 2; i >= 0; i--) {
+        offset += row % t->dim[i] * t->stride[i];
+        row /= t->dim[i];
+    }
+    return offset;
+}
+
 struct wf_tensor wf_tensor_slice(struct wf_tensor t, int axis, int64_t start, int64_t count)
 {
     assert(axis >= 0 && axis < t.rank && start >= 0 && count > 0 && start + count <= t.dim[axis]);

@@ -37,6 +37,9 @@ int64_t wf_tensor_count(const struct wf_tensor *t); /* elements */
 size_t wf_tensor_bytes(const struct wf_tensor *t);  /* of the elements, without gaps */
 bool wf_tensor_is_dense(const struct wf_tensor *t); /* row-major without gaps */
 bool wf_tensor_same_dims(const struct wf_tensor *a, const struct wf_tensor *b);
+/* Rows are the lines along the last axis, counted over all other axes in row-major order. */
+int64_t wf_tensor_rows(const struct wf_tensor *t);
+int64_t wf_tensor_row(const struct wf_tensor *t, int64_t row); /* where it starts, in elements */
 
 /* Elements start .. start + count - 1 of an axis. */
 struct wf_tensor wf_tensor_slice(struct wf_tensor t, int axis, int64_t start, int64_t count);

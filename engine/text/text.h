@@ -13,14 +13,14 @@ enum wf_status wf_html_unescape(const char *text, struct wf_mem *mem, char **out
                                 struct wf_error *err);
 
 /* diffusers' prompt_clean where ftfy is not installed: html.unescape twice, runs of Unicode white
-   space become one space, none at the ends. */
+   space become one space, none at the ends (nor U+001C to U+001F there, as Python's str.strip). */
 enum wf_status wf_prompt_clean(const char *prompt, struct wf_mem *mem, char **out,
                                struct wf_error *err);
 
 struct wf_tokenizer;
 
-/* folder: the checkpoint's tokenizer/, which holds spiece.model. WF_REFUSED when it is missing or
-   is not a SentencePiece model. */
+/* folder: the checkpoint's tokenizer/, which holds spiece.model or, without it, a tokenizer.json
+   with a Unigram model. WF_REFUSED when neither is there or the one that counts cannot be used. */
 enum wf_status wf_tokenizer_open(const char *folder, struct wf_mem *mem, struct wf_tokenizer **tok,
                                  struct wf_error *err);
 void wf_tokenizer_close(struct wf_tokenizer **tok);

@@ -21,4 +21,7 @@ enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const int32_t *ids, int count
                               struct wf_arena *arena, struct wf_tensor out, struct wf_error *err);
 void wf_umt5_stage_end(struct wf_umt5 *enc);
 
+/* The row of the relative position table for a key that lies offset tokens after its query. */
+int wf_umt5_bucket(int64_t offset, int64_t buckets, int64_t max_distance);
+
 #endif

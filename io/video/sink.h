@@ -23,6 +23,10 @@ struct wf_sink_config {
     const char *preset;   /* NULL: medium */
     const char *pix_fmt;  /* NULL: yuv420p */
     size_t queue_bytes;   /* frames waiting, 0: 64 MiB; at least one frame always fits */
+    /* Asked some ten times a second while a call waits for the writing thread (a pipe whose reader
+       pauses); true ends the wait with WF_CANCELLED. On the caller's thread. NULL: never. */
+    bool (*cancelled)(void *context);
+    void *cancel_context;
 };
 
 void wf_sink_defaults(struct wf_sink_config *config);
@@ -31,8 +35,9 @@ struct wf_sink;
 
 /* Checks everything that can be known before computing: format, codec and its options, size (odd
    sizes with 4:2:0 are refused in words), existing file, writable folder, a valid pattern.
-   WF_REFUSED on any of those. Writes go to a temporary name beside the output until wf_sink_close.
- */
+   WF_REFUSED on any of those. Writes go to a temporary name beside the output until wf_sink_close;
+   a pipe or a device is written as it stands. Opening a named pipe waits for its reader. The
+   strings of config need to live during this call only. */
 enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *mem,
                             struct wf_sink **sink, struct wf_error *err);
 
@@ -42,14 +47,13 @@ enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *
 enum wf_status wf_sink_write(struct wf_sink *sink, const float *frame, struct wf_error *err);
 
 /* Waits for the queue, finishes the file and gives it its name; *sink becomes NULL whatever
-   happens. An error (full disk, broken pipe) comes back here at the latest, and then no file is
-   left. */
-enum wf_status wf_sink_close(struct wf_sink **sink, struct wf_error *err);
-/* Drops what waits, removes the temporary file, leaves nothing under the output's name. */
+   happens. An error (full disk, broken pipe, no frame or another count than was announced) comes
+   back here at the latest, and then no file is left: of a series no picture either. *seconds (NULL
+   is allowed) is what the writing thread spent converting, encoding and writing. */
+enum wf_status wf_sink_close(struct wf_sink **sink, double *seconds, struct wf_error *err);
+/* Drops what waits, removes the temporary file, leaves nothing under the output's name. Does not
+   wait for the reader of a pipe. */
 void wf_sink_abort(struct wf_sink **sink);
-
-/* Seconds that the writing thread spent converting, encoding and writing; bytes written. */
-double wf_sink_seconds(const struct wf_sink *sink);
 
 /* Names of the formats that this build has, in a row: "mp4, mkv, ...". */
 const char *wf_sink_formats(void);

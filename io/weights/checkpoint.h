@@ -4,6 +4,8 @@
 #ifndef WEFT_IO_WEIGHTS_CHECKPOINT_H
 #define WEFT_IO_WEIGHTS_CHECKPOINT_H
 
+#include <stdbool.h>
+
 #include "io/json.h"
 #include "io/weights/safetensors.h"
 
@@ -13,10 +15,14 @@ struct wf_checkpoint;
    (transformers). variant: a word such as "fp16", NULL or "" for none; a variant that is not there
    is refused, as diffusers does. Opens BASE[.VARIANT].safetensors, or
    BASE.safetensors.index[.VARIANT].json with every shard that it names (a shard's name must stay
-   inside the folder; a tensor that the index names must be in its shard). */
+   inside the folder; a tensor that the index names must be in its shard). A folder that holds both:
+   the index wins, as in diffusers, except for base "model", as in transformers. */
 enum wf_status wf_checkpoint_open(const char *folder, const char *base, const char *variant,
                                   struct wf_mem *mem, struct wf_checkpoint **ckpt,
                                   struct wf_error *err);
+/* Whether a file of the folder is called NAME.VARIANT...: diffusers takes a component of a folder
+   that has none from the files without a variant, and refuses a variant that no component has. */
+bool wf_checkpoint_has_variant(const char *folder, const char *variant);
 void wf_checkpoint_close(struct wf_checkpoint **ckpt);
 
 const struct wf_json *wf_checkpoint_config(const struct wf_checkpoint *ckpt); /* config.json */

@@ -24,8 +24,10 @@ void wf_residency_close(struct wf_residency **res);
 enum wf_status wf_residency_group(struct wf_residency *res, int *group, struct wf_error *err);
 /* Adds a weight to the group begun last: finds the tensor, checks its type and every dimension, and
    remembers where it lies; loads nothing. p lives as long as the residency. WF_REFUSED names the
-   file, the tensor, what was expected and what was found. A CONV described with kt = 1 accepts a
-   file's [out,in,kh,kw]; otherwise dims must be equal. */
+   file, the tensor, what was expected and what was found. dims are those of the
+   file and are compared as they stand; then p is described in its kind's form: a LINEAR of more
+   axes becomes [out, product of the rest], a CONV or UPCONV [out,in,kh,kw] becomes
+   [out,in,1,kh,kw] (and may be given so), a VECTOR keeps its axes. */
 enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
                                 enum wf_param_kind kind, const char *name, int rank,
                                 const int64_t *dims, struct wf_error *err);

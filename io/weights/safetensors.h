@@ -3,6 +3,7 @@
 #ifndef WEFT_IO_WEIGHTS_SAFETENSORS_H
 #define WEFT_IO_WEIGHTS_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,8 @@ int wf_st_count(const struct wf_st_file *file);
 const struct wf_st_tensor *wf_st_at(const struct wf_st_file *file, int index); /* sorted by name */
 const struct wf_st_tensor *wf_st_find(const struct wf_st_file *file,
                                       const char *name); /* or NULL */
+/* Whether the file has a tensor of that name which the index leaves out for its type. */
+bool wf_st_left_out(const struct wf_st_file *file, const char *name);
 
 /* Gives the file's pages back to the system (they are read again when touched). */
 void wf_st_drop_pages(const struct wf_st_file *file);

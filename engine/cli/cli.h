@@ -1,0 +1,52 @@
+/* The program: what was asked for on the command line, and the verbs that do it. Of the engine it
+   uses weft.h alone. */
+#ifndef WEFT_ENGINE_CLI_CLI_H
+#define WEFT_ENGINE_CLI_CLI_H
+
+#include <stdbool.h>
+
+#include "engine/weft.h"
+
+enum cli_verb { CLI_GENERATE = 1, CLI_DECODE = 2, CLI_INFO = 4 };
+
+enum cli_progress {
+    CLI_PROGRESS_AUTO,
+    CLI_PROGRESS_BAR,
+    CLI_PROGRESS_PLAIN,
+    CLI_PROGRESS_JSON,
+    CLI_PROGRESS_NONE
+};
+
+struct cli {
+    enum cli_verb verb;
+    const char *model, *latents; /* positional; latents of decode */
+    const char *variant;
+    struct weft_settings settings;
+    struct weft_request request; /* 0 or below 0 where nothing was said */
+    struct weft_output output;
+    const char *report;
+    int offload, progress; /* index of the choice; CLI_PROGRESS_* */
+    bool quiet, verbose, json, help;
+    char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
+};
+
+/* Exit codes. */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2 };
+
+/* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
+int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
+void cli_close(struct cli *cli);
+void cli_help(enum cli_verb verb);
+
+/* One line on standard error: "weft: ...". */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+int cli_run_clip(const struct cli *cli); /* generate and decode; the exit code */
+int cli_run_info(const struct cli *cli);
+
+/* Shows progress as cli->progress says; context is the cli. */
+void cli_show_progress(void *context, const struct weft_progress *progress);
+/* Ends a bar's line, so that a message can follow. */
+void cli_end_progress(const struct cli *cli);
+
+#endif

@@ -1,0 +1,148 @@
+/* generate and decode: from a job to a file. */
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/cli/cli.h"
+
+struct run {
+    const struct cli *cli;
+    struct weft_engine *engine;
+    struct weft_model *model;
+    struct weft_job *job;
+    struct weft_writer *writer;
+};
+
+/* For the signal handler, which can be given nothing else: the job to cancel and what came. */
+static struct weft_job *volatile signal_job;
+static volatile sig_atomic_t signal_number;
+
+static void on_signal(int number)
+{
+    signal_number = number;
+    if (signal_job)
+        weft_job_cancel(signal_job);
+    signal(number, SIG_DFL); /* a second one ends the program at once */
+}
+
+static void watch_signals(struct weft_job *job)
+{
+    signal_job = job;
+    signal(SIGINT, job ? on_signal : SIG_DFL);
+    signal(SIGTERM, job ? on_signal : SIG_DFL);
+}
+
+/* The report is written at the end: whether it can be is said at the beginning. */
+static int check_report(const char *path)
+{
+    struct stat info;
+    char copy[4096];
+    if (!path)
+        return CLI_OK;
+    if (strlen(path) >= sizeof copy) {
+        cli_say("--report: the path is too long");
+        return CLI_REFUSED;
+    }
+    strcpy(copy, path);
+    const int exists = stat(path, &info) == 0;
+    errno = exists && S_ISDIR(info.st_mode) ? EISDIR : 0;
+    if (errno || access(exists ? path : dirname(copy), exists ? W_OK : W_OK | X_OK) != 0) {
+        cli_say("%s: %s; give --report a file that can be written", path, strerror(errno));
+        return CLI_REFUSED;
+    }
+    return CLI_OK;
+}
+
+static enum weft_status open_job(struct run *r, struct weft_request *request)
+{
+    const struct cli *cli = r->cli;
+    const enum weft_status status = weft_model_open(r->engine, cli->model, cli->variant, &r->model);
+    if (status != WEFT_OK)
+        return status;
+    *request = cli->request;
+    request->progress = cli_show_progress;
+    request->progress_context = (void *)(uintptr_t)cli;
+    return cli->verb == CLI_DECODE ? weft_decode(r->model, cli->latents, request, &r->job)
+                                   : weft_generate(r->model, request, &r->job);
+}
+
+static enum weft_status open_all(struct run *r, struct weft_request *request)
+{
+    enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
+    if (status == WEFT_OK)
+        status = open_job(r, request);
+    if (status == WEFT_OK)
+        status = weft_writer_open(r->job, &r->cli->output, &r->writer);
+    return status;
+}
+
+static void announce(const struct run *r)
+{
+    struct weft_job_info info;
+    weft_job_describe(r->job, &info);
+    if (!r->cli->quiet && r->cli->verb == CLI_GENERATE && r->cli->request.random_seed)
+        cli_say("seed %llu", (unsigned long long)info.seed);
+    if (r->cli->verbose)
+        cli_say("%dx%d, %lld frames at %d/%d a second, %d steps", info.width, info.height,
+                (long long)info.frames, info.fps_num, info.fps_den, info.steps);
+}
+
+static enum weft_status pull_frames(struct run *r)
+{
+    struct weft_frame frame;
+    for (;;) {
+        enum weft_status status = weft_job_next(r->job, &frame);
+        if (status != WEFT_OK || !frame.rgb)
+            return status;
+        status = weft_writer_write(r->writer, &frame);
+        if (status != WEFT_OK)
+            return status;
+    }
+}
+
+static enum weft_status run_all(struct run *r)
+{
+    watch_signals(r->job);
+    announce(r);
+    enum weft_status status = pull_frames(r);
+    if (status == WEFT_OK)
+        status = weft_writer_finish(r->writer);
+    if (status == WEFT_OK && r->cli->report)
+        status = weft_job_report(r->job, r->writer, r->cli->report);
+    watch_signals(NULL);
+    cli_end_progress(r->cli);
+    return status;
+}
+
+static int exit_code(const struct run *r, enum weft_status status)
+{
+    if (status == WEFT_OK)
+        return CLI_OK;
+    cli_say("%s", weft_engine_error(r->engine));
+    if (status == WEFT_CANCELLED && signal_number)
+        return 128 + signal_number;
+    return status == WEFT_REFUSED ? CLI_REFUSED : CLI_FAILED;
+}
+
+int cli_run_clip(const struct cli *cli)
+{
+    struct run r = {.cli = cli};
+    struct weft_request request;
+    if (check_report(cli->report) != CLI_OK)
+        return CLI_REFUSED;
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
+    enum weft_status status = open_all(&r, &request);
+    if (status == WEFT_OK)
+        status = run_all(&r);
+    weft_writer_close(&r.writer);
+    const int code = exit_code(&r, status);
+    weft_job_close(&r.job);
+    weft_model_close(&r.model);
+    weft_engine_close(&r.engine);
+    return code;
+}

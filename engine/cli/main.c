@@ -1,0 +1,65 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/cli/cli.h"
+
+static const char usage[] =
+    "weft " WEFT_VERSION ": video generation from diffusers model folders\n"
+    "\n"
+    "  weft generate MODEL -p TEXT -o FILE [options]   text to video\n"
+    "  weft decode   MODEL LATENTS -o FILE [options]   latents (safetensors) to video\n"
+    "  weft info     MODEL [--json]                    what a model folder holds\n"
+    "  weft VERB --help                                the options of a verb\n"
+    "  weft --version\n"
+    "\n"
+    "MODEL is a folder as the Hugging Face hub has it (with model_index.json).\n"
+    "Exit: 0 done, 1 failed while running, 2 refused before any compute, 130 interrupted.\n";
+
+void cli_say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("weft: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+static int run_verb(enum cli_verb verb, int argc, char **argv)
+{
+    struct cli cli;
+    int code = cli_parse(&cli, verb, argc, argv);
+    if (code == CLI_OK && cli.help)
+        cli_help(verb);
+    else if (code == CLI_OK)
+        code = verb == CLI_INFO ? cli_run_info(&cli) : cli_run_clip(&cli);
+    cli_close(&cli);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        enum cli_verb verb;
+    } verbs[] = {{"generate", CLI_GENERATE}, {"decode", CLI_DECODE}, {"info", CLI_INFO}};
+    const char *word = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        if (strcmp(word, verbs[i].name) == 0)
+            return run_verb(verbs[i].verb, argc - 1, argv + 1);
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        fputs(usage, stdout);
+        return CLI_OK;
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("weft %s\n", weft_version());
+        return CLI_OK;
+    }
+    if (argc < 2)
+        cli_say("usage: a verb is missing; use generate, decode or info, or see weft --help");
+    else
+        cli_say("usage: %s is not a verb; use generate, decode or info, or see weft --help", word);
+    return CLI_REFUSED;
+}

@@ -1,0 +1,396 @@
+/* The options: one table that the parser and the help are made from. */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/cli.h"
+
+enum kind { FLAG, TEXT, PROMPT, INTEGER, NUMBER, SEED, RATE, CHOICE };
+
+struct spec {
+    const char *group; /* a heading of the help, above the first of its options */
+    const char *name;
+    int letter; /* 0: none */
+    enum kind kind;
+    unsigned verbs; /* CLI_* that have it */
+    size_t offset;  /* of the target in struct cli */
+    double low, high;
+    const char *argument; /* CHOICE: the words, with | between */
+    const char *help;
+};
+
+#define AT(member) offsetof(struct cli, member)
+#define G (unsigned)CLI_GENERATE
+#define D (unsigned)CLI_DECODE
+#define I (unsigned)CLI_INFO
+
+static const struct spec specs[] = {
+    {"What to make", "prompt", 'p', PROMPT, G, AT(request.prompt), 0, 0, "TEXT",
+     "what the clip shows; @FILE reads it from a file"},
+    {NULL, "negative-prompt", 'n', PROMPT, G, AT(request.negative_prompt), 0, 0, "TEXT",
+     "what to keep away from; @FILE too [empty]"},
+    {NULL, "width", 'W', INTEGER, G, AT(request.width), 1, 1e6, "N", "pixels [the model's]"},
+    {NULL, "height", 'H', INTEGER, G, AT(request.height), 1, 1e6, "N", "pixels [the model's]"},
+    {NULL, "num-frames", 'f', INTEGER, G, AT(request.num_frames), 1, 1e6, "N",
+     "frames [the model's]"},
+    {NULL, "fps", 0, RATE, G | D, AT(request.fps_num), 0, 0, "F",
+     "frames a second in the file: 16, 23.976, 30000/1001 [the model's]"},
+    {"How", "steps", 0, INTEGER, G, AT(request.steps), 1, 1000, "N",
+     "denoising steps [the model's]"},
+    {NULL, "num-inference-steps", 0, INTEGER, G, AT(request.steps), 1, 1000, "N", NULL},
+    {NULL, "guidance-scale", 0, NUMBER, G, AT(request.guidance_scale), 0, 1000, "F",
+     "above 1: towards the prompt, at twice the work [the model's]"},
+    {NULL, "flow-shift", 0, NUMBER, G, AT(request.flow_shift), 1e-6, 1e6, "F",
+     "noise schedule [the model's]"},
+    {NULL, "max-sequence-length", 0, INTEGER, G, AT(request.max_sequence_length), 1, 4096, "N",
+     "rows of text that the denoiser sees [512]"},
+    {NULL, "seed", 's', SEED, G, AT(request.seed), 0, 0, "N",
+     "of torch's CPU generator [random, printed]"},
+    {NULL, "latents", 0, TEXT, G, AT(request.latents), 0, 0, "FILE",
+     "initial noise: safetensors, tensor `latents` [1,C,T,h,w]"},
+    {NULL, "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
+     "frames decoded at a time; same pixels [fewest]"},
+    {"Machine", "device", 0, TEXT, G | D, AT(settings.device), 0, 0, "NAME", "cpu [cpu]"},
+    {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME", "f32 [f32]"},
+    {NULL, "threads", 0, INTEGER, G | D, AT(settings.threads), 1, 4096, "N", "[every core]"},
+    {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model",
+     "weights held: all, or of one component at a time [auto: model]"},
+    {NULL, "variant", 0, TEXT, G | D | I, AT(variant), 0, 0, "NAME",
+     "weight files with that word in their name, e.g. fp16"},
+    {"Output", "output", 'o', TEXT, G | D, AT(output.path), 0, 0, "FILE",
+     "- is standard output; png: frame-%05d.png"},
+    {NULL, "format", 0, TEXT, G | D, AT(output.format), 0, 0, "NAME", NULL},
+    {NULL, "codec", 0, TEXT, G | D, AT(output.codec), 0, 0, "NAME",
+     "ffmpeg's name of an encoder [libx264; webm libvpx-vp9]"},
+    {NULL, "crf", 0, INTEGER, G | D, AT(output.crf), 0, 63, "N",
+     "quality, lower is better [18; vp9 31]"},
+    {NULL, "preset", 0, TEXT, G | D, AT(output.preset), 0, 0, "NAME",
+     "the encoder's speed [medium]"},
+    {NULL, "pix-fmt", 0, TEXT, G | D, AT(output.pix_fmt), 0, 0, "NAME", "[yuv420p]"},
+    {NULL, "overwrite", 'y', FLAG, G | D, AT(output.overwrite), 0, 0, NULL,
+     "replace an existing file"},
+    {NULL, "dump", 0, TEXT, G, AT(request.dump), 0, 0, "DIR",
+     "write embeddings and the latents of each step there"},
+    {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
+     "write seconds, FLOPs and peak bytes of each stage, JSON"},
+    {NULL, "json", 0, FLAG, I, AT(json), 0, 0, NULL, "the result as JSON"},
+    {"Messages", "progress", 0, CHOICE, G | D, AT(progress), 0, 0, "auto|bar|plain|json|none",
+     "on standard error [auto]"},
+    {NULL, "quiet", 'q', FLAG, G | D, AT(quiet), 0, 0, NULL, "errors only"},
+    {NULL, "verbose", 'v', FLAG, G | D, AT(verbose), 0, 0, NULL,
+     "what is run, and how long it took"},
+    {NULL, "help", 'h', FLAG, G | D | I, AT(help), 0, 0, NULL, "this text"},
+};
+
+enum { SPECS = sizeof specs / sizeof *specs, FIRST_LONG = 1000 };
+
+/* --- values --- */
+
+static int refuse(const struct spec *s, const char *text)
+{
+    if (s->kind == CHOICE)
+        cli_say("--%s: %s is not possible; choose %s", s->name, text, s->argument);
+    else if (s->high > 0)
+        cli_say("--%s: %s is not possible; choose %s from %.10g to %.10g", s->name, text,
+                s->kind == INTEGER ? "a whole number" : "a number", s->low, s->high);
+    else
+        cli_say("--%s: %s is not possible; see --help", s->name, text);
+    return CLI_REFUSED;
+}
+
+static int parse_number(const struct spec *s, const char *text, double *value)
+{
+    char *end;
+    errno = 0;
+    *value = strtod(text, &end);
+    const bool plain = end != text && !*end && !isspace((unsigned char)*text) && !errno;
+    if (!plain || !isfinite(*value) || *value < s->low || *value > s->high ||
+        (s->kind == INTEGER && *value != floor(*value)))
+        return refuse(s, text);
+    return CLI_OK;
+}
+
+/* A float may be typed where a whole number is meant only if it is one; hexadecimal is not read. */
+static int parse_integer(const struct spec *s, const char *text, int *value)
+{
+    double number;
+    if (strspn(text, "+-0123456789") != strlen(text))
+        return refuse(s, text);
+    if (parse_number(s, text, &number) != CLI_OK)
+        return CLI_REFUSED;
+    *value = (int)number;
+    return CLI_OK;
+}
+
+static int parse_seed(const struct spec *s, const char *text, struct weft_request *request)
+{
+    char *end;
+    errno = 0;
+    const unsigned long long seed = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno) {
+        cli_say("--%s: %s is not possible; choose a whole number from 0 to 18446744073709551615",
+                s->name, text);
+        return CLI_REFUSED;
+    }
+    request->seed = seed;
+    request->random_seed = 0;
+    return CLI_OK;
+}
+
+static int parse_rate(const struct spec *s, const char *text, struct weft_request *request)
+{
+    char *end;
+    errno = 0;
+    const char *slash = strchr(text, '/');
+    if (slash) {
+        const long num = strtol(text, &end, 10);
+        const bool whole = end == slash && isdigit((unsigned char)*text);
+        const long den = strtol(slash + 1, &end, 10);
+        if (whole && !*end && isdigit((unsigned char)slash[1]) && !errno && num > 0 && den > 0 &&
+            num <= 1000000 && den <= 1000000 && num / den <= 1000) {
+            request->fps_num = (int)num;
+            request->fps_den = (int)den;
+            return CLI_OK;
+        }
+    } else {
+        const double fps = strtod(text, &end);
+        if (end != text && !*end && isfinite(fps) &&
+            weft_rate_from_double(fps, &request->fps_num, &request->fps_den))
+            return CLI_OK;
+    }
+    cli_say("--%s: %s is not possible; choose a rate such as 16, 23.976 or 30000/1001", s->name,
+            text);
+    return CLI_REFUSED;
+}
+
+static int parse_choice(const struct spec *s, const char *text, int *value)
+{
+    const size_t length = strlen(text);
+    int index = 0;
+    for (const char *word = s->argument; word; index++) {
+        const char *bar = strchr(word, '|');
+        const size_t size = bar ? (size_t)(bar - word) : strlen(word);
+        if (size == length && strncmp(word, text, size) == 0) {
+            *value = index;
+            return CLI_OK;
+        }
+        word = bar ? bar + 1 : NULL;
+    }
+    return refuse(s, text);
+}
+
+/* A whole text file, at most 1 MiB. */
+static char *read_file(const char *path)
+{
+    enum { MOST = 1 << 20 };
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        cli_say("%s: %s; give @FILE a text file", path, strerror(errno));
+        return NULL;
+    }
+    char *text = malloc(MOST + 1);
+    const size_t size = text ? fread(text, 1, MOST + 1, file) : 0;
+    const bool bad = !text || ferror(file) || size > MOST || memchr(text, 0, size);
+    fclose(file);
+    if (bad) {
+        cli_say("%s: this is not a text of at most 1 MiB; give @FILE a text file", path);
+        free(text);
+        return NULL;
+    }
+    text[size] = '\0';
+    return text;
+}
+
+static int parse_prompt(struct cli *cli, const struct spec *s, const char *text)
+{
+    const bool negative = s->offset == AT(request.negative_prompt);
+    char **owned = negative ? &cli->negative_text : &cli->prompt_text;
+    const char *value = text;
+    if (*text == '@') {
+        free(*owned);
+        value = *owned = read_file(text + 1);
+        if (!value)
+            return CLI_REFUSED;
+    }
+    *(const char **)(void *)((char *)cli + s->offset) = value;
+    return CLI_OK;
+}
+
+static int set(struct cli *cli, const struct spec *s, const char *text)
+{
+    void *target = (char *)cli + s->offset;
+    switch (s->kind) {
+    case FLAG:
+        if (s->offset == AT(output.overwrite))
+            *(int *)target = 1;
+        else
+            *(bool *)target = true;
+        return CLI_OK;
+    case TEXT:
+        if (!*text)
+            return refuse(s, "an empty word");
+        *(const char **)target = text;
+        return CLI_OK;
+    case PROMPT:
+        return parse_prompt(cli, s, text);
+    case INTEGER:
+        return parse_integer(s, text, target);
+    case NUMBER:
+        return parse_number(s, text, target);
+    case SEED:
+        return parse_seed(s, text, &cli->request);
+    case RATE:
+        return parse_rate(s, text, &cli->request);
+    case CHOICE:
+        return parse_choice(s, text, target);
+    }
+    return CLI_REFUSED;
+}
+
+/* --- parsing --- */
+
+static void fill_getopt(enum cli_verb verb, struct option *longs, char *shorts)
+{
+    *shorts++ = ':';
+    for (int i = 0; i < SPECS; i++) {
+        const struct spec *s = &specs[i];
+        if (!(s->verbs & (unsigned)verb))
+            continue;
+        const int has = s->kind == FLAG ? no_argument : required_argument;
+        *longs++ = (struct option){s->name, has, NULL, FIRST_LONG + i};
+        if (s->letter) {
+            *shorts++ = (char)s->letter;
+            if (has == required_argument)
+                *shorts++ = ':';
+        }
+    }
+    *longs = (struct option){0};
+    *shorts = '\0';
+}
+
+static const struct spec *find_spec(int code, enum cli_verb verb)
+{
+    if (code >= FIRST_LONG)
+        return &specs[code - FIRST_LONG];
+    for (int i = 0; i < SPECS; i++) {
+        if (specs[i].letter == code && (specs[i].verbs & (unsigned)verb))
+            return &specs[i];
+    }
+    return NULL;
+}
+
+static int refuse_usage(int code, char **argv)
+{
+    const char *word = argv[optind - 1];
+    if (code == ':')
+        cli_say("usage: %s needs a value; see --help", word);
+    else if (optopt && optopt < FIRST_LONG)
+        cli_say("usage: -%c is not an option; see --help", optopt);
+    else
+        cli_say("usage: %s is not an option, or stands for several; see --help", word);
+    return CLI_REFUSED;
+}
+
+static int parse_options(struct cli *cli, int argc, char **argv)
+{
+    struct option longs[SPECS + 1];
+    char shorts[2 * SPECS + 2];
+    fill_getopt(cli->verb, longs, shorts);
+    optind = 1;
+    opterr = 0;
+    for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        const struct spec *s = code == '?' || code == ':' ? NULL : find_spec(code, cli->verb);
+        if (!s)
+            return refuse_usage(code, argv);
+        if (set(cli, s, optarg) != CLI_OK)
+            return CLI_REFUSED;
+    }
+    return CLI_OK;
+}
+
+static int parse_positional(struct cli *cli, int argc, char **argv)
+{
+    const int want = cli->verb == CLI_DECODE ? 2 : 1, have = argc - optind;
+    if (have > 0)
+        cli->model = argv[optind];
+    if (have > 1 && want > 1)
+        cli->latents = argv[optind + 1];
+    if (have < want)
+        cli_say("usage: the %s is missing; see --help",
+                have == 0 ? "model folder" : "latents file");
+    else if (have > want)
+        cli_say("usage: %s is one word too many; see --help", argv[optind + want]);
+    return have == want ? CLI_OK : CLI_REFUSED;
+}
+
+static int check_clip(const struct cli *cli)
+{
+    if (cli->verb == CLI_INFO)
+        return CLI_OK;
+    const bool null = cli->output.format && strcmp(cli->output.format, "null") == 0;
+    if (!cli->output.path && !null) {
+        cli_say("usage: the output is missing; give -o FILE, or --format null to drop the frames");
+        return CLI_REFUSED;
+    }
+    if (cli->verb == CLI_GENERATE && !cli->request.prompt) {
+        cli_say("usage: the prompt is missing; give -p TEXT");
+        return CLI_REFUSED;
+    }
+    return CLI_OK;
+}
+
+int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
+{
+    *cli = (struct cli){.verb = verb};
+    weft_settings_defaults(&cli->settings);
+    weft_output_defaults(&cli->output);
+    cli->request.guidance_scale = -1;
+    cli->request.random_seed = 1;
+    if (parse_options(cli, argc, argv) != CLI_OK)
+        return CLI_REFUSED;
+    if (cli->help)
+        return CLI_OK;
+    static const enum weft_offload offloads[] = {WEFT_OFFLOAD_MODEL, WEFT_OFFLOAD_NONE,
+                                                 WEFT_OFFLOAD_MODEL};
+    cli->settings.offload = offloads[cli->offload];
+    if (cli->quiet)
+        cli->progress = CLI_PROGRESS_NONE;
+    if (parse_positional(cli, argc, argv) != CLI_OK)
+        return CLI_REFUSED;
+    return check_clip(cli);
+}
+
+void cli_close(struct cli *cli)
+{
+    free(cli->prompt_text);
+    free(cli->negative_text);
+}
+
+/* --- help --- */
+
+void cli_help(enum cli_verb verb)
+{
+    printf("weft %s\n", verb == CLI_GENERATE ? "generate MODEL -p TEXT -o FILE [options]"
+                        : verb == CLI_DECODE ? "decode MODEL LATENTS -o FILE [options]"
+                                             : "info MODEL [options]");
+    const char *heading = NULL;
+    for (int i = 0; i < SPECS; i++) {
+        const struct spec *s = &specs[i];
+        heading = s->group ? s->group : heading;
+        if (!(s->verbs & (unsigned)verb) || (!s->help && s->offset != AT(output.format)))
+            continue;
+        if (heading)
+            printf("%s\n", heading);
+        heading = NULL;
+        char left[64];
+        const char letter[] = {'-', (char)s->letter, ' ', '\0'};
+        snprintf(left, sizeof left, "%s--%s%s%s", s->letter ? letter : "", s->name,
+                 s->argument ? " " : "", s->argument ? s->argument : "");
+        printf("  %-36s %s\n", left, s->help ? s->help : weft_output_formats());
+    }
+}

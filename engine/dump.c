@@ -1,0 +1,103 @@
+#include "engine/dump.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/weights/safetensors.h"
+#include "kernels/base/arena.h"
+
+enum { PATH_BYTES = 4096 };
+
+/* The folder that a folder lies in. */
+static void parent_of(const char *folder, char out[PATH_BYTES])
+{
+    snprintf(out, PATH_BYTES, "%s", folder);
+    size_t length = strlen(out);
+    while (length > 1 && out[length - 1] == '/')
+        out[--length] = '\0';
+    char *slash = strrchr(out, '/');
+    if (!slash)
+        strcpy(out, ".");
+    else
+        slash[slash == out] = '\0';
+}
+
+enum wf_status wf_dump_check(const char *folder, struct wf_error *err)
+{
+    struct stat info;
+    char parent[PATH_BYTES];
+    if (strlen(folder) > PATH_BYTES - 64)
+        return wf_fail(err, WF_REFUSED, "dump: the folder's name is too long");
+    if (stat(folder, &info) == 0) {
+        if (!S_ISDIR(info.st_mode))
+            return wf_fail(err, WF_REFUSED, "%s: this is not a folder; give --dump a folder",
+                           folder);
+        if (access(folder, W_OK | X_OK) != 0)
+            return wf_fail(err, WF_REFUSED, "%s: %s; give --dump a folder that can be written to",
+                           folder, strerror(errno));
+        return WF_OK;
+    }
+    parent_of(folder, parent);
+    if (access(parent, W_OK | X_OK) != 0)
+        return wf_fail(err, WF_REFUSED, "%s: %s; give --dump a folder that can be made", folder,
+                       strerror(errno));
+    return WF_OK;
+}
+
+enum wf_status wf_dump_make(const char *folder, struct wf_error *err)
+{
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return wf_fail(err, WF_FAILED, "%s: %s; give --dump a folder that can be made", folder,
+                       strerror(errno));
+    return WF_OK;
+}
+
+static enum wf_status write_file(const char *folder, const char *name, const char *tensor,
+                                 const float *data, int rank, const int64_t *dims,
+                                 struct wf_error *err)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
+    return wf_st_write_f32(path, tensor, data, rank, dims, err);
+}
+
+enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_backend *be,
+                               struct wf_tensor latents, struct wf_arena *arena,
+                               struct wf_error *err)
+{
+    const struct wf_arena_mark mark = wf_arena_mark(arena);
+    const struct wf_tensor planes = wf_tensor_permute(latents, WF_ORDER(3, 0, 1, 2));
+    struct wf_tensor dense;
+    float *host = wf_alloc(be->mem, WF_MEM_MISC, wf_tensor_bytes(&latents));
+    enum wf_status status = host
+                                ? wf_tensor_new(arena, WF_F32, &dense, err, planes.rank, planes.dim)
+                                : wf_fail_memory(err, "dump", wf_tensor_bytes(&latents));
+    if (status == WF_OK)
+        status = wf_copy(be, dense, planes);
+    if (status == WF_OK)
+        status = wf_download(be, host, dense);
+    if (status == WF_OK)
+        status =
+            write_file(folder, name, "latents", host,
+                       WF_DIMS(1, planes.dim[0], planes.dim[1], planes.dim[2], planes.dim[3]), err);
+    wf_free(host);
+    wf_arena_release(arena, mark);
+    return status;
+}
+
+enum wf_status wf_dump_embeds(const char *folder, const char *name, struct wf_backend *be,
+                              struct wf_tensor embeds, int64_t rows, struct wf_error *err)
+{
+    const int64_t width = embeds.dim[1];
+    float *host = wf_calloc(be->mem, WF_MEM_MISC, (size_t)(rows * width), sizeof *host);
+    enum wf_status status =
+        host ? wf_download(be, host, embeds)
+             : wf_fail_memory(err, "dump", (size_t)(rows * width) * sizeof *host);
+    if (status == WF_OK)
+        status = write_file(folder, name, name, host, WF_DIMS(1, rows, width), err);
+    wf_free(host);
+    return status;
+}

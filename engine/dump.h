@@ -1,0 +1,21 @@
+/* --dump: the tensors of each stage, in diffusers' layout. */
+#ifndef WEFT_ENGINE_DUMP_H
+#define WEFT_ENGINE_DUMP_H
+
+#include "kernels/backend.h"
+
+struct wf_arena;
+
+/* WF_REFUSED when folder is no folder, or can neither be written to nor be made. Makes nothing. */
+enum wf_status wf_dump_check(const char *folder, struct wf_error *err);
+enum wf_status wf_dump_make(const char *folder, struct wf_error *err);
+
+/* FOLDER/NAME.safetensors with tensor `latents` [1,C,T,h,w] from latents [T,h,w,C]. */
+enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_backend *be,
+                               struct wf_tensor latents, struct wf_arena *arena,
+                               struct wf_error *err);
+/* FOLDER/NAME.safetensors with tensor NAME [1,rows,d] from embeds [n,d] and rows of zeros. */
+enum wf_status wf_dump_embeds(const char *folder, const char *name, struct wf_backend *be,
+                              struct wf_tensor embeds, int64_t rows, struct wf_error *err);
+
+#endif

@@ -1,0 +1,113 @@
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+static_assert((int)WEFT_OK == (int)WF_OK && (int)WEFT_FAILED == (int)WF_FAILED &&
+                  (int)WEFT_REFUSED == (int)WF_REFUSED && (int)WEFT_CANCELLED == (int)WF_CANCELLED,
+              "a status crosses weft.h as it is");
+static_assert((int)WEFT_OFFLOAD_NONE == (int)WF_OFFLOAD_NONE &&
+                  (int)WEFT_OFFLOAD_MODEL == (int)WF_OFFLOAD_MODEL,
+              "so does a policy");
+
+const char *weft_version(void)
+{
+    return WEFT_VERSION;
+}
+
+void weft_settings_defaults(struct weft_settings *settings)
+{
+    *settings = (struct weft_settings){.offload = WEFT_OFFLOAD_MODEL};
+}
+
+static enum wf_status check_settings(const struct weft_settings *s, struct wf_error *err)
+{
+    if (s->threads < 0 || s->threads > 4096)
+        return wf_fail(err, WF_REFUSED,
+                       "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);
+    if (s->dtype && strcmp(s->dtype, "f32") != 0)
+        return wf_fail(err, WF_REFUSED, "dtype: %s is not supported on this device; use f32",
+                       s->dtype);
+    if (s->offload != WEFT_OFFLOAD_NONE && s->offload != WEFT_OFFLOAD_MODEL)
+        return wf_fail(err, WF_REFUSED, "offload: policy %d is not known; use none or model",
+                       (int)s->offload);
+    return WF_OK;
+}
+
+/* "ref", the plain C that defines truth, is there for tests. */
+static enum wf_status check_device(const char *device, struct wf_error *err)
+{
+    if (strcmp(device, "cpu") == 0 || strcmp(device, "ref") == 0)
+        return WF_OK;
+    if (strncmp(device, "cuda", 4) == 0)
+        return wf_fail(err, WF_REFUSED, "device: this build has no CUDA backend; use --device cpu");
+    return wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu", device);
+}
+
+static enum wf_status open_engine(struct weft_engine *e, const struct weft_settings *s)
+{
+    const char *device = s->device ? s->device : "cpu";
+    WF_TRY(check_settings(s, &e->err));
+    WF_TRY(check_device(device, &e->err));
+    strncpy(e->device, device, sizeof e->device - 1);
+    e->offload = (enum wf_offload)s->offload;
+    e->mem = wf_mem_open();
+    if (!e->mem)
+        return wf_fail_memory(&e->err, "engine", 0);
+    return wf_backend_open(device, s->threads, e->mem, &e->err, &e->be);
+}
+
+enum weft_status weft_engine_open(const struct weft_settings *settings, struct weft_engine **engine)
+{
+    struct weft_settings defaults;
+    weft_settings_defaults(&defaults);
+    *engine = calloc(1, sizeof **engine);
+    if (!*engine)
+        return WEFT_FAILED;
+    return (enum weft_status)open_engine(*engine, settings ? settings : &defaults);
+}
+
+void weft_engine_close(struct weft_engine **engine)
+{
+    if (!*engine)
+        return;
+    wf_backend_close(&(*engine)->be);
+    wf_mem_close(&(*engine)->mem);
+    free(*engine);
+    *engine = NULL;
+}
+
+const char *weft_engine_error(const struct weft_engine *engine)
+{
+    return engine ? engine->err.text : "engine: out of memory";
+}
+
+int weft_rate_from_double(double fps, int *num, int *den)
+{
+    if (!(fps > 0) || fps > 1000)
+        return 0;
+    const double whole = round(fps), ntsc = whole * 1000 / 1001;
+    if (fps == whole) {
+        *num = (int)whole;
+        *den = 1;
+    } else if (whole >= 24 && fabs(fps - ntsc) < 5e-3) { /* 23.976, 29.97, 59.94 */
+        *num = (int)whole * 1000;
+        *den = 1001;
+    } else {
+        *num = (int)round(fps * 1000);
+        *den = 1000;
+        for (int a = *num, b = *den;;) { /* Euclid: in lowest terms */
+            const int rest = a % b;
+            if (rest == 0) {
+                *num /= b;
+                *den /= b;
+                break;
+            }
+            a = b;
+            b = rest;
+        }
+    }
+    return *num > 0;
+}

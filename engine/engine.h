@@ -1,0 +1,62 @@
+/* What the files of engine/ share: the opaque structs of weft.h. */
+#ifndef WEFT_ENGINE_ENGINE_H
+#define WEFT_ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "engine/weft.h"
+#include "io/json.h"
+#include "io/weights/residency.h"
+#include "kernels/backend.h"
+#include "kernels/base/arena.h"
+#include "vae/vae.h"
+
+struct wf_family;
+
+struct weft_engine {
+    struct wf_error err; /* of the last call that failed */
+    struct wf_mem *mem;
+    struct wf_backend *be;
+    enum wf_offload offload;
+    char device[32];
+};
+
+enum { WF_MAX_COMPONENTS = 8, WF_PATH_BYTES = 4096 };
+
+/* Defaults of a request: the family's, then what the folder's weft.json says. */
+struct wf_defaults {
+    int width, height, num_frames, steps, max_sequence_length;
+    double guidance_scale;
+    int fps_num, fps_den;
+};
+
+struct weft_model {
+    struct weft_engine *engine;
+    const struct wf_family *family;
+    char folder[WF_PATH_BYTES];
+    char variant[64];
+    struct wf_json index; /* model_index.json */
+    struct wf_defaults defaults;
+
+    /* Opened when they are first needed. */
+    struct wf_checkpoint *vae_ckpt;
+    struct wf_vae *vae;
+    void *pipeline; /* the family's: everything before the VAE */
+
+    struct weft_model_info info;
+    struct weft_component components[WF_MAX_COMPONENTS];
+};
+
+/* Opens what a job needs, if it is not open: the VAE, and the family's own parts. */
+enum wf_status wf_model_open_vae(struct weft_model *model, struct wf_error *err);
+enum wf_status wf_model_open_pipeline(struct weft_model *model, struct wf_error *err);
+/* Opens a component's checkpoint: the model's variant where the component has it, else its plain
+   files, as diffusers does. */
+enum wf_status wf_model_open_checkpoint(const struct weft_model *model, const char *component,
+                                        const char *base, struct wf_checkpoint **ckpt,
+                                        struct wf_error *err);
+/* model->folder "/" name; WF_REFUSED when it is too long. */
+enum wf_status wf_model_path(const struct weft_model *model, const char *name,
+                             char path[WF_PATH_BYTES], struct wf_error *err);
+
+#endif

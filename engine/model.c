@@ -1,0 +1,243 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/models/family.h"
+
+static enum wf_status check_folder(const char *folder, struct wf_error *err)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: %s; give the folder of a diffusers model (it holds model_index.json)",
+                       folder, strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return wf_fail(err, WF_REFUSED,
+                       "%s: this is not a folder; give the folder of a diffusers model", folder);
+    return WF_OK;
+}
+
+enum wf_status wf_model_path(const struct weft_model *model, const char *name,
+                             char path[WF_PATH_BYTES], struct wf_error *err)
+{
+    const int used = snprintf(path, WF_PATH_BYTES, "%s/%s", model->folder, name);
+    if (used < 0 || used >= WF_PATH_BYTES)
+        return wf_fail(err, WF_REFUSED, "model: the path is too long; move the folder");
+    return WF_OK;
+}
+
+static enum wf_status find_family(struct weft_model *model, struct wf_error *err)
+{
+    const char *name = NULL;
+    WF_TRY(wf_json_require(&model->index, "_class_name", err));
+    WF_TRY(wf_json_string(&model->index, "_class_name", &name, err));
+    model->family = wf_family_find(name);
+    if (model->family) {
+        model->info.pipeline = name;
+        return WF_OK;
+    }
+    char known[256];
+    wf_family_names(known, sizeof known);
+    return wf_fail(err, WF_REFUSED, "%s: pipeline %s is not supported; weft runs %s",
+                   model->index.path, name, known);
+}
+
+static enum wf_status read_int(const struct wf_json *json, const char *key, int high, int *out,
+                               struct wf_error *err)
+{
+    int64_t value = *out;
+    WF_TRY(wf_json_int(json, key, 1, high, &value, err));
+    *out = (int)value;
+    return WF_OK;
+}
+
+static enum wf_status read_settings(const struct wf_json *json, struct wf_defaults *d,
+                                    struct wf_error *err)
+{
+    double fps = 0;
+    WF_TRY(read_int(json, "width", 16384, &d->width, err));
+    WF_TRY(read_int(json, "height", 16384, &d->height, err));
+    WF_TRY(read_int(json, "num_frames", 100000, &d->num_frames, err));
+    WF_TRY(read_int(json, "steps", 1000, &d->steps, err));
+    WF_TRY(wf_json_double(json, "guidance_scale", 0, 1000, &d->guidance_scale, err));
+    WF_TRY(wf_json_double(json, "fps", 0, 1000, &fps, err));
+    if (fps != 0 && !weft_rate_from_double(fps, &d->fps_num, &d->fps_den))
+        return wf_fail(err, WF_REFUSED, "%s: fps %g is not possible; give 0.001 to 1000",
+                       json->path, fps);
+    return WF_OK;
+}
+
+/* weft.json is optional: a small model says there what it was trained for. */
+static enum wf_status read_defaults(struct weft_model *model, struct wf_error *err)
+{
+    char path[WF_PATH_BYTES];
+    struct stat info;
+    struct wf_json json = {0};
+    model->defaults = model->family->defaults;
+    WF_TRY(wf_model_path(model, "weft.json", path, err));
+    if (stat(path, &info) != 0)
+        return WF_OK;
+    WF_TRY(wf_json_open(path, &json, err));
+    const enum wf_status status = read_settings(&json, &model->defaults, err);
+    wf_json_close(&json);
+    return status;
+}
+
+/* A variant that no component has is a slip of the pen. */
+static enum wf_status check_variant(const struct weft_model *model, struct wf_error *err)
+{
+    char path[WF_PATH_BYTES];
+    if (!model->variant[0])
+        return WF_OK;
+    for (const struct wf_component *c = model->family->components; c->name; c++) {
+        WF_TRY(wf_model_path(model, c->name, path, err));
+        if (c->base && wf_checkpoint_has_variant(path, model->variant))
+            return WF_OK;
+    }
+    return wf_fail(err, WF_REFUSED,
+                   "%s: no component has weights of the variant %s; leave --variant out",
+                   model->folder, model->variant);
+}
+
+static enum wf_status open_model(struct weft_model *model, const char *folder, const char *variant,
+                                 struct wf_error *err)
+{
+    char path[WF_PATH_BYTES];
+    WF_TRY(check_folder(folder, err));
+    if (strlen(folder) >= sizeof model->folder ||
+        (variant && strlen(variant) >= sizeof model->variant))
+        return wf_fail(err, WF_REFUSED, "model: the folder's or the variant's name is too long");
+    strcpy(model->folder, folder);
+    strcpy(model->variant, variant ? variant : "");
+    WF_TRY(wf_model_path(model, "model_index.json", path, err));
+    WF_TRY(wf_json_open(path, &model->index, err));
+    WF_TRY(find_family(model, err));
+    WF_TRY(check_variant(model, err));
+    return read_defaults(model, err);
+}
+
+enum weft_status weft_model_open(struct weft_engine *engine, const char *folder,
+                                 const char *variant, struct weft_model **model)
+{
+    *model = NULL;
+    struct weft_model *m = wf_calloc(engine->mem, WF_MEM_MISC, 1, sizeof *m);
+    if (!m)
+        return (enum weft_status)wf_fail_memory(&engine->err, "model", sizeof *m);
+    m->engine = engine;
+    const enum wf_status status = open_model(m, folder, variant, &engine->err);
+    if (status == WF_OK)
+        *model = m;
+    else
+        weft_model_close(&m);
+    return (enum weft_status)status;
+}
+
+void weft_model_close(struct weft_model **model)
+{
+    struct weft_model *m = *model;
+    if (!m)
+        return;
+    if (m->pipeline)
+        m->family->close(m->pipeline);
+    wf_vae_close(&m->vae);
+    wf_checkpoint_close(&m->vae_ckpt);
+    wf_json_close(&m->index);
+    wf_free(m);
+    *model = NULL;
+}
+
+enum wf_status wf_model_open_checkpoint(const struct weft_model *m, const char *component,
+                                        const char *base, struct wf_checkpoint **ckpt,
+                                        struct wf_error *err)
+{
+    char path[WF_PATH_BYTES];
+    WF_TRY(wf_model_path(m, component, path, err));
+    const bool has = m->variant[0] && wf_checkpoint_has_variant(path, m->variant);
+    return wf_checkpoint_open(path, base, has ? m->variant : NULL, m->engine->mem, ckpt, err);
+}
+
+enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
+{
+    if (m->vae)
+        return WF_OK;
+    if (!m->vae_ckpt)
+        WF_TRY(wf_model_open_checkpoint(m, "vae", "diffusion_pytorch_model", &m->vae_ckpt, err));
+    return wf_vae_open(m->vae_ckpt, m->engine->offload, m->engine->be, m->engine->mem, &m->vae,
+                       err);
+}
+
+enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)
+{
+    WF_TRY(wf_model_open_vae(m, err));
+    return m->pipeline ? WF_OK : m->family->open(m, &m->pipeline, err);
+}
+
+/* The class that model_index.json gives: [library, class]. */
+static const char *component_class(const struct weft_model *m, const char *name)
+{
+    const json_t *pair = json_object_get(m->index.root, name);
+    const char *class_name = json_string_value(json_array_get(pair, 1));
+    return class_name ? class_name : "";
+}
+
+static enum wf_status describe_component(struct weft_model *m, const struct wf_component *source,
+                                         struct wf_error *err)
+{
+    struct weft_component *c = &m->components[m->info.component_count++];
+    c->name = source->name;
+    c->class_name = component_class(m, source->name);
+    if (!source->base)
+        return WF_OK;
+    struct wf_checkpoint *ckpt = NULL;
+    WF_TRY(wf_model_open_checkpoint(m, source->name, source->base, &ckpt, err));
+    c->parameters = wf_checkpoint_parameters(ckpt);
+    c->bytes = wf_checkpoint_bytes(ckpt);
+    c->tensors = wf_checkpoint_count(ckpt);
+    m->info.parameters += c->parameters;
+    m->info.bytes += c->bytes;
+    wf_checkpoint_close(&ckpt);
+    return WF_OK;
+}
+
+static enum wf_status describe(struct weft_model *m, struct wf_error *err)
+{
+    const struct wf_defaults *d = &m->defaults;
+    const char *pipeline = m->info.pipeline;
+    WF_TRY(wf_model_open_pipeline(m, err));
+    m->info = (struct weft_model_info){.family = m->family->name,
+                                       .pipeline = pipeline,
+                                       .components = m->components,
+                                       .width = d->width,
+                                       .height = d->height,
+                                       .num_frames = d->num_frames,
+                                       .steps = d->steps,
+                                       .max_sequence_length = d->max_sequence_length,
+                                       .guidance_scale = d->guidance_scale,
+                                       .fps_num = d->fps_num,
+                                       .fps_den = d->fps_den};
+    for (const struct wf_component *c = m->family->components; c->name; c++)
+        WF_TRY(describe_component(m, c, err));
+    return WF_OK;
+}
+
+enum weft_status weft_model_describe(struct weft_model *model, const struct weft_model_info **info)
+{
+    const enum wf_status status = describe(model, &model->engine->err);
+    *info = status == WF_OK ? &model->info : NULL;
+    return (enum weft_status)status;
+}
+
+void weft_request_defaults(const struct weft_model *model, struct weft_request *request)
+{
+    const struct wf_defaults *d = &model->defaults;
+    *request = (struct weft_request){.width = d->width,
+                                     .height = d->height,
+                                     .num_frames = d->num_frames,
+                                     .steps = d->steps,
+                                     .guidance_scale = d->guidance_scale,
+                                     .max_sequence_length = d->max_sequence_length,
+                                     .fps_num = d->fps_num,
+                                     .fps_den = d->fps_den,
+                                     .random_seed = 1};
+}

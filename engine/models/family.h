@@ -1,0 +1,55 @@
+/* A model family: data, and a few callbacks. job.c and the CLI never name one. */
+#ifndef WEFT_ENGINE_MODELS_FAMILY_H
+#define WEFT_ENGINE_MODELS_FAMILY_H
+
+#include "engine/engine.h"
+
+/* The prompt and the negative prompt. */
+enum { WF_HALVES = 2 };
+
+struct wf_component {
+    const char *name; /* folder; its key in model_index.json */
+    const char *base; /* stem of its weight files; NULL: no weights */
+};
+
+struct wf_family {
+    const char *name;
+    const char *pipelines[4]; /* class names in model_index.json, NULL at the end */
+    struct wf_component components[WF_MAX_COMPONENTS]; /* in the order of their stages */
+    struct wf_defaults defaults;
+
+    /* The parts before the VAE. open checks all weights and loads none; the VAE is open. */
+    enum wf_status (*open)(struct weft_model *model, void **pipeline, struct wf_error *err);
+    void (*close)(void *pipeline);
+
+    /* Size, frames, text length: WF_REFUSED names the nearest that can be done. dims becomes
+     * [T,h,w,C]. */
+    enum wf_status (*check)(struct weft_model *model, const struct weft_request *request,
+                            int64_t dims[4], struct wf_error *err);
+    /* Cleans and tokenises both texts of the request (half 1 only when guidance is on). No compute.
+     */
+    enum wf_status (*read_prompts)(void *pipeline, const struct weft_request *request, int halves,
+                                   struct wf_error *err);
+    /* Encodes one half: embeds [rows,width], the real rows, taken from the arena. */
+    enum wf_status (*encode)(void *pipeline, int half, struct wf_arena *arena,
+                             struct wf_tensor *embeds, struct wf_error *err);
+    int64_t (*text_rows)(const void *pipeline); /* that the denoiser sees: embeds and then zeros */
+    void (*encode_end)(void *pipeline);         /* the text encoder is not needed any more */
+    /* Hands the embeds of a half to the denoiser. */
+    enum wf_status (*condition)(void *pipeline, int half, struct wf_tensor embeds,
+                                struct wf_arena *arena, struct wf_error *err);
+    /* One forward for each half: velocity[half] [T,h,w,C] at latents [T,h,w,C]. */
+    enum wf_status (*denoise)(void *pipeline, struct wf_tensor latents, double timestep, int halves,
+                              const struct wf_tensor *velocity, struct wf_arena *arena,
+                              struct wf_error *err);
+    void (*denoise_end)(void *pipeline);
+};
+
+/* The family of a pipeline class, or NULL. */
+const struct wf_family *wf_family_find(const char *pipeline);
+/* The class names that are known, in a row. */
+void wf_family_names(char *out, size_t bytes);
+
+extern const struct wf_family wf_family_wan;
+
+#endif

@@ -1,0 +1,248 @@
+/* Wan 2.1, text to video: UMT5, the Wan transformer, the causal VAE. */
+#include <string.h>
+
+#include "engine/models/family.h"
+#include "engine/text/text.h"
+#include "engine/text/umt5.h"
+#include "temporal/wan_transformer.h"
+
+enum { MAX_TEXT = 4096 };
+
+struct wan_pipeline {
+    struct weft_model *model;
+    struct wf_checkpoint *text_ckpt, *transformer_ckpt;
+    struct wf_tokenizer *tokenizer;
+    struct wf_umt5 *text_encoder;
+    struct wf_wan *transformer;
+
+    int32_t ids[WF_HALVES][MAX_TEXT];
+    int id_count[WF_HALVES];
+    int64_t rows; /* max_sequence_length of the request */
+};
+
+static void wan_close(void *pipeline)
+{
+    struct wan_pipeline *p = pipeline;
+    wf_wan_close(&p->transformer);
+    wf_umt5_close(&p->text_encoder);
+    wf_tokenizer_close(&p->tokenizer);
+    wf_checkpoint_close(&p->transformer_ckpt);
+    wf_checkpoint_close(&p->text_ckpt);
+    wf_free(p);
+}
+
+/* Wan 2.2 has the same class: a second transformer, or a time step a token. */
+static enum wf_status refuse_unsupported(const struct wf_json *index, struct wf_error *err)
+{
+    bool per_token = false;
+    WF_TRY(wf_json_bool(index, "expand_timesteps", &per_token, err));
+    const json_t *boundary = json_object_get(index->root, "boundary_ratio");
+    const json_t *second = json_array_get(json_object_get(index->root, "transformer_2"), 1);
+    if (per_token || (boundary && !json_is_null(boundary)) || (second && !json_is_null(second)))
+        return wf_fail(err, WF_REFUSED,
+                       "%s: this is a Wan 2.2 model, which is not supported yet; use a Wan 2.1 "
+                       "text-to-video folder",
+                       index->path);
+    return WF_OK;
+}
+
+static enum wf_status check_widths(const struct wan_pipeline *p, struct wf_error *err)
+{
+    const struct wf_wan_config *c = wf_wan_get_config(p->transformer);
+    const struct wf_vae_geometry *g = &p->model->vae->geometry;
+    if (c->in_channels != g->channels || c->out_channels != g->channels)
+        return wf_fail(
+            err, WF_REFUSED,
+            "%s: the transformer has %lld channels in and %lld out, the VAE %lld; the parts "
+            "are not of one model",
+            p->model->folder, (long long)c->in_channels, (long long)c->out_channels,
+            (long long)g->channels);
+    if (c->text_dim != wf_umt5_width(p->text_encoder))
+        return wf_fail(err, WF_REFUSED,
+                       "%s: the transformer's text_dim is %lld, the text encoder's d_model %d; the "
+                       "parts are not of one model",
+                       p->model->folder, (long long)c->text_dim, wf_umt5_width(p->text_encoder));
+    if (wf_tokenizer_size(p->tokenizer) > wf_umt5_vocabulary(p->text_encoder))
+        return wf_fail(
+            err, WF_REFUSED,
+            "%s: the tokenizer has %d pieces, the text encoder's vocabulary %d; the parts are "
+            "not of one model",
+            p->model->folder, wf_tokenizer_size(p->tokenizer), wf_umt5_vocabulary(p->text_encoder));
+    return WF_OK;
+}
+
+static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
+{
+    const struct weft_model *m = p->model;
+    const struct weft_engine *e = m->engine;
+    char path[WF_PATH_BYTES];
+    WF_TRY(refuse_unsupported(&m->index, err));
+    WF_TRY(wf_model_path(m, "tokenizer", path, err));
+    WF_TRY(wf_tokenizer_open(path, e->mem, &p->tokenizer, err));
+    WF_TRY(wf_model_open_checkpoint(m, "text_encoder", "model", &p->text_ckpt, err));
+    WF_TRY(wf_umt5_open(p->text_ckpt, e->offload, e->be, e->mem, &p->text_encoder, err));
+    WF_TRY(wf_model_open_checkpoint(m, "transformer", "diffusion_pytorch_model",
+                                    &p->transformer_ckpt, err));
+    WF_TRY(wf_wan_open(p->transformer_ckpt, e->offload, e->be, e->mem, &p->transformer, err));
+    return check_widths(p, err);
+}
+
+static enum wf_status wan_open(struct weft_model *model, void **pipeline, struct wf_error *err)
+{
+    struct wan_pipeline *p = wf_calloc(model->engine->mem, WF_MEM_MISC, 1, sizeof *p);
+    if (!p)
+        return wf_fail_memory(err, "model", sizeof *p);
+    p->model = model;
+    const enum wf_status status = open_parts(p, err);
+    if (status != WF_OK) {
+        wan_close(p);
+        return status;
+    }
+    *pipeline = p;
+    return WF_OK;
+}
+
+/* Of least, least + unit, least + 2 unit, ... the one nearest to value. */
+static long long nearest(int64_t value, int64_t unit, int64_t least)
+{
+    return value <= least ? least : least + (value - least + unit / 2) / unit * unit;
+}
+
+static enum wf_status check_side(const char *name, int value, int64_t unit, int64_t most,
+                                 struct wf_error *err)
+{
+    if (value > most)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: %d is more than this model can do; the largest is %lld", name, value,
+                       (long long)most);
+    if (value < 1 || value % unit)
+        return wf_fail(err, WF_REFUSED, "%s: %d is not a multiple of %lld; the nearest is %lld",
+                       name, value, (long long)unit, nearest(value, unit, unit));
+    return WF_OK;
+}
+
+/* A token spans patch latent frames; the first latent frame is one frame, the others are temporal
+ * frames. */
+static enum wf_status check_frames(int frames, int64_t temporal, int64_t patch, int64_t most,
+                                   struct wf_error *err)
+{
+    const int64_t unit = temporal * patch, least = 1 + temporal * (patch - 1);
+    if (frames < 1 || (frames - least) % unit)
+        return wf_fail(
+            err, WF_REFUSED, "frames: %d is not a multiple of %lld plus %lld; the nearest is %lld",
+            frames, (long long)unit, (long long)(least % unit), nearest(frames, unit, least));
+    if ((frames - 1) / temporal + 1 > most)
+        return wf_fail(err, WF_REFUSED, "frames: %d is more than this model can do; at most %lld",
+                       frames, (long long)((most - 1) * temporal + 1));
+    return WF_OK;
+}
+
+static enum wf_status wan_check(struct weft_model *model, const struct weft_request *r,
+                                int64_t dims[4], struct wf_error *err)
+{
+    const struct wan_pipeline *p = model->pipeline;
+    const struct wf_wan_config *c = wf_wan_get_config(p->transformer);
+    const struct wf_vae_geometry *g = &model->vae->geometry;
+    WF_TRY(check_side("width", r->width, g->spatial * c->patch[2],
+                      c->rope_max * g->spatial * c->patch[2], err));
+    WF_TRY(check_side("height", r->height, g->spatial * c->patch[1],
+                      c->rope_max * g->spatial * c->patch[1], err));
+    WF_TRY(check_frames(r->num_frames, g->temporal, c->patch[0], c->rope_max * c->patch[0], err));
+    if (r->max_sequence_length < 1 || r->max_sequence_length > MAX_TEXT)
+        return wf_fail(err, WF_REFUSED, "max-sequence-length: %d is not possible; choose 1 to %d",
+                       r->max_sequence_length, MAX_TEXT);
+    dims[0] = (r->num_frames - 1) / g->temporal + 1;
+    dims[1] = r->height / g->spatial;
+    dims[2] = r->width / g->spatial;
+    dims[3] = g->channels;
+    return WF_OK;
+}
+
+static enum wf_status read_prompt(struct wan_pipeline *p, int half, const char *text,
+                                  struct wf_error *err)
+{
+    char *clean = NULL;
+    WF_TRY(wf_prompt_clean(text ? text : "", p->model->engine->mem, &clean, err));
+    const enum wf_status status = wf_tokenizer_encode(p->tokenizer, clean, p->ids[half],
+                                                      (int)p->rows, &p->id_count[half], err);
+    wf_free(clean);
+    return status;
+}
+
+static enum wf_status wan_read_prompts(void *pipeline, const struct weft_request *r, int halves,
+                                       struct wf_error *err)
+{
+    struct wan_pipeline *p = pipeline;
+    const char *const texts[WF_HALVES] = {r->prompt, r->negative_prompt};
+    p->rows = r->max_sequence_length;
+    for (int half = 0; half < halves; half++)
+        WF_TRY(read_prompt(p, half, texts[half], err));
+    return WF_OK;
+}
+
+static enum wf_status wan_encode(void *pipeline, int half, struct wf_arena *arena,
+                                 struct wf_tensor *embeds, struct wf_error *err)
+{
+    struct wan_pipeline *p = pipeline;
+    WF_TRY(wf_tensor_new(arena, WF_F32, embeds, err,
+                         WF_DIMS(p->id_count[half], wf_umt5_width(p->text_encoder))));
+    return wf_umt5_encode(p->text_encoder, p->ids[half], p->id_count[half], arena, *embeds, err);
+}
+
+static int64_t wan_text_rows(const void *pipeline)
+{
+    return ((const struct wan_pipeline *)pipeline)->rows;
+}
+
+static void wan_encode_end(void *pipeline)
+{
+    wf_umt5_stage_end(((struct wan_pipeline *)pipeline)->text_encoder);
+}
+
+static enum wf_status wan_condition(void *pipeline, int half, struct wf_tensor embeds,
+                                    struct wf_arena *arena, struct wf_error *err)
+{
+    struct wan_pipeline *p = pipeline;
+    return wf_wan_set_text(p->transformer, half, embeds, p->rows, arena, err);
+}
+
+static enum wf_status wan_denoise(void *pipeline, struct wf_tensor latents, double timestep,
+                                  int halves, const struct wf_tensor *velocity,
+                                  struct wf_arena *arena, struct wf_error *err)
+{
+    struct wan_pipeline *p = pipeline;
+    return wf_wan_forward(p->transformer, latents, timestep, halves, velocity, arena, err);
+}
+
+static void wan_denoise_end(void *pipeline)
+{
+    wf_wan_stage_end(((struct wan_pipeline *)pipeline)->transformer);
+}
+
+const struct wf_family wf_family_wan = {
+    .name = "wan",
+    .pipelines = {"WanPipeline"},
+    .components = {{"tokenizer", NULL},
+                   {"text_encoder", "model"},
+                   {"transformer", "diffusion_pytorch_model"},
+                   {"scheduler", NULL},
+                   {"vae", "diffusion_pytorch_model"}},
+    .defaults = {.width = 832,
+                 .height = 480,
+                 .num_frames = 81,
+                 .steps = 50,
+                 .max_sequence_length = 512,
+                 .guidance_scale = 5,
+                 .fps_num = 16,
+                 .fps_den = 1},
+    .open = wan_open,
+    .close = wan_close,
+    .check = wan_check,
+    .read_prompts = wan_read_prompts,
+    .encode = wan_encode,
+    .text_rows = wan_text_rows,
+    .encode_end = wan_encode_end,
+    .condition = wan_condition,
+    .denoise = wan_denoise,
+    .denoise_end = wan_denoise_end,
+};

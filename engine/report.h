@@ -1,0 +1,20 @@
+/* What each stage of a job took, and the JSON file that says so. */
+#ifndef WEFT_ENGINE_REPORT_H
+#define WEFT_ENGINE_REPORT_H
+
+#include <stddef.h>
+
+#include "kernels/base/status.h"
+
+struct weft_job;
+
+struct wf_stage_stats {
+    double seconds, flops;
+    size_t peak_host_bytes;
+};
+
+/* write_seconds below 0: the job had no writer. */
+enum wf_status wf_report_write(const struct weft_job *job, double write_seconds, const char *path,
+                               struct wf_error *err);
+
+#endif

@@ -1,0 +1,276 @@
+/* diffusers' UniPCMultistepScheduler on flow sigmas: a predictor (UniP) and a corrector (UniC) that
+   reuse the earlier model outputs (Zhao et al. 2023, arXiv:2302.04867). With alpha = 1 - sigma and
+   lambda = ln alpha - ln sigma, every update is a linear combination of the last sample and the
+   model outputs, whose coefficients are computed here in double. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/sampler/driver.h"
+
+static enum wf_status must_be(const struct wf_json *config, const char *key, const char *value,
+                              struct wf_error *err)
+{
+    const char *found = "missing";
+    WF_TRY(wf_json_string(config, key, &found, err));
+    if (strcmp(found, value) != 0)
+        return wf_fail(err, WF_REFUSED, "%s: %s is %s; weft supports %s", config->path, key, found,
+                       value);
+    return WF_OK;
+}
+
+static enum wf_status refuse_unsupported(const struct wf_json *config, struct wf_error *err)
+{
+    static const char *const off[] = {"use_dynamic_shifting", "thresholding", "use_karras_sigmas",
+                                      "use_beta_sigmas", "use_exponential_sigmas"};
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
+        WF_TRY(wf_sampler_must_be_off(config, off[i], err));
+    bool flow = false, x0 = true;
+    WF_TRY(wf_json_bool(config, "use_flow_sigmas", &flow, err));
+    WF_TRY(wf_json_bool(config, "predict_x0", &x0, err));
+    if (!flow || !x0)
+        return wf_fail(err, WF_REFUSED, "%s: %s is false; weft supports true", config->path,
+                       flow ? "predict_x0" : "use_flow_sigmas");
+    const json_t *solver = json_object_get(config->root, "solver_p");
+    if (solver && !json_is_null(solver))
+        return wf_fail(err, WF_REFUSED, "%s: solver_p is set; weft supports null", config->path);
+    return must_be(config, "prediction_type", "flow_prediction", err);
+}
+
+/* diffusers reads three names of other solvers as bh2. */
+static enum wf_status read_solver(struct wf_sampler *s, const struct wf_json *config,
+                                  struct wf_error *err)
+{
+    static const char *const known[] = {"bh1", "bh2", "midpoint", "heun", "logrho"};
+    const char *name = "bh2";
+    WF_TRY(wf_json_string(config, "solver_type", &name, err));
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i], name) == 0) {
+            s->bh1 = i == 0;
+            return WF_OK;
+        }
+    }
+    return wf_fail(err, WF_REFUSED, "%s: solver_type is %s; weft knows bh1 and bh2", config->path,
+                   name);
+}
+
+/* At the last step h is infinite (final sigma 0) or 0 (the last sigma again). Some solvers then
+   multiply infinity by zero or solve a singular system, in diffusers too. */
+static enum wf_status check_last_step(const struct wf_sampler *s, const struct wf_json *config,
+                                      struct wf_error *err)
+{
+    const int64_t most = s->final_sigma_min ? 2 : 1; /* order without lower_order_final */
+    if (s->bh1 && !s->final_sigma_min)
+        return wf_fail(
+            err, WF_REFUSED,
+            "%s: solver_type bh1 has no finite last step with final_sigmas_type zero; use "
+            "bh2",
+            config->path);
+    if (!s->lower_order_final && s->order > most)
+        return wf_fail(
+            err, WF_REFUSED,
+            "%s: solver_order %lld has no finite last step with lower_order_final false; "
+            "set it to true",
+            config->path, (long long)s->order);
+    return WF_OK;
+}
+
+static enum wf_status configure(struct wf_sampler *s, const struct wf_json *config,
+                                struct wf_error *err)
+{
+    const char *final = "zero";
+    s->order = 2;
+    s->lower_order_final = true;
+    WF_TRY(refuse_unsupported(config, err));
+    WF_TRY(read_solver(s, config, err));
+    WF_TRY(wf_json_double(config, "flow_shift", 1e-6, 1e6, &s->shift, err));
+    WF_TRY(wf_json_int(config, "solver_order", 1, WF_SAMPLER_MAX_ORDER, &s->order, err));
+    WF_TRY(wf_json_bool(config, "lower_order_final", &s->lower_order_final, err));
+    WF_TRY(wf_json_string(config, "final_sigmas_type", &final, err));
+    WF_TRY(wf_json_ints(config, "disable_corrector", 0, INT32_MAX, WF_SAMPLER_MAX_STEPS,
+                        s->uncorrected, &s->uncorrected_count, err));
+    s->final_sigma_min = strcmp(final, "sigma_min") == 0;
+    if (!s->final_sigma_min && strcmp(final, "zero") != 0)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: final_sigmas_type is %s; weft knows zero and sigma_min", config->path,
+                       final);
+    return check_last_step(s, config, err);
+}
+
+/* In the order of operations of numpy's linspace: the timestep is cut to an integer, so that the
+   last bit of sigma can matter. */
+static void tables(struct wf_sampler *s)
+{
+    const double train = (double)s->train_timesteps;
+    const double stride = (1 / train - 1) / s->steps;
+    double sigma[WF_SAMPLER_MAX_STEPS];
+    for (int i = 0; i < s->steps; i++) {
+        const double flat = i * stride + 1;
+        sigma[i] = s->shift * flat / (1 + (s->shift - 1) * flat);
+    }
+    if (s->shift_terminal > 0)
+        wf_sampler_stretch(sigma, s->steps, s->shift_terminal);
+    if (fabs(sigma[0] - 1) < 1e-6)
+        sigma[0] -= 1e-6; /* lambda is infinite at 1 */
+    for (int i = 0; i < s->steps; i++) {
+        s->timestep[i] = trunc(sigma[i] * train);
+        s->sigma[i] = (float)sigma[i];
+    }
+    s->sigma[s->steps] = s->final_sigma_min ? s->sigma[s->steps - 1] : 0;
+}
+
+static double lambda(const struct wf_sampler *s, int step)
+{
+    const double sigma = (double)s->sigma[step];
+    return log(1 - sigma) - log(sigma);
+}
+
+/* Solves the n x n system a x = b in place by elimination with pivots; n is at most 3. */
+static void solve(int n, double a[WF_SAMPLER_MAX_ORDER][WF_SAMPLER_MAX_ORDER], double *b)
+{
+    for (int col = 0; col < n; col++) {
+        int pivot = col;
+        for (int row = col + 1; row < n; row++) {
+            if (fabs(a[row][col]) > fabs(a[pivot][col]))
+                pivot = row;
+        }
+        for (int j = 0; j < n; j++) {
+            const double swap = a[col][j];
+            a[col][j] = a[pivot][j];
+            a[pivot][j] = swap;
+        }
+        const double swap = b[col];
+        b[col] = b[pivot];
+        b[pivot] = swap;
+        for (int row = col + 1; row < n; row++) {
+            const double factor = a[row][col] / a[col][col];
+            for (int j = col; j < n; j++)
+                a[row][j] -= factor * a[col][j];
+            b[row] -= factor * b[col];
+        }
+    }
+    for (int row = n - 1; row >= 0; row--) {
+        for (int j = row + 1; j < n; j++)
+            b[row] -= a[row][j] * b[j];
+        b[row] /= a[row][row];
+    }
+}
+
+/* The weights rho of the differences D_k, k = 1 .. unknowns, of an update whose nodes are
+   r[0..order-1]: sum_k rho_k r_k^(i-1) = b_i, b_i = i! phi_(i+1)(hh) hh / B (equation 9 of the
+   paper). */
+static void solve_weights(int order, int unknowns, const double *r, double hh, double b_h,
+                          double *rho)
+{
+    double a[WF_SAMPLER_MAX_ORDER][WF_SAMPLER_MAX_ORDER];
+    double phi = expm1(hh) / hh - 1, factorial = 1;
+    for (int i = 0; i < order; i++) {
+        if (i < unknowns) {
+            for (int k = 0; k < unknowns; k++)
+                a[i][k] = pow(r[k], i);
+            rho[i] = phi * factorial / b_h;
+        }
+        factorial *= i + 2;
+        phi = phi / hh - 1 / factorial;
+    }
+    solve(unknowns, a, rho);
+}
+
+/* One update from step `from` to step `to`: the coefficients of the sample, of model outputs
+   m_0 (at from), m_1 .. m_(order-1) (before it), and, for the corrector, of the output at `to`. */
+struct update {
+    double sample, model[WF_SAMPLER_MAX_ORDER], target;
+};
+
+static struct update make_update(const struct wf_sampler *s, int from, int to, int order,
+                                 bool corrector)
+{
+    const double sigma_to = (double)s->sigma[to], alpha_to = 1 - sigma_to;
+    struct update u = {.sample = sigma_to / (double)s->sigma[from]};
+    if (sigma_to == 0) { /* h is infinite: the sample is the model's own estimate */
+        u.model[0] = 1;
+        return u;
+    }
+    const double h = lambda(s, to) - lambda(s, from);
+    const double growth = expm1(-h), b_h = s->bh1 ? -h : growth;
+    double r[WF_SAMPLER_MAX_ORDER], rho[WF_SAMPLER_MAX_ORDER] = {0.5, 0.5, 0.5};
+    for (int k = 1; k < order; k++)
+        r[k - 1] = (lambda(s, from - k) - lambda(s, from)) / h;
+    r[order - 1] = 1;
+    if (corrector && order > 1)
+        solve_weights(order, order, r, -h, b_h, rho);
+    else if (!corrector && order > 2)
+        solve_weights(order, order - 1, r, -h, b_h, rho);
+
+    u.model[0] = -alpha_to * growth;
+    for (int k = 1; k < order; k++) {
+        u.model[k] = -alpha_to * b_h * rho[k - 1] / r[k - 1];
+        u.model[0] -= u.model[k];
+    }
+    if (corrector) {
+        u.target = -alpha_to * b_h * rho[order - 1];
+        u.model[0] -= u.target;
+    }
+    return u;
+}
+
+static enum wf_status apply(struct wf_sampler *s, struct wf_backend *be, const struct update *u,
+                            int order, struct wf_tensor sample, const struct wf_tensor *target,
+                            struct wf_tensor y)
+{
+    struct wf_lincomb a = {.x = {sample}, .c = {(float)u->sample}, .terms = 1, .y = y};
+    for (int k = 0; k < order; k++) {
+        a.x[a.terms] = s->kept[1 + k];
+        a.c[a.terms++] = (float)u->model[k];
+    }
+    if (target) {
+        a.x[a.terms] = *target;
+        a.c[a.terms++] = (float)u->target;
+    }
+    return wf_lincomb(be, &a);
+}
+
+static bool corrects(const struct wf_sampler *s, int step)
+{
+    for (int i = 0; i < s->uncorrected_count; i++) {
+        if (s->uncorrected[i] == step - 1)
+            return false;
+    }
+    return step > 0;
+}
+
+/* kept: [0] the last sample, [1 ..] model outputs, newest first; the oldest makes room for the new
+   one, which stays in `velocity`'s estimate until the corrector is done. */
+static enum wf_status step(struct wf_sampler *s, struct wf_backend *be, int i,
+                           struct wf_tensor velocity, struct wf_tensor latents)
+{
+    const int count = (int)s->order + 1;
+    const struct wf_tensor estimate = s->kept[count]; /* x0 = x - sigma v */
+    WF_TRY(wf_lincomb(
+        be, &(struct wf_lincomb){
+                .x = {latents, velocity}, .c = {1, -s->sigma[i]}, .terms = 2, .y = estimate}));
+    if (corrects(s, i)) {
+        const struct update u = make_update(s, i - 1, i, s->last_order, true);
+        WF_TRY(apply(s, be, &u, s->last_order, s->kept[0], &estimate, latents));
+    }
+    for (int k = count; k > 1; k--)
+        s->kept[k] = s->kept[k - 1];
+    s->kept[1] = estimate;
+
+    int order = (int)s->order;
+    if (s->lower_order_final && order > s->steps - i)
+        order = s->steps - i;
+    if (order > i + 1)
+        order = i + 1;
+    WF_TRY(wf_copy(be, s->kept[0], latents));
+    const struct update u = make_update(s, i, i + 1, order, false);
+    s->last_order = order;
+    return apply(s, be, &u, order, s->kept[0], NULL, latents);
+}
+
+const struct wf_sampler_driver wf_sampler_unipc = {
+    .class_name = "UniPCMultistepScheduler",
+    .configure = configure,
+    .tables = tables,
+    .step = step,
+    .kept = 3, /* the last sample, the last output and the new one */
+};

@@ -1,0 +1,218 @@
+/* weft: video generation from diffusers model folders, as a library.
+
+   A clip, frame by frame as it is decoded:
+
+       struct weft_engine *engine = NULL;
+       struct weft_model *model = NULL;
+       struct weft_job *job = NULL;
+       struct weft_request request;
+       struct weft_frame frame;
+
+       if (weft_engine_open(NULL, &engine) == WEFT_OK &&
+           weft_model_open(engine, "folder", NULL, &model) == WEFT_OK) {
+           weft_request_defaults(model, &request);
+           request.prompt = "a red circle moves right";
+           if (weft_generate(model, &request, &job) == WEFT_OK)
+               while (weft_job_next(job, &frame) == WEFT_OK && frame.rgb)
+                   show(frame.rgb, frame.width, frame.height);
+       }
+       weft_job_close(&job);
+       weft_model_close(&model);
+       weft_engine_close(&engine);
+
+   Every function that can fail returns a status, and weft_engine_error then holds one line that
+   says where, what was wrong and what to do. An engine and all that was opened from it belong to
+   one thread at a time; engines are independent of each other. Only weft_job_cancel may be called
+   from elsewhere. Close functions free and set the pointer to NULL, take a pointer to NULL, and go
+   job, writer, model, engine. */
+#ifndef WEFT_H
+#define WEFT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define WEFT_API __attribute__((visibility("default")))
+#else
+#define WEFT_API
+#endif
+
+enum weft_status {
+    WEFT_OK = 0,
+    WEFT_FAILED = 1,    /* failed while running: device, disk, memory, damage met midway */
+    WEFT_REFUSED = 2,   /* refused before any compute: bad value, bad folder, unwritable output */
+    WEFT_CANCELLED = 3, /* weft_job_cancel was called */
+};
+
+struct weft_engine;
+struct weft_model;
+struct weft_job;
+struct weft_writer;
+
+WEFT_API const char *weft_version(void); /* "0.1.0" */
+
+/* --- engine: a device and its memory --- */
+
+enum weft_offload {
+    WEFT_OFFLOAD_NONE,  /* weights stay from their first use to the end of the model */
+    WEFT_OFFLOAD_MODEL, /* one component at a time: its weights go when its stage ends (default) */
+};
+
+struct weft_settings {
+    const char *device; /* "cpu"; NULL: cpu */
+    const char *dtype;  /* "f32"; NULL: what the device is fast at */
+    int threads;        /* 0: every core that the process may use */
+    enum weft_offload offload;
+};
+
+WEFT_API void weft_settings_defaults(struct weft_settings *settings);
+/* settings NULL: the defaults. When it fails *engine may still be set, for weft_engine_error; close
+ * it. */
+WEFT_API enum weft_status weft_engine_open(const struct weft_settings *settings,
+                                           struct weft_engine **engine);
+WEFT_API void weft_engine_close(struct weft_engine **engine);
+/* The message of the last call that failed, one line without a line feed; "" before any. The
+ * engine's. */
+WEFT_API const char *weft_engine_error(const struct weft_engine *engine);
+
+/* --- model: a checkpoint folder --- */
+
+/* folder: a diffusers folder (model_index.json and its components). variant: a word in the weight
+   files' names such as "fp16", NULL for none. Reads and checks configurations; weights are found
+   when a job is made. */
+WEFT_API enum weft_status weft_model_open(struct weft_engine *engine, const char *folder,
+                                          const char *variant, struct weft_model **model);
+WEFT_API void weft_model_close(struct weft_model **model);
+
+struct weft_component {
+    const char *name;       /* folder below the model's */
+    const char *class_name; /* of the library that wrote it */
+    uint64_t parameters;    /* 0 for a component without weights */
+    uint64_t bytes;         /* of weights, in files */
+    int tensors;
+};
+
+struct weft_model_info {
+    const char *family, *pipeline; /* "wan", "WanPipeline" */
+    const struct weft_component *components;
+    int component_count;
+    uint64_t parameters, bytes;
+    int width, height, num_frames, steps, max_sequence_length; /* defaults of a request */
+    double guidance_scale;
+    int fps_num, fps_den;
+};
+
+/* Opens every component's weight files and checks every tensor. *info belongs to the model. */
+WEFT_API enum weft_status weft_model_describe(struct weft_model *model,
+                                              const struct weft_model_info **info);
+
+/* --- request --- */
+
+enum weft_stage { WEFT_STAGE_ENCODE, WEFT_STAGE_DENOISE, WEFT_STAGE_DECODE, WEFT_STAGE_WRITE };
+
+struct weft_progress {
+    enum weft_stage stage;
+    int done, total; /* steps of denoising, frames of decoding; 0 of 1 or 1 of 1 for encoding */
+    double seconds;  /* since the job began */
+    double remaining_seconds; /* of the stage, by the pace so far; below 0: not known yet */
+};
+
+/* All pointers must stay valid until the job is closed. */
+struct weft_request {
+    const char *prompt;          /* UTF-8; NULL: "" */
+    const char *negative_prompt; /* UTF-8; NULL: ""; read only when guidance is on */
+    int width, height;           /* pixels; 0: the model's default */
+    int num_frames;              /* 0: the model's default */
+    int steps;                   /* 0: the model's default */
+    double guidance_scale;       /* above 1 switches guidance on; below 0: the model's default */
+    double flow_shift;           /* of the noise schedule; 0: the scheduler's own */
+    int max_sequence_length;     /* rows of text that the denoiser sees; 0: the model's default */
+    int fps_num, fps_den;        /* frames a second, exact; 0: the model's default */
+    uint64_t seed;               /* the noise is torch's CPU generator's for it */
+    int random_seed;             /* not 0: seed is ignored, and one is drawn */
+    const char *latents; /* safetensors file: the initial noise instead of the seed's; NULL: none */
+    int decode_chunk_size; /* frames decoded at a time; 0: as few as the family can */
+    const char *dump;      /* folder for the tensors of each stage; NULL: none. Made when missing */
+    void (*progress)(void *context, const struct weft_progress *progress); /* NULL: none */
+    void *progress_context;
+};
+
+/* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within
+ * 0.001..1000. */
+WEFT_API int weft_rate_from_double(double fps, int *num, int *den);
+/* The model's and the family's defaults, a random seed, nothing else. */
+WEFT_API void weft_request_defaults(const struct weft_model *model, struct weft_request *request);
+
+/* --- job --- */
+
+/* Checks the whole request and finds and checks all weights; computes nothing. A refusal is
+ * WEFT_REFUSED. */
+WEFT_API enum weft_status weft_generate(struct weft_model *model,
+                                        const struct weft_request *request, struct weft_job **job);
+/* The decoder alone: latents_file holds the tensor `latents`, F32, as weft --dump or diffusers'
+   output_type="latent" gives it. Of the request it reads fps, decode_chunk_size and progress. */
+WEFT_API enum weft_status weft_decode(struct weft_model *model, const char *latents_file,
+                                      const struct weft_request *request, struct weft_job **job);
+WEFT_API void weft_job_close(struct weft_job **job);
+
+struct weft_job_info {
+    int width, height; /* pixels */
+    int64_t frames;
+    int fps_num, fps_den;
+    int steps;
+    uint64_t seed; /* given or drawn */
+};
+
+WEFT_API void weft_job_describe(const struct weft_job *job, struct weft_job_info *info);
+
+struct weft_frame {
+    const float *rgb; /* [height,width,3], 0..1, rows without gaps; valid until the next call; NULL:
+                         the end */
+    int width, height;
+    int64_t index; /* from 0 */
+};
+
+/* The next frame. The first call does the encoding and all of the denoising. */
+WEFT_API enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame);
+/* Makes weft_job_next return WEFT_CANCELLED soon. From any thread or signal handler. */
+WEFT_API void weft_job_cancel(struct weft_job *job);
+
+/* The file that CLI.md calls the report. writer NULL: without the write stage. */
+WEFT_API enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer *writer,
+                                          const char *path);
+
+/* --- writer: frames into a file or a pipe --- */
+
+struct weft_output {
+    const char *path;    /* "-": standard output; png: a pattern such as "frame-%05d.png" */
+    const char *format;  /* NULL: from the path's extension */
+    int overwrite;       /* 0: an existing file is refused */
+    const char *codec;   /* ffmpeg's name of an encoder; NULL: the format's default */
+    int crf;             /* below 0: the codec's default */
+    const char *preset;  /* NULL: the codec's default */
+    const char *pix_fmt; /* NULL: yuv420p */
+};
+
+WEFT_API void weft_output_defaults(struct weft_output *output);
+WEFT_API const char *weft_output_formats(void); /* "mp4, mkv, ...": those that this build has */
+/* Opens an output for the job's frames; refuses what cannot be written before the job computes
+   anything. The file has a temporary name until weft_writer_close. */
+WEFT_API enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,
+                                           struct weft_writer **writer);
+/* Takes a copy of the frame; encoding and writing happen in a thread of the writer's own. */
+WEFT_API enum weft_status weft_writer_write(struct weft_writer *writer,
+                                            const struct weft_frame *frame);
+/* Waits for all frames to be written and gives the file its name. After a failure nothing is left.
+   The writer stays open for weft_job_report. */
+WEFT_API enum weft_status weft_writer_finish(struct weft_writer *writer);
+/* Closes; an output that was not finished is removed. */
+WEFT_API void weft_writer_close(struct weft_writer **writer);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

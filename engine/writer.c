@@ -1,0 +1,90 @@
+/* The public face of io/video's sinks, and the report that counts them in. */
+#include "engine/job.h"
+#include "io/video/sink.h"
+
+struct weft_writer {
+    struct weft_engine *engine;
+    struct wf_sink *sink;
+    double seconds; /* of the writing thread, once the sink is closed */
+};
+
+void weft_output_defaults(struct weft_output *output)
+{
+    *output = (struct weft_output){.crf = -1};
+}
+
+const char *weft_output_formats(void)
+{
+    return wf_sink_formats();
+}
+
+static bool job_is_cancelled(void *job)
+{
+    return atomic_load(&((struct weft_job *)job)->cancelled);
+}
+
+static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
+                                const struct weft_output *output, struct wf_error *err)
+{
+    struct wf_sink_config config;
+    wf_sink_defaults(&config);
+    config.path = output->path;
+    config.format = output->format;
+    config.width = job->width;
+    config.height = job->height;
+    config.frames = job->frames;
+    config.fps_num = job->request.fps_num;
+    config.fps_den = job->request.fps_den;
+    config.overwrite = output->overwrite != 0;
+    config.codec = output->codec;
+    config.crf = output->crf;
+    config.preset = output->preset;
+    config.pix_fmt = output->pix_fmt;
+    config.cancelled = job_is_cancelled;
+    config.cancel_context = job;
+    return wf_sink_open(&config, w->engine->mem, &w->sink, err);
+}
+
+enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,
+                                  struct weft_writer **writer)
+{
+    struct weft_engine *engine = job->model->engine;
+    *writer = NULL;
+    struct weft_writer *w = wf_calloc(engine->mem, WF_MEM_MISC, 1, sizeof *w);
+    if (!w)
+        return (enum weft_status)wf_fail_memory(&engine->err, "output", sizeof *w);
+    w->engine = engine;
+    const enum wf_status status = open_sink(w, job, output, &engine->err);
+    if (status == WF_OK)
+        *writer = w;
+    else
+        wf_free(w);
+    return (enum weft_status)status;
+}
+
+enum weft_status weft_writer_write(struct weft_writer *w, const struct weft_frame *frame)
+{
+    return (enum weft_status)wf_sink_write(w->sink, frame->rgb, &w->engine->err);
+}
+
+enum weft_status weft_writer_finish(struct weft_writer *w)
+{
+    return (enum weft_status)wf_sink_close(&w->sink, &w->seconds, &w->engine->err);
+}
+
+void weft_writer_close(struct weft_writer **writer)
+{
+    struct weft_writer *w = *writer;
+    if (!w)
+        return;
+    wf_sink_abort(&w->sink);
+    wf_free(w);
+    *writer = NULL;
+}
+
+enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer *writer,
+                                 const char *path)
+{
+    return (enum weft_status)wf_report_write(job, writer ? writer->seconds : -1, path,
+                                             &job->model->engine->err);
+}

@@ -1,0 +1,83 @@
+#include "kernels/backend.h"
+
+#include <string.h>
+
+#include "kernels/base/arena.h"
+#include "kernels/base/threads.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/ref/ref.h"
+
+static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops};
+
+/* Every slot after the name is a required function: an empty one would be a crash in mid-run. */
+static bool has_empty_slot(const struct wf_ops *ops)
+{
+    static const unsigned char empty[sizeof(void (*)(void))];
+    const unsigned char *bytes = (const unsigned char *)ops;
+    for (size_t at = sizeof ops->name; at < sizeof *ops; at += sizeof empty) {
+        if (memcmp(bytes + at, empty, sizeof empty) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const struct wf_ops *find_ops(const char *name)
+{
+    for (size_t i = 0; i < sizeof registry / sizeof *registry; i++) {
+        if (strcmp(registry[i]->name, name) == 0)
+            return registry[i];
+    }
+    return NULL;
+}
+
+enum wf_status wf_backend_open(const char *name, int threads, struct wf_mem *mem,
+                               struct wf_error *err, struct wf_backend **be)
+{
+    *be = NULL;
+    const struct wf_ops *ops = find_ops(name);
+    if (!ops)
+        return wf_fail(err, WF_REFUSED, "device %s: unknown; use cpu", name);
+    if (has_empty_slot(ops))
+        return wf_fail(err, WF_FAILED, "device %s: an operation is missing; this is a bug in weft",
+                       name);
+    struct wf_backend *opened = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *opened);
+    if (!opened)
+        return wf_fail_memory(err, name, sizeof *opened);
+    opened->ops = *ops;
+    opened->mem = mem;
+    opened->err = err;
+    opened->threads = threads > 0 ? threads : wf_thread_cores();
+    const enum wf_status status = opened->ops.open(opened);
+    if (status != WF_OK) {
+        wf_free(opened);
+        return status;
+    }
+    *be = opened;
+    return WF_OK;
+}
+
+void wf_backend_close(struct wf_backend **be)
+{
+    if (!*be)
+        return;
+    (*be)->ops.close(*be);
+    wf_free(*be);
+    *be = NULL;
+}
+
+static void *take_activations(void *context, size_t bytes)
+{
+    struct wf_backend *be = context;
+    return be->ops.take(be, WF_MEM_ACTIVATIONS, bytes);
+}
+
+static void give_activations(void *context, void *ptr)
+{
+    struct wf_backend *be = context;
+    be->ops.give(be, ptr);
+}
+
+struct wf_arena_source wf_backend_source(struct wf_backend *be)
+{
+    return (struct wf_arena_source){take_activations, give_activations, be};
+}

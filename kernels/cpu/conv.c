@@ -1,0 +1,207 @@
+/* Convolution as a product: a row is an output pixel, its elements are the inputs under the kernel,
+   tap by tap and in each tap channel by channel. */
+#include <string.h>
+
+#include "kernels/cpu/library.h"
+#include "kernels/cpu/matrix.h"
+
+/* Where the kernel lies and what it reads. */
+struct window {
+    const struct wf_tensor *x;
+    int64_t taps_h, taps_w;               /* of the kernel */
+    int64_t before_t, before_h, before_w; /* padding */
+    int64_t stride_t, stride_hw;
+    int64_t width; /* output pixels in a line */
+};
+
+static const float *tap_source(const struct window *win, int64_t t, int64_t h, int64_t w)
+{
+    const struct wf_tensor *x = win->x;
+    if (t < 0 || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
+        return NULL;
+    return (const float *)x->data + t * x->stride[0] + h * x->stride[1] + w * x->stride[2];
+}
+
+/* `n` channels from channel c on of one tap, for `count` pixels from pixel `row` on. */
+static void fill_tap(const struct window *win, int64_t frame, int64_t row, int count, int64_t tap,
+                     int64_t c, size_t n, float *a)
+{
+    const int64_t plane = win->taps_h * win->taps_w;
+    const int64_t t = frame * win->stride_t + tap / plane - win->before_t;
+    const int64_t down = tap % plane / win->taps_w - win->before_h;
+    const int64_t right = tap % win->taps_w - win->before_w;
+    int64_t line = row / win->width, place = row % win->width;
+    for (int i = 0; i < count; i++) {
+        const float *x =
+            tap_source(win, t, line * win->stride_hw + down, place * win->stride_hw + right);
+        if (x)
+            memcpy(a + i * WF_TILE_PITCH, x + c, n * sizeof *a);
+        else
+            memset(a + i * WF_TILE_PITCH, 0, n * sizeof *a);
+        if (++place == win->width) {
+            place = 0;
+            line++;
+        }
+    }
+}
+
+static void fill_window(const struct window *win, int64_t frame, int64_t row, int count,
+                        int64_t from, int depth, float *a)
+{
+    const int64_t channels = win->x->dim[3];
+    for (int done = 0; done < depth;) {
+        const int64_t tap = (from + done) / channels, c = (from + done) % channels;
+        const int64_t left = depth - done, rest = channels - c;
+        const int n = (int)(left < rest ? left : rest);
+        fill_tap(win, frame, row, count, tap, c, (size_t)n, a + done);
+        done += n;
+    }
+}
+
+struct conv_job {
+    const struct wf_conv *a;
+    struct window window;
+};
+
+static void fill_conv(const void *context, int64_t frame, int64_t row, int count, int64_t from,
+                      int depth, float *a)
+{
+    const struct conv_job *job = context;
+    fill_window(&job->window, frame, row, count, from, depth, a);
+}
+
+/* Frames of padding come first in a row: their products are skipped. */
+static int64_t start_conv(const void *context, int64_t frame)
+{
+    const struct conv_job *job = context;
+    const int64_t *dim = job->a->w->dim, missing = job->a->pad_front - frame * job->a->stride_t;
+    return (missing < 0 ? 0 : missing < dim[2] ? missing : dim[2]) * dim[1] * dim[3] * dim[4];
+}
+
+static void finish_conv(const void *context, const struct wf_loops *loops, int64_t frame,
+                        int64_t row, int64_t column, int n, const float *sums)
+{
+    const struct wf_conv *a = ((const struct conv_job *)context)->a;
+    const float *bias = a->bias ? a->bias->tensor.data : NULL;
+    float *y = (float *)a->y.data + frame * a->y.stride[0] + row * a->y.dim[3] + column;
+    const struct wf_epilogue e = {.bias = bias ? bias + column : NULL, .accumulate = a->accumulate};
+    loops->epilogue(y, sums, n, &e);
+}
+
+static enum wf_status own_conv(struct wf_backend *be, const struct wf_conv *a)
+{
+    const struct wf_panels *panels;
+    WF_TRY(wf_packed_panels(be, a->w, &panels));
+    const struct conv_job job = {.a = a,
+                                 .window = {.x = &a->x,
+                                            .taps_h = a->w->dim[3],
+                                            .taps_w = a->w->dim[4],
+                                            .before_t = a->pad_front,
+                                            .before_h = a->pad_h[0],
+                                            .before_w = a->pad_w[0],
+                                            .stride_t = a->stride_t,
+                                            .stride_hw = a->stride_hw,
+                                            .width = a->y.dim[2]}};
+    return wf_product_run(be, "conv",
+                          &(const struct wf_product){.right = panels,
+                                                     .frames = a->y.dim[0],
+                                                     .rows = a->y.dim[1] * a->y.dim[2],
+                                                     .context = &job,
+                                                     .fill = fill_conv,
+                                                     .start = start_conv,
+                                                     .finish = finish_conv});
+}
+
+/* The same convolution for one frame of y alone, with the frames of x that it sees. */
+static struct wf_conv one_frame(const struct wf_conv *a, int64_t t)
+{
+    const int64_t depth = a->w->dim[2], first = t * a->stride_t - a->pad_front;
+    const int64_t missing = first >= 0 ? 0 : -first < depth ? -first : depth;
+    struct wf_conv one = *a;
+    one.y = wf_tensor_slice(a->y, 0, t, 1);
+    one.x = wf_tensor_slice(a->x, 0, first > 0 ? first : 0, missing < depth ? depth - missing : 1);
+    one.pad_front = (int)missing;
+    return one;
+}
+
+/* The library gets a frame at a time: its sums may be ordered by the shape of a call, and pixels
+   must not depend on how many frames a call has. */
+enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    const struct wf_packed *packed = a->w->packed;
+    if (!packed->library)
+        return own_conv(be, a);
+    for (int64_t t = 0; t < a->y.dim[0]; t++) {
+        const struct wf_conv one = one_frame(a, t);
+        bool done = false;
+        WF_TRY(cpu->library->conv(be, cpu->library_state, &one, packed->library, &done));
+        if (!done)
+            WF_TRY(own_conv(be, &one));
+    }
+    return WF_OK;
+}
+
+/* The nearest 2x picture repeats each pixel, so a 3x3 kernel on it sees 2x2 pixels of the small
+   one: which, and with which of its weights added up, depends on whether the output's line and
+   column are even or odd. One 2x2 convolution with padding 1 all round computes the four cases at
+   each of its (H+1)(W+1) places; they are its 4 O columns, and each belongs to one pixel of the
+   result. */
+struct upconv_job {
+    const struct wf_upconv *a;
+    struct window window;
+};
+
+static void fill_upconv(const void *context, int64_t frame, int64_t row, int count, int64_t from,
+                        int depth, float *a)
+{
+    const struct upconv_job *job = context;
+    fill_window(&job->window, frame, row, count, from, depth, a);
+}
+
+/* At place p, even results belong to line 2p, odd ones to line 2p - 1; at an edge one is outside.
+ */
+static void finish_upconv(const void *context, const struct wf_loops *loops, int64_t frame,
+                          int64_t row, int64_t column, int n, const float *sums)
+{
+    const struct upconv_job *job = context;
+    const struct wf_tensor *y = &job->a->y;
+    const float *bias = job->a->bias ? job->a->bias->tensor.data : NULL;
+    const int64_t outputs = y->dim[3];
+    for (int done = 0; done < n;) {
+        const int64_t phase = (column + done) / outputs, o = (column + done) % outputs;
+        const int64_t rest = outputs - o;
+        const int count = (int)(n - done < rest ? n - done : rest);
+        const int64_t h = 2 * (row / job->window.width) - phase / 2;
+        const int64_t w = 2 * (row % job->window.width) - phase % 2;
+        if (h >= 0 && h < y->dim[1] && w >= 0 && w < y->dim[2]) {
+            const struct wf_epilogue e = {.bias = bias ? bias + o : NULL};
+            loops->epilogue((float *)y->data + frame * y->stride[0] +
+                                (h * y->dim[2] + w) * outputs + o,
+                            sums + done, count, &e);
+        }
+        done += count;
+    }
+}
+
+enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
+{
+    const struct wf_panels *panels;
+    WF_TRY(wf_packed_panels(be, a->w, &panels));
+    const struct upconv_job job = {.a = a,
+                                   .window = {.x = &a->x,
+                                              .taps_h = 2,
+                                              .taps_w = 2,
+                                              .before_h = 1,
+                                              .before_w = 1,
+                                              .stride_t = 1,
+                                              .stride_hw = 1,
+                                              .width = a->x.dim[2] + 1}};
+    return wf_product_run(be, "upconv",
+                          &(const struct wf_product){.right = panels,
+                                                     .frames = a->x.dim[0],
+                                                     .rows = (a->x.dim[1] + 1) * (a->x.dim[2] + 1),
+                                                     .context = &job,
+                                                     .fill = fill_upconv,
+                                                     .finish = finish_upconv});
+}

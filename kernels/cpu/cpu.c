@@ -1,0 +1,110 @@
+#include "kernels/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/library.h"
+#include "kernels/ref/ref.h"
+
+enum { LINE = 64 };
+
+#ifdef WEFT_HAVE_ONEDNN
+static const struct wf_library *const built_in_library = &wf_onednn;
+#else
+static const struct wf_library *const built_in_library = NULL;
+#endif
+
+/* WEFT_CPU_ISA (baseline, avx2, avx512) holds the choice down, for tests. */
+static const struct wf_loops *choose_loops(void)
+{
+#if defined(__x86_64__)
+    const char *limit = getenv("WEFT_CPU_ISA");
+    const bool avx512_allowed = !limit || strcmp(limit, "avx512") == 0;
+    const bool avx2_allowed = avx512_allowed || strcmp(limit, "avx2") == 0;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx512_allowed && avx2 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &wf_loops_avx512;
+    if (avx2_allowed && avx2)
+        return &wf_loops_avx2;
+#endif
+    return &wf_loops_baseline;
+}
+
+static enum wf_status cpu_open(struct wf_backend *be)
+{
+    struct wf_cpu *cpu = wf_calloc(be->mem, WF_MEM_MISC, 1, sizeof *cpu);
+    if (!cpu)
+        return wf_fail_memory(be->err, "cpu", sizeof *cpu);
+    cpu->loops = choose_loops();
+    cpu->library = built_in_library;
+    be->state = cpu;
+    const enum wf_status status =
+        cpu->library ? cpu->library->open(be, &cpu->library_state) : WF_OK;
+    if (status != WF_OK) {
+        wf_free(cpu);
+        be->state = NULL;
+    }
+    return status;
+}
+
+static void cpu_close(struct wf_backend *be)
+{
+    struct wf_cpu *cpu = wf_cpu_of(be);
+    if (cpu->library)
+        cpu->library->close(be, cpu->library_state);
+    wf_free(cpu->scratch);
+    wf_free(cpu);
+    be->state = NULL;
+}
+
+enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t bytes)
+{
+    struct wf_cpu *cpu = wf_cpu_of(be);
+    bytes = (bytes + LINE - 1) / LINE * LINE;
+    if (cpu->scratch && cpu->scratch_bytes >= bytes && cpu->scratch_threads >= be->threads)
+        return WF_OK;
+    wf_free(cpu->scratch);
+    cpu->scratch = wf_calloc(be->mem, WF_MEM_ACTIVATIONS, (size_t)be->threads, bytes);
+    if (!cpu->scratch)
+        return wf_fail_memory(be->err, where, (unsigned long long)be->threads * bytes);
+    cpu->scratch_bytes = bytes;
+    cpu->scratch_threads = be->threads;
+    return WF_OK;
+}
+
+void *wf_cpu_own_scratch(const struct wf_backend *be)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    return (unsigned char *)cpu->scratch + (size_t)omp_get_thread_num() * cpu->scratch_bytes;
+}
+
+const struct wf_ops wf_cpu_ops = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .set_threads = wf_ref_set_threads,
+    .take = wf_ref_take,
+    .give = wf_ref_give,
+    .sync = wf_ref_sync,
+    .copy = wf_cpu_copy,
+    .upload = wf_ref_upload,
+    .download = wf_ref_download,
+    .load = wf_cpu_load,
+    .unload = wf_cpu_unload,
+    .gemm = wf_cpu_gemm,
+    .conv = wf_cpu_conv,
+    .upconv = wf_cpu_upconv,
+    .attention = wf_cpu_attention,
+    .layer_norm = wf_cpu_layer_norm,
+    .rms_norm = wf_cpu_rms_norm,
+    .rope = wf_cpu_rope,
+    .lincomb = wf_cpu_lincomb,
+    .affine = wf_cpu_affine,
+    .act = wf_cpu_act,
+    .gated_act = wf_cpu_gated_act,
+    .gather = wf_cpu_gather,
+    .pack_u8 = wf_cpu_pack_u8,
+};

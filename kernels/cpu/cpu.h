@@ -1,0 +1,62 @@
+/* The CPU backend: OpenMP, SIMD chosen at run time, and oneDNN where the build has it. */
+#ifndef WEFT_KERNELS_CPU_CPU_H
+#define WEFT_KERNELS_CPU_CPU_H
+
+#include "kernels/backend.h"
+#include "kernels/cpu/loops.h"
+
+extern const struct wf_ops wf_cpu_ops;
+
+struct wf_library;
+
+/* be->state */
+struct wf_cpu {
+    const struct wf_loops *loops;
+    void *scratch; /* thread i owns scratch_bytes from i * scratch_bytes */
+    size_t scratch_bytes;
+    int scratch_threads;
+    const struct wf_library *library; /* NULL where the build has none */
+    void *library_state;
+};
+
+static inline struct wf_cpu *wf_cpu_of(const struct wf_backend *be)
+{
+    return be->state;
+}
+
+/* How many threads to wake for that much work; one if it is no more than `small`. */
+static inline int wf_cpu_team(const struct wf_backend *be, int64_t work, int64_t small)
+{
+    return work > small ? be->threads : 1;
+}
+
+/* Working memory of at least `bytes` for each thread, until the next call; rounded up so that no
+   two threads share a cache line. Taken before a parallel region, where failing is still easy. */
+enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t bytes);
+void *wf_cpu_own_scratch(const struct wf_backend *be); /* the calling thread's, in the region */
+
+enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const void *src,
+                           enum wf_dtype dtype);
+void wf_cpu_unload(struct wf_backend *be, struct wf_param *p);
+enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a);
+enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a);
+enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a);
+enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention *a);
+enum wf_status wf_cpu_copy(struct wf_backend *be, const struct wf_tensor *dst,
+                           const struct wf_tensor *src);
+enum wf_status wf_cpu_gather(struct wf_backend *be, const struct wf_tensor *y,
+                             const struct wf_param *table, const int32_t *ids);
+enum wf_status wf_cpu_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a);
+enum wf_status wf_cpu_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a);
+enum wf_status wf_cpu_rope(struct wf_backend *be, const struct wf_rope *a);
+enum wf_status wf_cpu_lincomb(struct wf_backend *be, const struct wf_lincomb *a);
+enum wf_status wf_cpu_affine(struct wf_backend *be, const struct wf_affine *a);
+enum wf_status wf_cpu_act(struct wf_backend *be, const struct wf_tensor *y,
+                          const struct wf_tensor *x, enum wf_act act);
+enum wf_status wf_cpu_gated_act(struct wf_backend *be, const struct wf_tensor *y,
+                                const struct wf_tensor *a, const struct wf_tensor *b,
+                                enum wf_act act);
+enum wf_status wf_cpu_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
+                              const struct wf_tensor *x);
+
+#endif

@@ -1,0 +1,47 @@
+#include <string.h>
+
+#include "kernels/cpu/library.h"
+#include "kernels/cpu/matrix.h"
+
+static void fill_rows(const void *context, int64_t frame, int64_t row, int count, int64_t from,
+                      int depth, float *a)
+{
+    (void)frame;
+    const struct wf_gemm *g = context;
+    const float *x = (const float *)g->x.data + row * g->x.stride[0] + from;
+    for (int i = 0; i < count; i++)
+        memcpy(a + i * WF_TILE_PITCH, x + i * g->x.stride[0], (size_t)depth * sizeof *a);
+}
+
+static void finish_row(const void *context, const struct wf_loops *loops, int64_t frame,
+                       int64_t row, int64_t column, int n, const float *sums)
+{
+    (void)frame;
+    const struct wf_gemm *g = context;
+    const float *bias = g->bias ? g->bias->tensor.data : NULL, *gate = g->gate.data;
+    const struct wf_epilogue e = {.bias = bias ? bias + column : NULL,
+                                  .gate = gate ? gate + column : NULL,
+                                  .act = g->act,
+                                  .accumulate = g->accumulate};
+    loops->epilogue((float *)g->y.data + row * g->y.stride[0] + column, sums, n, &e);
+}
+
+enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    const struct wf_packed *packed = a->w->packed;
+    const struct wf_panels *panels;
+    bool done = false;
+    if (packed->library)
+        WF_TRY(cpu->library->gemm(be, cpu->library_state, a, packed->library, &done));
+    if (done)
+        return WF_OK;
+    WF_TRY(wf_packed_panels(be, a->w, &panels));
+    return wf_product_run(be, "gemm",
+                          &(const struct wf_product){.right = panels,
+                                                     .frames = 1,
+                                                     .rows = a->x.dim[0],
+                                                     .context = a,
+                                                     .fill = fill_rows,
+                                                     .finish = finish_row});
+}

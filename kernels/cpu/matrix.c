@@ -1,0 +1,149 @@
+#include "kernels/cpu/matrix.h"
+
+#include <string.h>
+
+enum {
+    ROW_TILES = 8,       /* of a block */
+    COLUMNS = 256,       /* of a block: a multiple of every tile's width */
+    SMALL_WORK = 200000, /* multiplications that are not worth waking other threads for */
+};
+
+/* Of the panel that holds a column, by the tile's width. */
+static int panel_width(const struct wf_panels *panels, int tile_width, int64_t column)
+{
+    const int64_t left = panels->columns - column / tile_width * tile_width;
+    return left > tile_width / 2 ? tile_width : tile_width / 2;
+}
+
+static int64_t padded_columns(const struct wf_panels *panels, int tile_width)
+{
+    const int64_t last = (panels->columns - 1) / tile_width * tile_width;
+    return last + panel_width(panels, tile_width, last);
+}
+
+enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, int64_t depth,
+                              int64_t columns, wf_column_source source, const void *context)
+{
+    const int tile_width = wf_cpu_of(be)->loops->tile_width;
+    *panels = (struct wf_panels){depth, columns, NULL};
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)padded_columns(panels, tile_width),
+                               (size_t)depth * sizeof(float), &bytes))
+        return wf_fail_memory(be->err, "weights", (unsigned long long)columns);
+    WF_TRY(wf_cpu_scratch(be, "weights", (size_t)depth * sizeof(float)));
+    panels->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
+    if (!panels->data)
+        return wf_fail_memory(be->err, "weights", bytes);
+#pragma omp parallel for num_threads(be->threads)                                                  \
+    schedule(static) if (bytes > SMALL_WORK && be->threads > 1)
+    for (int64_t first = 0; first < columns; first += tile_width) {
+        float *column = wf_cpu_own_scratch(be);
+        const int width = panel_width(panels, tile_width, first);
+        float *panel = panels->data + first * depth;
+        for (int i = 0; i < width; i++) {
+            if (first + i < columns)
+                source(context, first + i, column);
+            else
+                memset(column, 0, (size_t)depth * sizeof *column);
+            for (int64_t k = 0; k < depth; k++)
+                panel[k * width + i] = column[k];
+        }
+    }
+    return WF_OK;
+}
+
+/* A block's place and size, and one thread's memory for it. */
+struct block {
+    int64_t frame, row, column;
+    int rows, columns; /* columns are padded */
+    float *left;       /* [rows,WF_TILE_DEPTH], of pitch WF_TILE_PITCH */
+    float *sums;       /* [rows,COLUMNS] */
+};
+
+static void multiply(const struct wf_loops *loops, const struct wf_product *p,
+                     const struct block *b, int64_t from, int depth, bool add)
+{
+    const struct wf_panels *right = p->right;
+    for (int column = 0; column < b->columns;) {
+        const int width = panel_width(right, loops->tile_width, b->column + column);
+        const float *panel = right->data + (b->column + column) * right->depth + from * width;
+        for (int row = 0; row < b->rows; row += loops->tile_rows) {
+            const int left = b->rows - row;
+            loops->tile(left < loops->tile_rows ? left : loops->tile_rows, width, depth,
+                        b->left + row * WF_TILE_PITCH, panel, b->sums + row * COLUMNS + column,
+                        COLUMNS, add);
+        }
+        column += width;
+    }
+}
+
+static void run_block(const struct wf_loops *loops, const struct wf_product *p,
+                      const struct block *b)
+{
+    const int64_t start = p->start ? p->start(p->context, b->frame) : 0;
+    for (int64_t from = start; from < p->right->depth; from += WF_TILE_DEPTH) {
+        const int64_t left = p->right->depth - from;
+        const int depth = left < WF_TILE_DEPTH ? (int)left : WF_TILE_DEPTH;
+        p->fill(p->context, b->frame, b->row, b->rows, from, depth, b->left);
+        multiply(loops, p, b, from, depth, from > start);
+    }
+    if (start >= p->right->depth)
+        memset(b->sums, 0, (size_t)b->rows * COLUMNS * sizeof *b->sums);
+    const int64_t left = p->right->columns - b->column;
+    const int columns = left < b->columns ? (int)left : b->columns;
+    for (int i = 0; i < b->rows; i++)
+        p->finish(p->context, loops, b->frame, b->row + i, b->column, columns,
+                  b->sums + i * COLUMNS);
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Blocks get smaller where there would be too few of them for the threads. */
+static void choose_block(const struct wf_backend *be, const struct wf_product *p, int *rows,
+                         int *columns)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const int64_t enough = be->threads > 1 ? 3 * (int64_t)be->threads : 1;
+    *columns = COLUMNS;
+    for (int tiles = ROW_TILES;; tiles /= 2) {
+        *rows = tiles * loops->tile_rows;
+        const int64_t row_blocks = p->frames * divide_up(p->rows, *rows);
+        if (row_blocks * divide_up(p->right->columns, *columns) >= enough)
+            return;
+        if (tiles == 1)
+            break;
+    }
+    while (*columns > 2 * loops->tile_width &&
+           p->frames * divide_up(p->rows, *rows) * divide_up(p->right->columns, *columns) < enough)
+        *columns /= 2;
+}
+
+enum wf_status wf_product_run(struct wf_backend *be, const char *where, const struct wf_product *p)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    int rows, columns;
+    choose_block(be, p, &rows, &columns);
+    const size_t left_floats = (size_t)rows * WF_TILE_PITCH;
+    WF_TRY(wf_cpu_scratch(be, where, (left_floats + (size_t)rows * COLUMNS) * sizeof(float)));
+    const int64_t row_blocks = divide_up(p->rows, rows);
+    const int64_t tasks = p->frames * row_blocks * divide_up(p->right->columns, columns);
+    const double work =
+        (double)p->frames * (double)p->rows * (double)p->right->depth * (double)p->right->columns;
+    const int64_t padded = padded_columns(p->right, loops->tile_width);
+#pragma omp parallel for num_threads(be->threads)                                                  \
+    schedule(dynamic) if (tasks > 1 && work > SMALL_WORK && be->threads > 1)
+    for (int64_t task = 0; task < tasks; task++) {
+        struct block b = {.left = wf_cpu_own_scratch(be)};
+        b.sums = b.left + left_floats;
+        b.row = task % row_blocks * rows;
+        b.frame = task / row_blocks % p->frames;
+        b.column = task / row_blocks / p->frames * columns;
+        b.rows = (int)(p->rows - b.row < rows ? p->rows - b.row : rows);
+        b.columns = (int)(padded - b.column < columns ? padded - b.column : columns);
+        run_block(loops, p, &b);
+    }
+    return WF_OK;
+}

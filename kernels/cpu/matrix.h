@@ -1,0 +1,49 @@
+/* Sums of products by our own loops: rows of a left operand times a packed right one. */
+#ifndef WEFT_KERNELS_CPU_MATRIX_H
+#define WEFT_KERNELS_CPU_MATRIX_H
+
+#include "kernels/cpu/cpu.h"
+
+/* The right operand [depth,columns], in panels of the tile's width one after the other, each
+   [depth,width] dense; columns that fill up the last panel are zeros. */
+struct wf_panels {
+    int64_t depth, columns;
+    float *data;
+};
+
+/* Packs columns: source fills one column [depth] at a time. */
+typedef void (*wf_column_source)(const void *context, int64_t column, float *values);
+enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, int64_t depth,
+                              int64_t columns, wf_column_source source, const void *context);
+
+/* wf_param.packed of LINEAR, CONV and UPCONV: the library's form, ours, or both where the library
+   has no fast way for some of the shapes. */
+struct wf_packed {
+    struct wf_panels panels; /* data NULL: not made */
+    void *library;
+};
+
+/* Our panels of a parameter, made from the library's form if need be. */
+enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
+                                const struct wf_panels **panels);
+
+/* left [frames,rows,depth] times panels. The work is split into blocks of rows and of columns; a
+   result does not depend on the split. */
+struct wf_product {
+    const struct wf_panels *right;
+    int64_t frames, rows;
+    const void *context;
+    /* Elements from .. from + depth - 1 of `count` rows of a frame, to a [count] of pitch
+       WF_TILE_PITCH. */
+    void (*fill)(const void *context, int64_t frame, int64_t row, int count, int64_t from,
+                 int depth, float *a);
+    int64_t (*start)(const void *context, int64_t frame); /* depth where the sums of a frame start:
+                                                             what is before it is zeros */
+    /* n sums of a row from a column on, to where they belong. */
+    void (*finish)(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
+                   int64_t column, int n, const float *sums);
+};
+
+enum wf_status wf_product_run(struct wf_backend *be, const char *where, const struct wf_product *p);
+
+#endif

@@ -1,0 +1,572 @@
+/* oneDNN's GEMM and convolution: the only file that calls it (2.6's C interface). Weights are
+   packed once, when they are loaded; primitives are made once for each shape and kept. Used where
+   oneDNN has its blocked kernels ("brg"), which need AVX-512; elsewhere our own loops are as fast.
+ */
+#include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/library.h"
+
+enum {
+    CACHE = 256,    /* primitives that are kept */
+    SLAB = 192,     /* output channels packed at a time: a multiple of oneDNN's blocks */
+    SAMPLE_M = 512, /* the shapes that weights are packed for; they serve the others as well */
+    SAMPLE_HW = 64,
+    MAX_ARGS = 6,
+};
+
+/* What a primitive depends on; compared byte by byte, so made by memset and fields. */
+struct key {
+    dnnl_dims_t x, x_stride, w, y, y_stride; /* [n,c,t,h,w], or [m,k] and [m,n] */
+    dnnl_dims_t before, after, stride;
+    int rank, threads;
+    int act;
+    int has_bias, has_gate, accumulate;
+};
+
+/* Argument places of an entry; scratch is oneDNN's working memory. */
+enum { ARG_X, ARG_W, ARG_BIAS, ARG_Y, ARG_GATE, ARG_SCRATCH };
+
+struct entry {
+    struct key key;
+    dnnl_primitive_t primitive; /* NULL: this shape has no fast one */
+    dnnl_memory_t arg[MAX_ARGS];
+    int gate_place; /* of its post-operation */
+    size_t scratch_bytes;
+    bool used;
+};
+
+struct onednn {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    int next; /* entry to give way to a new one */
+    struct entry cache[CACHE];
+};
+
+struct weights {
+    dnnl_memory_desc_t desc;
+    int rank; /* 2: [k,n], 5: [o,c,t,h,w] */
+    void *data;
+};
+
+static enum wf_status failed(struct wf_backend *be, dnnl_status_t status)
+{
+    if (status == dnnl_out_of_memory)
+        return wf_fail_memory(be->err, "oneDNN", 0);
+    return wf_fail(be->err, WF_FAILED, "oneDNN: failed with status %d; build with WEFT_ONEDNN=OFF",
+                   (int)status);
+}
+
+#define TRY_DNNL(be, call)                                                                         \
+    do {                                                                                           \
+        const dnnl_status_t dnnl_status_ = (call);                                                 \
+        if (dnnl_status_ != dnnl_success)                                                          \
+            return failed(be, dnnl_status_);                                                       \
+    } while (0)
+
+static void destroy_entry(struct entry *e)
+{
+    dnnl_primitive_destroy(e->primitive);
+    for (int i = 0; i < MAX_ARGS; i++)
+        dnnl_memory_destroy(e->arg[i]);
+    *e = (struct entry){0};
+}
+
+static void onednn_close(struct wf_backend *be, void *state)
+{
+    (void)be;
+    struct onednn *lib = state;
+    for (int i = 0; i < CACHE; i++)
+        destroy_entry(&lib->cache[i]);
+    dnnl_stream_destroy(lib->stream);
+    dnnl_engine_destroy(lib->engine);
+    wf_free(lib);
+}
+
+/* Holds oneDNN down to the instruction set that our loops were held down to, for tests. */
+static void limit_isa(const struct wf_backend *be)
+{
+    const char *isa = wf_cpu_of(be)->loops->name;
+    if (strcmp(isa, "avx2") == 0)
+        dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+    else if (strcmp(isa, "baseline") == 0)
+        dnnl_set_max_cpu_isa(dnnl_cpu_isa_sse41);
+}
+
+static enum wf_status onednn_open(struct wf_backend *be, void **state)
+{
+    limit_isa(be);
+    struct onednn *lib = wf_calloc(be->mem, WF_MEM_MISC, 1, sizeof *lib);
+    if (!lib)
+        return wf_fail_memory(be->err, "oneDNN", sizeof *lib);
+    dnnl_status_t status = dnnl_engine_create(&lib->engine, dnnl_cpu, 0);
+    if (status == dnnl_success)
+        status = dnnl_stream_create(&lib->stream, lib->engine, dnnl_stream_default_flags);
+    if (status != dnnl_success) {
+        onednn_close(be, lib);
+        return failed(be, status);
+    }
+    *state = lib;
+    return WF_OK;
+}
+
+static bool is_fast(const_dnnl_primitive_desc_t pd)
+{
+    const char *name = NULL;
+    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name) ==
+               dnnl_success &&
+           name && strncmp(name, "brg", 3) == 0;
+}
+
+static dnnl_alg_kind_t act_kind(enum wf_act act)
+{
+    return act == WF_ACT_GELU_TANH  ? dnnl_eltwise_gelu_tanh
+           : act == WF_ACT_GELU_ERF ? dnnl_eltwise_gelu_erf
+                                    : dnnl_eltwise_swish;
+}
+
+/* The key's epilogue: activation, gate, sum. */
+static dnnl_status_t make_attr(const struct key *k, const dnnl_memory_desc_t *gate,
+                               dnnl_primitive_attr_t *attr)
+{
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(attr);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success)
+        status = dnnl_post_ops_create(&ops);
+    if (status == dnnl_success && k->act != WF_ACT_NONE)
+        status = dnnl_post_ops_append_eltwise(ops, 1, act_kind((enum wf_act)k->act), 1, 0);
+    if (status == dnnl_success && k->has_gate)
+        status = dnnl_post_ops_append_binary(ops, dnnl_binary_mul, gate);
+    if (status == dnnl_success && k->accumulate)
+        status = dnnl_post_ops_append_sum(ops, 1);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    return status;
+}
+
+/* The descriptors of a key's operands. */
+struct descs {
+    dnnl_memory_desc_t x, w, bias, y, gate;
+};
+
+static dnnl_status_t make_descs(const struct key *k, const dnnl_memory_desc_t *w, struct descs *d)
+{
+    const dnnl_dims_t vector = {k->y[1]}, row = {1, k->y[1]};
+    d->w = *w;
+    dnnl_status_t status =
+        dnnl_memory_desc_init_by_strides(&d->x, k->rank, k->x, dnnl_f32, k->x_stride);
+    if (status == dnnl_success)
+        status = dnnl_memory_desc_init_by_strides(&d->y, k->rank, k->y, dnnl_f32, k->y_stride);
+    if (status == dnnl_success)
+        status = dnnl_memory_desc_init_by_tag(&d->gate, 2, row, dnnl_f32, dnnl_ab);
+    if (status != dnnl_success || k->rank == 2) {
+        d->bias = d->gate;
+        return status;
+    }
+    return dnnl_memory_desc_init_by_tag(&d->bias, 1, vector, dnnl_f32, dnnl_a);
+}
+
+/* *pd stays NULL where oneDNN does not know the combination. */
+static dnnl_status_t make_desc(const struct onednn *lib, const struct key *k, const struct descs *d,
+                               dnnl_primitive_desc_t *pd)
+{
+    const dnnl_memory_desc_t *bias = k->has_bias ? &d->bias : NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_matmul_desc_t matmul;
+    dnnl_convolution_desc_t conv;
+    dnnl_status_t status = make_attr(k, &d->gate, &attr);
+    if (status == dnnl_success && k->rank == 2)
+        status = dnnl_matmul_desc_init(&matmul, &d->x, &d->w, bias, &d->y);
+    else if (status == dnnl_success)
+        status = dnnl_convolution_forward_desc_init(&conv, dnnl_forward_inference,
+                                                    dnnl_convolution_direct, &d->x, &d->w, bias,
+                                                    &d->y, k->stride, k->before, k->after);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_create(pd, k->rank == 2 ? (void *)&matmul : (void *)&conv,
+                                            attr, lib->engine, NULL);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    return status == dnnl_unimplemented ? dnnl_success : status;
+}
+
+static dnnl_status_t make_args(const struct onednn *lib, const struct descs *d,
+                               const_dnnl_primitive_desc_t pd, struct entry *e)
+{
+    const dnnl_memory_desc_t *scratch =
+        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    const dnnl_memory_desc_t *descs[MAX_ARGS] = {[ARG_X] = &d->x,
+                                                 [ARG_W] = &d->w,
+                                                 [ARG_BIAS] = e->key.has_bias ? &d->bias : NULL,
+                                                 [ARG_Y] = &d->y,
+                                                 [ARG_GATE] = e->key.has_gate ? &d->gate : NULL,
+                                                 [ARG_SCRATCH] = scratch};
+    e->scratch_bytes = dnnl_memory_desc_get_size(scratch);
+    e->gate_place = e->key.act != WF_ACT_NONE;
+    dnnl_status_t status = dnnl_success;
+    for (int i = 0; i < MAX_ARGS && status == dnnl_success; i++) {
+        if (descs[i])
+            status = dnnl_memory_create(&e->arg[i], descs[i], lib->engine, DNNL_MEMORY_NONE);
+    }
+    return status;
+}
+
+static dnnl_status_t fill_entry(const struct onednn *lib, const dnnl_memory_desc_t *w,
+                                struct entry *e)
+{
+    struct descs d;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = make_descs(&e->key, w, &d);
+    if (status == dnnl_success)
+        status = make_desc(lib, &e->key, &d, &pd);
+    if (status == dnnl_success && pd && is_fast(pd)) {
+        status = dnnl_primitive_create(&e->primitive, pd);
+        if (status == dnnl_success)
+            status = make_args(lib, &d, pd, e);
+    }
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return status;
+}
+
+/* The primitive for a key, from the cache or new. */
+static enum wf_status find_entry(struct wf_backend *be, struct onednn *lib, const struct key *k,
+                                 const dnnl_memory_desc_t *w, struct entry **found)
+{
+    for (int i = 0; i < CACHE && lib->cache[i].used; i++) {
+        if (memcmp(&lib->cache[i].key, k, sizeof *k) == 0) {
+            *found = &lib->cache[i];
+            return WF_OK;
+        }
+    }
+    struct entry *e = &lib->cache[lib->next];
+    destroy_entry(e);
+    e->key = *k;
+    const dnnl_status_t status = fill_entry(lib, w, e);
+    if (status != dnnl_success) {
+        destroy_entry(e);
+        return failed(be, status);
+    }
+    e->used = true;
+    lib->next = (lib->next + 1) % CACHE;
+    *found = e;
+    return WF_OK;
+}
+
+/* oneDNN takes its number of threads from OpenMP's setting for the calling thread. */
+static int enter_threads(const struct wf_backend *be)
+{
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(be->threads);
+    return before;
+}
+
+static enum wf_status run_entry(struct wf_backend *be, struct onednn *lib, const struct entry *e,
+                                void *const data[MAX_ARGS])
+{
+    const int place[MAX_ARGS] = {
+        [ARG_X] = DNNL_ARG_SRC,
+        [ARG_W] = DNNL_ARG_WEIGHTS,
+        [ARG_BIAS] = DNNL_ARG_BIAS,
+        [ARG_Y] = DNNL_ARG_DST,
+        [ARG_GATE] = DNNL_ARG_ATTR_MULTIPLE_POST_OP(e->gate_place) | DNNL_ARG_SRC_1,
+        [ARG_SCRATCH] = DNNL_ARG_SCRATCHPAD,
+    };
+    dnnl_exec_arg_t args[MAX_ARGS];
+    int count = 0;
+    for (int i = 0; i < MAX_ARGS; i++) {
+        if (!e->arg[i])
+            continue;
+        TRY_DNNL(be, dnnl_memory_set_data_handle(e->arg[i], data[i]));
+        args[count++] = (dnnl_exec_arg_t){place[i], e->arg[i]};
+    }
+    TRY_DNNL(be, dnnl_primitive_execute(e->primitive, lib->stream, count, args));
+    TRY_DNNL(be, dnnl_stream_wait(lib->stream));
+    return WF_OK;
+}
+
+static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const struct key *k,
+                              const struct weights *w, void *data[MAX_ARGS], bool *done)
+{
+    struct entry *e = NULL;
+    const int before = enter_threads(be);
+    enum wf_status status = find_entry(be, lib, k, &w->desc, &e);
+    if (status == WF_OK && e->primitive) {
+        status = wf_cpu_scratch(be, "oneDNN", e->scratch_bytes / (size_t)be->threads + 1);
+        data[ARG_SCRATCH] = wf_cpu_of(be)->scratch;
+        if (status == WF_OK)
+            status = run_entry(be, lib, e, data);
+        *done = true;
+    }
+    omp_set_num_threads(before);
+    return status;
+}
+
+static struct key empty_key(const struct wf_backend *be)
+{
+    struct key k;
+    memset(&k, 0, sizeof k); /* padding as well */
+    k.threads = be->threads;
+    return k;
+}
+
+static void gemm_key(struct key *k, int64_t m, int64_t n, int64_t depth)
+{
+    k->rank = 2;
+    k->x[0] = k->y[0] = m;
+    k->x[1] = k->w[0] = depth;
+    k->y[1] = k->w[1] = n;
+    k->x_stride[0] = depth;
+    k->y_stride[0] = n;
+    k->x_stride[1] = k->y_stride[1] = 1;
+}
+
+static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const struct wf_gemm *a,
+                                  const void *weights, bool *done)
+{
+    const struct weights *w = weights;
+    struct key k = empty_key(be);
+    gemm_key(&k, a->x.dim[0], a->y.dim[1], a->x.dim[1]);
+    if (a->x.dim[0] > 1) { /* a stride of one row has no meaning */
+        k.x_stride[0] = a->x.stride[0];
+        k.y_stride[0] = a->y.stride[0];
+    }
+    k.act = (int)a->act;
+    k.has_bias = a->bias != NULL;
+    k.has_gate = a->gate.data != NULL;
+    k.accumulate = a->accumulate;
+    void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
+                            [ARG_W] = w->data,
+                            [ARG_BIAS] = a->bias ? a->bias->tensor.data : NULL,
+                            [ARG_Y] = a->y.data,
+                            [ARG_GATE] = a->gate.data};
+    return run_key(be, state, &k, w, data, done);
+}
+
+/* Dense channels-last strides of dims [n,c,t,h,w]. */
+static void channels_last(const dnnl_dims_t dim, dnnl_dims_t stride)
+{
+    stride[1] = 1;
+    stride[4] = dim[1];
+    stride[3] = stride[4] * dim[4];
+    stride[2] = stride[3] * dim[3];
+    stride[0] = stride[2] * dim[2];
+}
+
+static void conv_key(struct key *k, const int64_t w[5], int64_t frames, int64_t height,
+                     int64_t width, int64_t out_height, int64_t out_width)
+{
+    const dnnl_dims_t x = {1, w[1], frames, height, width};
+    const dnnl_dims_t y = {1, w[0], 1, out_height, out_width};
+    k->rank = 5;
+    memcpy(k->x, x, sizeof x);
+    memcpy(k->w, w, 5 * sizeof *w);
+    memcpy(k->y, y, sizeof y);
+    channels_last(k->x, k->x_stride);
+    channels_last(k->y, k->y_stride);
+    k->before[0] = w[2] - frames;
+    k->stride[0] = k->stride[1] = k->stride[2] = 1;
+}
+
+/* Dense frames, and no output that sees nothing but padding: 2.6 gets those wrong. */
+static bool conv_is_usual(const struct wf_conv *a)
+{
+    const int64_t *w = a->w->dim;
+    const bool dense = a->x.dim[0] == 1 || a->x.stride[0] == a->x.dim[1] * a->x.stride[1];
+    return dense && a->pad_front < w[2] && a->pad_h[0] < w[3] && a->pad_h[1] < w[3] &&
+           a->pad_w[0] < w[4] && a->pad_w[1] < w[4];
+}
+
+static enum wf_status onednn_conv(struct wf_backend *be, void *state, const struct wf_conv *a,
+                                  const void *weights, bool *done)
+{
+    const struct weights *w = weights;
+    if (!conv_is_usual(a))
+        return WF_OK;
+    struct key k = empty_key(be);
+    conv_key(&k, a->w->dim, a->x.dim[0], a->x.dim[1], a->x.dim[2], a->y.dim[1], a->y.dim[2]);
+    for (int i = 0; i < 2; i++) {
+        k.before[1 + i] = i == 0 ? a->pad_h[0] : a->pad_w[0];
+        k.after[1 + i] = i == 0 ? a->pad_h[1] : a->pad_w[1];
+        k.stride[1 + i] = a->stride_hw;
+    }
+    k.has_bias = a->bias != NULL;
+    k.accumulate = a->accumulate;
+    void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
+                            [ARG_W] = w->data,
+                            [ARG_BIAS] = a->bias ? a->bias->tensor.data : NULL,
+                            [ARG_Y] = a->y.data};
+    return run_key(be, state, &k, w, data, done);
+}
+
+/* The layout that oneDNN likes for a parameter; *fast says whether it has a fast kernel for it. */
+static dnnl_status_t choose_layout(const struct wf_backend *be, const struct onednn *lib,
+                                   const struct wf_param *p, dnnl_memory_desc_t *out, bool *fast)
+{
+    struct key k = empty_key(be);
+    if (p->kind == WF_PARAM_LINEAR)
+        gemm_key(&k, SAMPLE_M, p->dim[0], p->dim[1]);
+    else
+        conv_key(&k, p->dim, p->dim[2], SAMPLE_HW + p->dim[3] - 1, SAMPLE_HW + p->dim[4] - 1,
+                 SAMPLE_HW, SAMPLE_HW);
+    struct descs d;
+    dnnl_memory_desc_t any;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status =
+        dnnl_memory_desc_init_by_tag(&any, k.rank, k.w, dnnl_f32, dnnl_format_tag_any);
+    if (status == dnnl_success)
+        status = make_descs(&k, &any, &d);
+    if (status == dnnl_success)
+        status = make_desc(lib, &k, &d, &pd);
+    if (status == dnnl_success && pd && is_fast(pd)) {
+        *out = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+        *fast = true;
+    }
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return status;
+}
+
+static dnnl_status_t reorder(const struct onednn *lib, const dnnl_memory_desc_t *from,
+                             const void *src, const dnnl_memory_desc_t *to, void *dst)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t primitive = NULL;
+    dnnl_memory_t memory[2] = {NULL, NULL};
+    dnnl_status_t status =
+        dnnl_reorder_primitive_desc_create(&pd, from, lib->engine, to, lib->engine, NULL);
+    if (status == dnnl_success)
+        status = dnnl_primitive_create(&primitive, pd);
+    if (status == dnnl_success)
+        status = dnnl_memory_create(&memory[0], from, lib->engine, (void *)src);
+    if (status == dnnl_success)
+        status = dnnl_memory_create(&memory[1], to, lib->engine, dst);
+    if (status == dnnl_success) {
+        const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, memory[0]}, {DNNL_ARG_TO, memory[1]}};
+        status = dnnl_primitive_execute(primitive, lib->stream, 2, args);
+    }
+    if (status == dnnl_success)
+        status = dnnl_stream_wait(lib->stream);
+    for (int i = 0; i < 2; i++)
+        dnnl_memory_destroy(memory[i]);
+    dnnl_primitive_destroy(primitive);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return status;
+}
+
+/* The dense values of `count` output channels from `first` on, as the file has them, and the same
+   part of the packed weights. */
+static dnnl_status_t slab_descs(const struct weights *w, int64_t first, int64_t count,
+                                dnnl_memory_desc_t *dense, dnnl_memory_desc_t *packed)
+{
+    const int axis = w->rank == 2 ? 1 : 0; /* of the output channels */
+    dnnl_dims_t dim, offset = {0};
+    memcpy(dim, w->desc.dims, sizeof dim);
+    dim[axis] = count;
+    offset[axis] = first;
+    const dnnl_status_t status = dnnl_memory_desc_init_by_tag(dense, w->rank, dim, dnnl_f32,
+                                                              w->rank == 2 ? dnnl_ba : dnnl_abcde);
+    if (status != dnnl_success)
+        return status;
+    return dnnl_memory_desc_init_submemory(packed, &w->desc, dim, offset);
+}
+
+static enum wf_status pack(struct wf_backend *be, const struct onednn *lib,
+                           const struct wf_param *p, const unsigned char *src, enum wf_dtype dtype,
+                           const struct weights *w)
+{
+    int64_t each = 1; /* values of an output channel */
+    for (int i = 1; i < p->rank; i++)
+        each *= p->dim[i];
+    const int64_t most = p->dim[0] < SLAB ? p->dim[0] : SLAB;
+    const size_t bytes = (size_t)(most * each) * sizeof(float);
+    float *slab = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
+    if (!slab)
+        return wf_fail_memory(be->err, "weights", bytes);
+    dnnl_status_t status = dnnl_success;
+    for (int64_t first = 0; first < p->dim[0] && status == dnnl_success; first += SLAB) {
+        const int64_t left = p->dim[0] - first, count = left < SLAB ? left : SLAB;
+        dnnl_memory_desc_t dense, packed;
+        wf_cpu_of(be)->loops->to_f32(slab, src + (size_t)(first * each) * wf_dtype_bytes(dtype),
+                                     dtype, count * each);
+        status = slab_descs(w, first, count, &dense, &packed);
+        if (status == dnnl_success)
+            status = reorder(lib, &dense, slab, &packed, w->data);
+    }
+    wf_free(slab);
+    return status == dnnl_success ? WF_OK : failed(be, status);
+}
+
+static void onednn_unload(struct wf_backend *be, void *weights)
+{
+    struct weights *w = weights;
+    be->ops.give(be, w->data);
+    wf_free(w);
+}
+
+static enum wf_status load_weights(struct wf_backend *be, const struct onednn *lib,
+                                   const struct wf_param *p, const void *src, enum wf_dtype dtype,
+                                   void **weights)
+{
+    dnnl_memory_desc_t desc;
+    bool fast = false;
+    const dnnl_status_t status = choose_layout(be, lib, p, &desc, &fast);
+    if (status != dnnl_success)
+        return failed(be, status);
+    if (!fast)
+        return WF_OK;
+    struct weights *w = wf_calloc(be->mem, WF_MEM_WEIGHTS, 1, sizeof *w);
+    if (!w)
+        return wf_fail_memory(be->err, "weights", sizeof *w);
+    *w = (struct weights){.desc = desc, .rank = p->rank};
+    const size_t bytes = dnnl_memory_desc_get_size(&desc);
+    w->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
+    const enum wf_status packed =
+        w->data ? pack(be, lib, p, src, dtype, w) : wf_fail_memory(be->err, "weights", bytes);
+    if (packed != WF_OK) {
+        onednn_unload(be, w);
+        return packed;
+    }
+    *weights = w;
+    return WF_OK;
+}
+
+static enum wf_status onednn_load(struct wf_backend *be, void *state, const struct wf_param *p,
+                                  const void *src, enum wf_dtype dtype, void **weights)
+{
+    if (p->kind != WF_PARAM_LINEAR && p->kind != WF_PARAM_CONV)
+        return WF_OK;
+    const int before = enter_threads(be);
+    const enum wf_status status = load_weights(be, state, p, src, dtype, weights);
+    omp_set_num_threads(before);
+    return status;
+}
+
+static enum wf_status onednn_unpack(struct wf_backend *be, void *state, const void *weights,
+                                    float *dense)
+{
+    const struct weights *w = weights;
+    dnnl_memory_desc_t desc;
+    TRY_DNNL(be, dnnl_memory_desc_init_by_tag(&desc, w->rank, w->desc.dims, dnnl_f32,
+                                              w->rank == 2 ? dnnl_ba : dnnl_abcde));
+    const int before = enter_threads(be);
+    const dnnl_status_t status = reorder(state, &w->desc, w->data, &desc, dense);
+    omp_set_num_threads(before);
+    return status == dnnl_success ? WF_OK : failed(be, status);
+}
+
+const struct wf_library wf_onednn = {
+    .open = onednn_open,
+    .close = onednn_close,
+    .load = onednn_load,
+    .unload = onednn_unload,
+    .unpack = onednn_unpack,
+    .gemm = onednn_gemm,
+    .conv = onednn_conv,
+};

@@ -1,0 +1,151 @@
+/* Parameters: packed once, when they are loaded, by the library or for our own products. */
+#include "kernels/cpu/library.h"
+#include "kernels/cpu/matrix.h"
+#include "kernels/ref/ref.h"
+
+/* The values in the file, in its type. */
+struct file_values {
+    const unsigned char *src;
+    enum wf_dtype dtype;
+    const struct wf_loops *loops;
+    int64_t outputs, channels, taps; /* of the file's kernel */
+};
+
+static const unsigned char *file_at(const struct file_values *f, int64_t element)
+{
+    return f->src + (size_t)element * wf_dtype_bytes(f->dtype);
+}
+
+static float file_value(const struct file_values *f, int64_t element)
+{
+    float value;
+    wf_to_f32(&value, file_at(f, element), f->dtype, 1);
+    return value;
+}
+
+/* [out,in]: a column is a row of the file. */
+static void linear_column(const void *context, int64_t column, float *values)
+{
+    const struct file_values *f = context;
+    f->loops->to_f32(values, file_at(f, column * f->channels), f->dtype, f->channels);
+}
+
+/* [out,in,taps] to taps, then channels. */
+static void conv_column(const void *context, int64_t column, float *values)
+{
+    const struct file_values *f = context;
+    for (int64_t c = 0; c < f->channels; c++) {
+        for (int64_t tap = 0; tap < f->taps; tap++)
+            values[tap * f->channels + c] =
+                file_value(f, (column * f->channels + c) * f->taps + tap);
+    }
+}
+
+/* Whether weight k of 3, along one axis, belongs to pixel `near` (0: before, 1: after) of the two
+   that a result of this parity sees: an even one sees weights 0 | 1 2, an odd one 0 1 | 2. */
+static bool falls_on(int64_t k, int64_t near, int64_t odd)
+{
+    return (k > odd) == (near == 1);
+}
+
+/* Column (phase, output) of the folded 2x2 kernel, whose taps are sums of the nine weights. */
+static void upconv_column(const void *context, int64_t column, float *values)
+{
+    const struct file_values *f = context;
+    const int64_t phase = column / f->outputs, o = column % f->outputs;
+    for (int64_t tap = 0; tap < 4; tap++) {
+        for (int64_t c = 0; c < f->channels; c++) {
+            double sum = 0;
+            for (int64_t k = 0; k < 9; k++) {
+                if (falls_on(k / 3, tap / 2, phase / 2) && falls_on(k % 3, tap % 2, phase % 2))
+                    sum += (double)file_value(f, (o * f->channels + c) * 9 + k);
+            }
+            values[tap * f->channels + c] = (float)sum;
+        }
+    }
+}
+
+/* Our own form, from dense values. */
+static enum wf_status pack(struct wf_backend *be, const struct wf_param *p, const void *src,
+                           enum wf_dtype dtype, struct wf_panels *panels)
+{
+    struct file_values f = {.src = src,
+                            .dtype = dtype,
+                            .loops = wf_cpu_of(be)->loops,
+                            .outputs = p->dim[0],
+                            .channels = p->dim[1]};
+    switch (p->kind) {
+    case WF_PARAM_LINEAR:
+        return wf_panels_pack(be, panels, p->dim[1], p->dim[0], linear_column, &f);
+    case WF_PARAM_CONV:
+        f.taps = p->dim[2] * p->dim[3] * p->dim[4];
+        return wf_panels_pack(be, panels, p->dim[1] * f.taps, p->dim[0], conv_column, &f);
+    case WF_PARAM_UPCONV:
+        return wf_panels_pack(be, panels, 4 * p->dim[1], 4 * p->dim[0], upconv_column, &f);
+    case WF_PARAM_VECTOR:
+    case WF_PARAM_TABLE:
+        break;
+    }
+    return wf_fail(be->err, WF_FAILED, "load: a parameter of kind %d; this is a bug in weft",
+                   (int)p->kind);
+}
+
+enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
+                                const struct wf_panels **panels)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    struct wf_packed *packed = p->packed;
+    *panels = &packed->panels;
+    if (packed->panels.data)
+        return WF_OK;
+    const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, p->rank, p->dim);
+    const size_t bytes = wf_tensor_bytes(&shape);
+    float *dense = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
+    if (!dense)
+        return wf_fail_memory(be->err, "weights", bytes);
+    enum wf_status status = cpu->library->unpack(be, cpu->library_state, packed->library, dense);
+    if (status == WF_OK)
+        status = pack(be, p, dense, WF_F32, &packed->panels);
+    wf_free(dense);
+    return status;
+}
+
+static void free_packed(struct wf_backend *be, struct wf_packed *packed)
+{
+    be->ops.give(be, packed->panels.data);
+    if (packed->library)
+        wf_cpu_of(be)->library->unload(be, packed->library);
+    wf_free(packed);
+}
+
+enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const void *src,
+                           enum wf_dtype dtype)
+{
+    if (p->kind == WF_PARAM_VECTOR || p->kind == WF_PARAM_TABLE)
+        return wf_ref_load(be, p, src, dtype);
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    struct wf_packed *packed = wf_calloc(be->mem, WF_MEM_WEIGHTS, 1, sizeof *packed);
+    if (!packed)
+        return wf_fail_memory(be->err, "weights", sizeof *packed);
+    enum wf_status status = WF_OK;
+    if (cpu->library)
+        status = cpu->library->load(be, cpu->library_state, p, src, dtype, &packed->library);
+    if (status == WF_OK && !packed->library)
+        status = pack(be, p, src, dtype, &packed->panels);
+    if (status != WF_OK) {
+        free_packed(be, packed);
+        return status;
+    }
+    p->packed = packed;
+    return WF_OK;
+}
+
+void wf_cpu_unload(struct wf_backend *be, struct wf_param *p)
+{
+    if (p->kind == WF_PARAM_VECTOR || p->kind == WF_PARAM_TABLE) {
+        wf_ref_unload(be, p);
+        return;
+    }
+    free_packed(be, p->packed);
+    p->packed = NULL;
+}

@@ -1,0 +1,152 @@
+/* The operations that pass over memory once, row by row. */
+#include "kernels/cpu/cpu.h"
+
+enum {
+    SMALL_WORK = 16384, /* elements that are not worth waking other threads for */
+    PIECE = 8192,       /* elements of a row where dense operands may be cut at will */
+};
+
+static float *row_of(const struct wf_tensor *t, int64_t row)
+{
+    return (float *)t->data + wf_tensor_row(t, row);
+}
+
+enum wf_status wf_cpu_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const int64_t rows = a->x.dim[0], width = a->x.dim[1], elements = rows * width;
+#pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
+    for (int64_t m = 0; m < rows; m++)
+        loops->layer_norm(row_of(&a->y, m), row_of(&a->x, m), a->weight.data, a->shift.data, width,
+                          a->eps);
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const int64_t rows = a->x.dim[0], width = a->x.dim[1], elements = rows * width;
+#pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
+    for (int64_t m = 0; m < rows; m++)
+        loops->rms_norm(row_of(&a->y, m), row_of(&a->x, m), a->weight.data, width, a->form, a->act,
+                        a->eps);
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_rope(struct wf_backend *be, const struct wf_rope *a)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const int64_t steps = a->x.dim[0], heads = a->x.dim[1], width = a->x.dim[2];
+    const int64_t elements = steps * heads * width;
+#pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
+    for (int64_t s = 0; s < steps; s++) {
+        for (int64_t head = 0; head < heads; head++)
+            loops->rope(row_of(&a->y, s * heads + head), row_of(&a->x, s * heads + head),
+                        row_of(&a->cos, s), row_of(&a->sin, s), width / 2);
+    }
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_affine(struct wf_backend *be, const struct wf_affine *a)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const int64_t rows = a->x.dim[0], width = a->x.dim[1], elements = rows * width;
+#pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
+    for (int64_t m = 0; m < rows; m++)
+        loops->affine(row_of(&a->y, m), row_of(&a->x, m), a->weight.data, a->shift.data, width,
+                      a->low, a->high);
+    return WF_OK;
+}
+
+/* Dense tensors may be walked in pieces of any length. */
+struct pieces {
+    int64_t count, length, elements;
+    bool dense;
+};
+
+static struct pieces cut(const struct wf_tensor *y, bool dense)
+{
+    struct pieces p = {.elements = wf_tensor_count(y), .dense = dense};
+    p.length = dense ? PIECE : y->dim[y->rank - 1];
+    p.count = dense ? (p.elements + PIECE - 1) / PIECE : wf_tensor_rows(y);
+    return p;
+}
+
+static float *piece_of(const struct wf_tensor *t, const struct pieces *p, int64_t i)
+{
+    return p->dense ? (float *)t->data + i * PIECE : row_of(t, i);
+}
+
+static int64_t piece_length(const struct pieces *p, int64_t i)
+{
+    const int64_t left = p->elements - i * p->length;
+    return p->dense && left < p->length ? left : p->length;
+}
+
+enum wf_status wf_cpu_lincomb(struct wf_backend *be, const struct wf_lincomb *a)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    bool dense = wf_tensor_is_dense(&a->y);
+    for (int k = 0; k < a->terms; k++)
+        dense = dense && wf_tensor_is_dense(&a->x[k]);
+    const struct pieces p = cut(&a->y, dense);
+#pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
+    for (int64_t i = 0; i < p.count; i++) {
+        const float *x[WF_LINCOMB_TERMS] = {0};
+        for (int k = 0; k < a->terms; k++)
+            x[k] = piece_of(&a->x[k], &p, i);
+        loops->lincomb(piece_of(&a->y, &p, i), x, a->c, a->terms, piece_length(&p, i));
+    }
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_act(struct wf_backend *be, const struct wf_tensor *y,
+                          const struct wf_tensor *x, enum wf_act act)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const struct pieces p = cut(y, true);
+#pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
+    for (int64_t i = 0; i < p.count; i++)
+        loops->act(piece_of(y, &p, i), piece_of(x, &p, i), piece_length(&p, i), act);
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_gated_act(struct wf_backend *be, const struct wf_tensor *y,
+                                const struct wf_tensor *a, const struct wf_tensor *b,
+                                enum wf_act act)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const struct pieces p =
+        cut(y, wf_tensor_is_dense(y) && wf_tensor_is_dense(a) && wf_tensor_is_dense(b));
+#pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
+    for (int64_t i = 0; i < p.count; i++)
+        loops->gated_act(piece_of(y, &p, i), piece_of(a, &p, i), piece_of(b, &p, i),
+                         piece_length(&p, i), act);
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
+                              const struct wf_tensor *x)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const struct pieces p = cut(x, true);
+#pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
+    for (int64_t i = 0; i < p.count; i++)
+        loops->pack_u8((uint8_t *)y->data + i * PIECE, piece_of(x, &p, i), piece_length(&p, i));
+    return WF_OK;
+}
+
+enum wf_status wf_cpu_gather(struct wf_backend *be, const struct wf_tensor *y,
+                             const struct wf_param *table, const int32_t *ids)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const enum wf_dtype dtype = table->tensor.dtype;
+    const int64_t rows = y->dim[0], width = y->dim[1], elements = rows * width;
+    const size_t bytes = (size_t)width * wf_dtype_bytes(dtype);
+#pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+        const unsigned char *row = table->tensor.data;
+        loops->to_f32(row_of(y, i), row + (size_t)ids[i] * bytes, dtype, width);
+    }
+    return WF_OK;
+}

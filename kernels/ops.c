@@ -1,0 +1,431 @@
+/* The operations as models call them: the contract is checked and the work counted, then the slot
+   is called. A violation is a bug of the caller, but one that a strange model file might reach, so
+   it is an error with a message and no assertion. */
+#include <stdio.h>
+
+#include "kernels/backend.h"
+
+#define ADVICE "this model is not supported, or it is a bug in weft"
+
+enum { ANY = -1 };
+
+/* What an operand must be. dim ANY: not checked; rank 0: of any rank. */
+struct expected {
+    int rank;
+    int64_t dim[4];
+};
+#define EXPECT(...)                                                                                \
+    (&(const struct expected){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),           \
+                              {__VA_ARGS__}})
+
+struct shape_text {
+    char text[112];
+};
+
+static struct shape_text show(int rank, const int64_t *dim)
+{
+    struct shape_text out = {{0}};
+    size_t used = 0;
+    for (int i = 0; i < rank && used + 24 < sizeof out.text; i++) {
+        const char *comma = i ? "," : "";
+        const int n = dim[i] == ANY
+                          ? snprintf(out.text + used, sizeof out.text - used, "%s?", comma)
+                          : snprintf(out.text + used, sizeof out.text - used, "%s%lld", comma,
+                                     (long long)dim[i]);
+        used += (size_t)n;
+    }
+    return out;
+}
+
+static bool dims_fit(const struct wf_tensor *t, const struct expected *e)
+{
+    if (t->rank < 1 || t->rank > WF_MAX_RANK || (e->rank && t->rank != e->rank))
+        return false;
+    for (int i = 0; i < t->rank; i++) {
+        if (t->dim[i] <= 0 || t->stride[i] < 0)
+            return false;
+        if (e->rank && e->dim[i] != ANY && e->dim[i] != t->dim[i])
+            return false;
+    }
+    return true;
+}
+
+static enum wf_status check_dims(struct wf_backend *be, const char *what, const struct wf_tensor *t,
+                                 const struct expected *e)
+{
+    if (!t->data)
+        return wf_fail(be->err, WF_FAILED, "%s: is missing; " ADVICE, what);
+    if (!dims_fit(t, e))
+        return wf_fail(be->err, WF_FAILED, "%s: has shape [%s], expected [%s]; " ADVICE, what,
+                       show(t->rank, t->dim).text, e->rank ? show(e->rank, e->dim).text : "?");
+    return WF_OK;
+}
+
+/* An f32 operand whose last axis is contiguous. */
+static enum wf_status check_input(struct wf_backend *be, const char *what,
+                                  const struct wf_tensor *t, const struct expected *e)
+{
+    WF_TRY(check_dims(be, what, t, e));
+    if (t->dtype != WF_F32)
+        return wf_fail(be->err, WF_FAILED, "%s: is of type %s, expected F32; " ADVICE, what,
+                       wf_dtype_name(t->dtype));
+    if (t->dim[t->rank - 1] != 1 && t->stride[t->rank - 1] != 1)
+        return wf_fail(be->err, WF_FAILED, "%s: its last axis has stride %lld, expected 1; " ADVICE,
+                       what, (long long)t->stride[t->rank - 1]);
+    return WF_OK;
+}
+
+static enum wf_status check_no_repeat(struct wf_backend *be, const char *what,
+                                      const struct wf_tensor *t)
+{
+    for (int i = 0; i < t->rank; i++) {
+        if (t->dim[i] != 1 && t->stride[i] == 0)
+            return wf_fail(be->err, WF_FAILED, "%s: is written, but its axis %d repeats; " ADVICE,
+                           what, i);
+    }
+    return WF_OK;
+}
+
+static enum wf_status check_output(struct wf_backend *be, const char *what,
+                                   const struct wf_tensor *t, const struct expected *e)
+{
+    WF_TRY(check_input(be, what, t, e));
+    return check_no_repeat(be, what, t);
+}
+
+static enum wf_status check_dense(struct wf_backend *be, const char *what,
+                                  const struct wf_tensor *t)
+{
+    if (!wf_tensor_is_dense(t))
+        return wf_fail(be->err, WF_FAILED, "%s: has gaps, expected a dense tensor; " ADVICE, what);
+    return WF_OK;
+}
+
+/* [T,H,W,C]: each frame without gaps. */
+static enum wf_status check_frames(struct wf_backend *be, const char *what,
+                                   const struct wf_tensor *t)
+{
+    return check_dense(
+        be, what,
+        &(const struct wf_tensor){.rank = 3,
+                                  .dim = {t->dim[1], t->dim[2], t->dim[3]},
+                                  .stride = {t->stride[1], t->stride[2], t->stride[3]}});
+}
+
+/* A vector that may be left out. */
+static enum wf_status check_optional(struct wf_backend *be, const char *what,
+                                     const struct wf_tensor *t, int64_t length)
+{
+    return t->data ? check_input(be, what, t, EXPECT(length)) : WF_OK;
+}
+
+static enum wf_status check_param(struct wf_backend *be, const char *what, const struct wf_param *p,
+                                  enum wf_param_kind kind)
+{
+    if (!p || !p->loaded)
+        return wf_fail(be->err, WF_FAILED, "%s: is not loaded; " ADVICE, what);
+    if (p->kind != kind)
+        return wf_fail(be->err, WF_FAILED, "%s: is a parameter of kind %d, expected %d; " ADVICE,
+                       what, (int)p->kind, (int)kind);
+    return WF_OK;
+}
+
+static enum wf_status check_bias(struct wf_backend *be, const char *what, const struct wf_param *p,
+                                 int64_t length)
+{
+    if (!p)
+        return WF_OK;
+    WF_TRY(check_param(be, what, p, WF_PARAM_VECTOR));
+    return check_input(be, what, &p->tensor, EXPECT(length));
+}
+
+static enum wf_status check_act(struct wf_backend *be, const char *what, enum wf_act act)
+{
+    if (act < WF_ACT_NONE || act > WF_ACT_SILU)
+        return wf_fail(be->err, WF_FAILED, "%s: unknown activation %d; " ADVICE, what, (int)act);
+    return WF_OK;
+}
+
+enum wf_status wf_sync(struct wf_backend *be)
+{
+    return be->ops.sync(be);
+}
+
+enum wf_status wf_copy(struct wf_backend *be, struct wf_tensor dst, struct wf_tensor src)
+{
+    WF_TRY(check_dims(be, "copy: destination", &dst, &(const struct expected){0}));
+    WF_TRY(check_no_repeat(be, "copy: destination", &dst));
+    WF_TRY(check_dims(be, "copy: source", &src, &(const struct expected){0}));
+    if (!wf_tensor_same_dims(&dst, &src))
+        return wf_fail(be->err, WF_FAILED, "copy: from shape [%s] to [%s]; " ADVICE,
+                       show(src.rank, src.dim).text, show(dst.rank, dst.dim).text);
+    const bool floating = dst.dtype <= WF_BF16 && src.dtype <= WF_BF16;
+    if (dst.dtype != src.dtype && !floating)
+        return wf_fail(be->err, WF_FAILED, "copy: from type %s to %s; " ADVICE,
+                       wf_dtype_name(src.dtype), wf_dtype_name(dst.dtype));
+    return be->ops.copy(be, &dst, &src);
+}
+
+enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src)
+{
+    WF_TRY(check_dims(be, "upload", &dst, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "upload", &dst));
+    return be->ops.upload(be, &dst, src);
+}
+
+enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor src)
+{
+    WF_TRY(check_dims(be, "download", &src, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "download", &src));
+    return be->ops.download(be, dst, &src);
+}
+
+static bool param_fits(const struct wf_param *p)
+{
+    static const int rank[] = {[WF_PARAM_VECTOR] = 0,
+                               [WF_PARAM_TABLE] = 2,
+                               [WF_PARAM_LINEAR] = 2,
+                               [WF_PARAM_CONV] = 5,
+                               [WF_PARAM_UPCONV] = 5};
+    if (p->rank < 1 || p->rank > 5 || (rank[p->kind] && p->rank != rank[p->kind]))
+        return false;
+    int64_t bytes = sizeof(float);
+    for (int i = 0; i < p->rank; i++) {
+        if (p->dim[i] <= 0 || __builtin_mul_overflow(bytes, p->dim[i], &bytes))
+            return false;
+    }
+    return p->kind != WF_PARAM_UPCONV || (p->dim[2] == 1 && p->dim[3] == 3 && p->dim[4] == 3);
+}
+
+enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const void *src,
+                             enum wf_dtype dtype)
+{
+    if (p->loaded)
+        return wf_fail(be->err, WF_FAILED, "load: the parameter is loaded already; " ADVICE);
+    if (!param_fits(p))
+        return wf_fail(be->err, WF_FAILED,
+                       "load: shape [%s] does not fit a parameter of kind %d; " ADVICE,
+                       show(p->rank, p->dim).text, (int)p->kind);
+    if (dtype > WF_BF16)
+        return wf_fail(be->err, WF_FAILED, "load: a parameter of type %s; " ADVICE,
+                       wf_dtype_name(dtype));
+    WF_TRY(be->ops.load(be, p, src, dtype));
+    p->loaded = true;
+    return WF_OK;
+}
+
+void wf_param_unload(struct wf_backend *be, struct wf_param *p)
+{
+    if (!p->loaded)
+        return;
+    be->ops.unload(be, p);
+    p->loaded = false;
+}
+
+enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a)
+{
+    WF_TRY(check_param(be, "gemm: w", a->w, WF_PARAM_LINEAR));
+    const int64_t n = a->w->dim[0], k = a->w->dim[1];
+    WF_TRY(check_input(be, "gemm: x", &a->x, EXPECT(ANY, k)));
+    const int64_t m = a->x.dim[0];
+    WF_TRY(check_output(be, "gemm: y", &a->y, EXPECT(m, n)));
+    WF_TRY(check_bias(be, "gemm: bias", a->bias, n));
+    WF_TRY(check_optional(be, "gemm: gate", &a->gate, n));
+    WF_TRY(check_act(be, "gemm", a->act));
+    if (a->gate.data && !a->accumulate)
+        return wf_fail(be->err, WF_FAILED, "gemm: a gate without accumulation; " ADVICE);
+    be->flops += 2.0 * (double)m * (double)n * (double)k;
+    return be->ops.gemm(be, a);
+}
+
+/* Steps of a window over `size` and its padding; 0 where it does not fit. */
+static int64_t steps(int64_t before, int64_t size, int64_t after, int64_t window, int64_t stride)
+{
+    const int64_t room = before + size + after - window;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+/* Frames of padding in time are skipped, so they are no work. */
+static double conv_flops(const struct wf_conv *a)
+{
+    const int64_t *w = a->w->dim;
+    int64_t planes = 0;
+    for (int64_t t = 0; t < a->y.dim[0]; t++) {
+        const int64_t missing = a->pad_front - t * a->stride_t;
+        planes += w[2] - (missing < 0 ? 0 : missing < w[2] ? missing : w[2]);
+    }
+    const double pixels = (double)planes * (double)a->y.dim[1] * (double)a->y.dim[2];
+    return 2.0 * pixels * (double)w[0] * (double)w[1] * (double)w[3] * (double)w[4];
+}
+
+enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a)
+{
+    WF_TRY(check_param(be, "conv: w", a->w, WF_PARAM_CONV));
+    const int64_t *w = a->w->dim;
+    WF_TRY(check_input(be, "conv: x", &a->x, EXPECT(ANY, ANY, ANY, w[1])));
+    WF_TRY(check_frames(be, "conv: x", &a->x));
+    if (a->stride_t < 1 || a->stride_hw < 1 || a->pad_front < 0 || a->pad_h[0] < 0 ||
+        a->pad_h[1] < 0 || a->pad_w[0] < 0 || a->pad_w[1] < 0)
+        return wf_fail(be->err, WF_FAILED, "conv: strides %d, %d or paddings out of range; " ADVICE,
+                       a->stride_t, a->stride_hw);
+    const int64_t t = steps(a->pad_front, a->x.dim[0], 0, w[2], a->stride_t);
+    const int64_t h = steps(a->pad_h[0], a->x.dim[1], a->pad_h[1], w[3], a->stride_hw);
+    const int64_t ww = steps(a->pad_w[0], a->x.dim[2], a->pad_w[1], w[4], a->stride_hw);
+    WF_TRY(check_output(be, "conv: y", &a->y, EXPECT(t, h, ww, w[0])));
+    WF_TRY(check_frames(be, "conv: y", &a->y));
+    WF_TRY(check_bias(be, "conv: bias", a->bias, w[0]));
+    be->flops += conv_flops(a);
+    return be->ops.conv(be, a);
+}
+
+enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
+{
+    WF_TRY(check_param(be, "upconv: w", a->w, WF_PARAM_UPCONV));
+    const int64_t *w = a->w->dim, *x = a->x.dim;
+    WF_TRY(check_input(be, "upconv: x", &a->x, EXPECT(ANY, ANY, ANY, w[1])));
+    WF_TRY(check_frames(be, "upconv: x", &a->x));
+    WF_TRY(check_output(be, "upconv: y", &a->y, EXPECT(x[0], 2 * x[1], 2 * x[2], w[0])));
+    WF_TRY(check_frames(be, "upconv: y", &a->y));
+    WF_TRY(check_bias(be, "upconv: bias", a->bias, w[0]));
+    /* as four 2x2 convolutions of the small picture */
+    be->flops += 2.0 * (double)(x[0] * (x[1] + 1) * (x[2] + 1)) * 16.0 * (double)(w[0] * w[1]);
+    return be->ops.upconv(be, a);
+}
+
+enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a)
+{
+    WF_TRY(check_input(be, "attention: q", &a->q, EXPECT(ANY, ANY, ANY)));
+    const int64_t s = a->q.dim[0], h = a->q.dim[1], d = a->q.dim[2];
+    WF_TRY(check_input(be, "attention: k", &a->k, EXPECT(ANY, h, d)));
+    const int64_t l = a->k.dim[0];
+    WF_TRY(check_input(be, "attention: v", &a->v, EXPECT(l, h, ANY)));
+    const int64_t e = a->v.dim[2];
+    WF_TRY(check_output(be, "attention: y", &a->y, EXPECT(s, h, e)));
+    if (a->rel_bias.data)
+        WF_TRY(check_input(be, "attention: rel_bias", &a->rel_bias, EXPECT(h, s + l - 1)));
+    WF_TRY(check_optional(be, "attention: key_bias", &a->key_bias, l));
+    be->flops += 2.0 * (double)s * (double)l * (double)(d + e) * (double)h;
+    return be->ops.attention(be, a);
+}
+
+enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a)
+{
+    WF_TRY(check_input(be, "layer_norm: x", &a->x, EXPECT(ANY, ANY)));
+    WF_TRY(check_output(be, "layer_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
+    WF_TRY(check_optional(be, "layer_norm: weight", &a->weight, a->x.dim[1]));
+    WF_TRY(check_optional(be, "layer_norm: shift", &a->shift, a->x.dim[1]));
+    be->flops += 8.0 * (double)wf_tensor_count(&a->x);
+    return be->ops.layer_norm(be, a);
+}
+
+enum wf_status wf_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a)
+{
+    WF_TRY(check_input(be, "rms_norm: x", &a->x, EXPECT(ANY, ANY)));
+    WF_TRY(check_output(be, "rms_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
+    WF_TRY(check_optional(be, "rms_norm: weight", &a->weight, a->x.dim[1]));
+    WF_TRY(check_act(be, "rms_norm", a->act));
+    be->flops += 4.0 * (double)wf_tensor_count(&a->x);
+    return be->ops.rms_norm(be, a);
+}
+
+enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a)
+{
+    WF_TRY(check_input(be, "rope: x", &a->x, EXPECT(ANY, ANY, ANY)));
+    const int64_t *x = a->x.dim;
+    if (x[2] % 2)
+        return wf_fail(be->err, WF_FAILED, "rope: heads of odd width %lld; " ADVICE,
+                       (long long)x[2]);
+    WF_TRY(check_output(be, "rope: y", &a->y, EXPECT(x[0], x[1], x[2])));
+    WF_TRY(check_input(be, "rope: cos", &a->cos, EXPECT(x[0], x[2] / 2)));
+    WF_TRY(check_input(be, "rope: sin", &a->sin, EXPECT(x[0], x[2] / 2)));
+    be->flops += 3.0 * (double)wf_tensor_count(&a->x);
+    return be->ops.rope(be, a);
+}
+
+enum wf_status wf_lincomb(struct wf_backend *be, const struct wf_lincomb *a)
+{
+    if (a->terms < 1 || a->terms > WF_LINCOMB_TERMS)
+        return wf_fail(be->err, WF_FAILED, "lincomb: %d terms, expected 1 to %d; " ADVICE, a->terms,
+                       WF_LINCOMB_TERMS);
+    WF_TRY(check_output(be, "lincomb: y", &a->y, &(const struct expected){0}));
+    for (int i = 0; i < a->terms; i++) {
+        WF_TRY(check_input(be, "lincomb: x", &a->x[i], &(const struct expected){0}));
+        if (!wf_tensor_same_dims(&a->x[i], &a->y))
+            return wf_fail(be->err, WF_FAILED, "lincomb: x[%d] has shape [%s], y [%s]; " ADVICE, i,
+                           show(a->x[i].rank, a->x[i].dim).text, show(a->y.rank, a->y.dim).text);
+    }
+    be->flops += 2.0 * a->terms * (double)wf_tensor_count(&a->y);
+    return be->ops.lincomb(be, a);
+}
+
+enum wf_status wf_affine(struct wf_backend *be, const struct wf_affine *a)
+{
+    WF_TRY(check_input(be, "affine: x", &a->x, EXPECT(ANY, ANY)));
+    WF_TRY(check_output(be, "affine: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
+    WF_TRY(check_optional(be, "affine: weight", &a->weight, a->x.dim[1]));
+    WF_TRY(check_optional(be, "affine: shift", &a->shift, a->x.dim[1]));
+    be->flops += 2.0 * (double)wf_tensor_count(&a->x);
+    return be->ops.affine(be, a);
+}
+
+static enum wf_status check_same(struct wf_backend *be, const char *what, const struct wf_tensor *t,
+                                 const struct wf_tensor *y)
+{
+    if (!wf_tensor_same_dims(t, y))
+        return wf_fail(be->err, WF_FAILED, "%s: has shape [%s], expected [%s]; " ADVICE, what,
+                       show(t->rank, t->dim).text, show(y->rank, y->dim).text);
+    return WF_OK;
+}
+
+enum wf_status wf_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x,
+                      enum wf_act act)
+{
+    WF_TRY(check_output(be, "act: y", &y, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "act: y", &y));
+    WF_TRY(check_input(be, "act: x", &x, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "act: x", &x));
+    WF_TRY(check_same(be, "act: x", &x, &y));
+    WF_TRY(check_act(be, "act", act));
+    be->flops += (double)wf_tensor_count(&y);
+    return be->ops.act(be, &y, &x, act);
+}
+
+enum wf_status wf_gated_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor a,
+                            struct wf_tensor b, enum wf_act act)
+{
+    WF_TRY(check_output(be, "gated_act: y", &y, EXPECT(ANY, ANY)));
+    WF_TRY(check_input(be, "gated_act: a", &a, EXPECT(y.dim[0], y.dim[1])));
+    WF_TRY(check_input(be, "gated_act: b", &b, EXPECT(y.dim[0], y.dim[1])));
+    WF_TRY(check_act(be, "gated_act", act));
+    be->flops += 2.0 * (double)wf_tensor_count(&y);
+    return be->ops.gated_act(be, &y, &a, &b, act);
+}
+
+enum wf_status wf_gather(struct wf_backend *be, struct wf_tensor y, const struct wf_param *table,
+                         const int32_t *ids)
+{
+    WF_TRY(check_param(be, "gather: table", table, WF_PARAM_TABLE));
+    WF_TRY(check_output(be, "gather: y", &y, EXPECT(ANY, table->dim[1])));
+    for (int64_t i = 0; i < y.dim[0]; i++) {
+        if (ids[i] < 0 || ids[i] >= table->dim[0])
+            return wf_fail(be->err, WF_FAILED,
+                           "gather: row %d of a table of %lld rows; check that tokenizer and text "
+                           "encoder belong together",
+                           (int)ids[i], (long long)table->dim[0]);
+    }
+    return be->ops.gather(be, &y, table, ids);
+}
+
+enum wf_status wf_pack_u8(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x)
+{
+    WF_TRY(check_dims(be, "pack_u8: y", &y, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "pack_u8: y", &y));
+    WF_TRY(check_input(be, "pack_u8: x", &x, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "pack_u8: x", &x));
+    WF_TRY(check_same(be, "pack_u8: x", &x, &y));
+    if (y.dtype != WF_U8)
+        return wf_fail(be->err, WF_FAILED, "pack_u8: y is of type %s, expected U8; " ADVICE,
+                       wf_dtype_name(y.dtype));
+    be->flops += 2.0 * (double)wf_tensor_count(&y);
+    return be->ops.pack_u8(be, &y, &x);
+}

@@ -1,0 +1,78 @@
+#include "kernels/ref/ref.h"
+
+#include <string.h>
+
+enum wf_status wf_ref_open(struct wf_backend *be)
+{
+    (void)be;
+    return WF_OK;
+}
+
+void wf_ref_close(struct wf_backend *be)
+{
+    (void)be;
+}
+
+void wf_ref_set_threads(struct wf_backend *be, int threads)
+{
+    be->threads = threads;
+}
+
+void *wf_ref_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
+{
+    return wf_alloc(be->mem, tag, bytes);
+}
+
+void wf_ref_give(struct wf_backend *be, void *ptr)
+{
+    (void)be;
+    wf_free(ptr);
+}
+
+enum wf_status wf_ref_sync(struct wf_backend *be)
+{
+    (void)be;
+    return WF_OK;
+}
+
+enum wf_status wf_ref_upload(struct wf_backend *be, const struct wf_tensor *dst, const void *src)
+{
+    (void)be;
+    memcpy(dst->data, src, wf_tensor_bytes(dst));
+    return WF_OK;
+}
+
+enum wf_status wf_ref_download(struct wf_backend *be, void *dst, const struct wf_tensor *src)
+{
+    (void)be;
+    memcpy(dst, src->data, wf_tensor_bytes(src));
+    return WF_OK;
+}
+
+const struct wf_ops wf_ref_ops = {
+    .name = "ref",
+    .open = wf_ref_open,
+    .close = wf_ref_close,
+    .set_threads = wf_ref_set_threads,
+    .take = wf_ref_take,
+    .give = wf_ref_give,
+    .sync = wf_ref_sync,
+    .copy = wf_ref_copy,
+    .upload = wf_ref_upload,
+    .download = wf_ref_download,
+    .load = wf_ref_load,
+    .unload = wf_ref_unload,
+    .gemm = wf_ref_gemm,
+    .conv = wf_ref_conv,
+    .upconv = wf_ref_upconv,
+    .attention = wf_ref_attention,
+    .layer_norm = wf_ref_layer_norm,
+    .rms_norm = wf_ref_rms_norm,
+    .rope = wf_ref_rope,
+    .lincomb = wf_ref_lincomb,
+    .affine = wf_ref_affine,
+    .act = wf_ref_act,
+    .gated_act = wf_ref_gated_act,
+    .gather = wf_ref_gather,
+    .pack_u8 = wf_ref_pack_u8,
+};

@@ -1,0 +1,31 @@
+/* The layers that the models are made of: a weight and a bias that are declared, loaded and applied
+   together. */
+#ifndef WEFT_TEMPORAL_LAYERS_H
+#define WEFT_TEMPORAL_LAYERS_H
+
+#include "io/weights/residency.h"
+
+struct wf_layer {
+    struct wf_param weight, bias;
+};
+
+/* Adds "PREFIX.weight" and "PREFIX.bias" [out] to the group begun last, where PREFIX is printed
+   from the format. dims are the weight's in the file, out first; they are checked as they stand. */
+enum wf_status wf_layer_add(struct wf_residency *res, struct wf_layer *layer,
+                            enum wf_param_kind kind, int rank, const int64_t *dims,
+                            struct wf_error *err, const char *format, ...)
+    __attribute__((format(printf, 7, 8)));
+
+/* Adds a tensor of its own, a VECTOR. */
+enum wf_status wf_vector_add(struct wf_residency *res, struct wf_param *p, int rank,
+                             const int64_t *dims, struct wf_error *err, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* y = act(x w^T + b); x [M,in], y [M,out]. */
+enum wf_status wf_linear(struct wf_backend *be, const struct wf_layer *layer, struct wf_tensor x,
+                         struct wf_tensor y, enum wf_act act);
+/* y += gate * (x w^T + b); gate [out], data NULL for 1. */
+enum wf_status wf_linear_add(struct wf_backend *be, const struct wf_layer *layer,
+                             struct wf_tensor x, struct wf_tensor y, struct wf_tensor gate);
+
+#endif

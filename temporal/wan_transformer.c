@@ -1,0 +1,476 @@
+#include "temporal/wan_transformer.h"
+
+#include <math.h>
+
+#include "temporal/rope.h"
+#include "temporal/wan_weights.h"
+
+/* What one forward shares between blocks. Rows are modulation vectors [d] of a [6,d] tensor. */
+struct pass {
+    int64_t tokens;
+    int halves;
+    struct wf_tensor x[WF_WAN_HALVES]; /* [S,d], the residual stream */
+    struct wf_tensor cos, sin;         /* [S,head_dim/2] */
+    struct wf_tensor time;             /* [1,d] */
+    struct wf_tensor modulation;       /* [6,d] of the step, the same for every block */
+    struct wf_tensor scale_one;        /* [6,d]: 1 in the rows of scales, to make 1 + scale */
+    struct wf_arena *arena;
+};
+
+const struct wf_wan_config *wf_wan_get_config(const struct wf_wan *w)
+{
+    return &w->config;
+}
+
+/* --- text --- */
+
+static void give(struct wf_wan *w, struct wf_tensor *t)
+{
+    if (t->data)
+        w->be->ops.give(w->be, t->data);
+    *t = (struct wf_tensor){0};
+}
+
+static void drop_text(struct wf_wan *w, struct wf_wan_text *text)
+{
+    give(w, &text->context);
+    give(w, &text->key_bias);
+    for (int64_t i = 0; text->keys && i < w->config.layers; i++) {
+        give(w, &text->keys[i]);
+        give(w, &text->values[i]);
+    }
+}
+
+static enum wf_status take(struct wf_wan *w, struct wf_tensor *t, int rank, const int64_t *dims)
+{
+    struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, rank, dims);
+    shape.data = w->be->ops.take(w->be, WF_MEM_CACHE, wf_tensor_bytes(&shape));
+    if (!shape.data)
+        return wf_fail_memory(w->be->err, "transformer", wf_tensor_bytes(&shape));
+    *t = shape;
+    return WF_OK;
+}
+
+/* The row that stands for all padding has ln(count) added to its scores: softmax then gives it the
+   weight of count equal keys. */
+static enum wf_status fill_key_bias(struct wf_wan *w, struct wf_wan_text *text, int64_t real,
+                                    int64_t total)
+{
+    float *bias = wf_calloc(w->mem, WF_MEM_MISC, (size_t)text->key_bias.dim[0], sizeof *bias);
+    if (!bias)
+        return wf_fail_memory(w->be->err, "transformer", (size_t)total * sizeof *bias);
+    if (total > real)
+        bias[real] = (float)log((double)(total - real));
+    const enum wf_status status = wf_upload(w->be, text->key_bias, bias);
+    wf_free(bias);
+    return status;
+}
+
+/* The real rows, and under them one of zeros when the prompt does not fill all rows. */
+static enum wf_status padded_rows(struct wf_wan *w, struct wf_tensor embeds, int64_t rows,
+                                  struct wf_arena *arena, struct wf_tensor *padded)
+{
+    WF_TRY(wf_tensor_new(arena, WF_F32, padded, w->be->err, WF_DIMS(rows, w->config.text_dim)));
+    const int64_t real = embeds.dim[0];
+    WF_TRY(wf_copy(w->be, wf_tensor_slice(*padded, 0, 0, real), embeds));
+    if (rows == real)
+        return WF_OK;
+    const struct wf_tensor zeros = wf_tensor_slice(*padded, 0, real, 1);
+    return wf_lincomb(
+        w->be, &(struct wf_lincomb){
+                   .x = {wf_tensor_slice(embeds, 0, 0, 1)}, .c = {0}, .terms = 1, .y = zeros});
+}
+
+static enum wf_status embed_text(struct wf_wan *w, struct wf_wan_text *text,
+                                 struct wf_tensor embeds, int64_t total, struct wf_arena *arena)
+{
+    const int64_t real = embeds.dim[0], rows = real < total ? real + 1 : real;
+    struct wf_tensor padded, hidden;
+    WF_TRY(take(w, &text->context, WF_DIMS(rows, w->d)));
+    WF_TRY(take(w, &text->key_bias, WF_DIMS(rows)));
+    WF_TRY(fill_key_bias(w, text, real, total));
+    WF_TRY(padded_rows(w, embeds, rows, arena, &padded));
+    WF_TRY(wf_tensor_new(arena, WF_F32, &hidden, w->be->err, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_linear(w->be, &w->text_1, padded, hidden, WF_ACT_GELU_TANH));
+    return wf_linear(w->be, &w->text_2, hidden, text->context, WF_ACT_NONE);
+}
+
+enum wf_status wf_wan_set_text(struct wf_wan *w, int half, struct wf_tensor embeds, int64_t total,
+                               struct wf_arena *arena, struct wf_error *err)
+{
+    struct wf_wan_text *text = &w->texts[half];
+    drop_text(w, text);
+    WF_TRY(wf_residency_acquire(w->res, w->embed_group, err));
+    const struct wf_arena_mark mark = wf_arena_mark(arena);
+    const enum wf_status status = embed_text(w, text, embeds, total, arena);
+    wf_arena_release(arena, mark);
+    wf_residency_release(w->res, w->embed_group);
+    return status;
+}
+
+static enum wf_status text_keys(struct wf_wan *w, const struct wf_wan_block *b, int layer,
+                                struct wf_wan_text *text)
+{
+    struct wf_tensor *k = &text->keys[layer], *v = &text->values[layer];
+    if (v->data)
+        return WF_OK;
+    const int64_t rows = text->context.dim[0];
+    WF_TRY(take(w, k, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_linear(w->be, &b->cross.k, text->context, *k, WF_ACT_NONE));
+    WF_TRY(wf_rms_norm(w->be, &(struct wf_rms_norm){.x = *k,
+                                                    .y = *k,
+                                                    .weight = b->cross.norm_k.tensor,
+                                                    .eps = (float)w->config.eps}));
+    WF_TRY(take(w, v, WF_DIMS(rows, w->d)));
+    return wf_linear(w->be, &b->cross.v, text->context, *v, WF_ACT_NONE);
+}
+
+/* --- one block --- */
+
+static struct wf_tensor row(struct wf_tensor table, int64_t i)
+{
+    return wf_tensor_reshape(wf_tensor_slice(table, 0, i, 1), 1, &table.dim[1]);
+}
+
+static struct wf_tensor heads(const struct wf_wan *w, struct wf_tensor t)
+{
+    return wf_tensor_split(t, 1, w->config.head_dim);
+}
+
+static enum wf_status new_rows(const struct pass *p, struct wf_wan *w, int64_t width,
+                               struct wf_tensor *t)
+{
+    return wf_tensor_new(p->arena, WF_F32, t, w->be->err, WF_DIMS(p->tokens, width));
+}
+
+/* Queries or keys: projected, normalised over all heads together, and turned when there is a table.
+ */
+static enum wf_status project(struct wf_wan *w, const struct pass *p, const struct wf_layer *layer,
+                              const struct wf_param *norm, bool turned, struct wf_tensor x,
+                              struct wf_tensor y)
+{
+    WF_TRY(wf_linear(w->be, layer, x, y, WF_ACT_NONE));
+    WF_TRY(wf_rms_norm(w->be,
+                       &(struct wf_rms_norm){
+                           .x = y, .y = y, .weight = norm->tensor, .eps = (float)w->config.eps}));
+    if (!turned)
+        return WF_OK;
+    const struct wf_tensor split = heads(w, y);
+    return wf_rope(w->be, &(struct wf_rope){.x = split, .y = split, .cos = p->cos, .sin = p->sin});
+}
+
+static enum wf_status attend(struct wf_wan *w, struct wf_tensor q, struct wf_tensor k,
+                             struct wf_tensor v, struct wf_tensor key_bias, struct wf_tensor y)
+{
+    return wf_attention(w->be,
+                        &(struct wf_attention){.q = heads(w, q),
+                                               .k = heads(w, k),
+                                               .v = heads(w, v),
+                                               .y = heads(w, y),
+                                               .key_bias = key_bias,
+                                               .scale = 1.0f / sqrtf((float)w->config.head_dim)});
+}
+
+static enum wf_status self_attention(struct wf_wan *w, const struct pass *p,
+                                     const struct wf_wan_block *b, struct wf_tensor modulation,
+                                     struct wf_tensor x)
+{
+    struct wf_tensor n, q, k, v;
+    WF_TRY(new_rows(p, w, w->d, &n));
+    WF_TRY(new_rows(p, w, w->d, &q));
+    WF_TRY(new_rows(p, w, w->d, &k));
+    WF_TRY(new_rows(p, w, w->d, &v));
+    WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
+                                                        .y = n,
+                                                        .shift = row(modulation, 0),
+                                                        .weight = row(modulation, 1),
+                                                        .eps = (float)w->config.eps}));
+    WF_TRY(project(w, p, &b->self.q, &b->self.norm_q, true, n, q));
+    WF_TRY(project(w, p, &b->self.k, &b->self.norm_k, true, n, k));
+    WF_TRY(wf_linear(w->be, &b->self.v, n, v, WF_ACT_NONE));
+    WF_TRY(attend(w, q, k, v, (struct wf_tensor){0}, n));
+    return wf_linear_add(w->be, &b->self.out, n, x, row(modulation, 2));
+}
+
+static enum wf_status cross_attention(struct wf_wan *w, const struct pass *p,
+                                      const struct wf_wan_block *b, int layer,
+                                      const struct wf_wan_text *text, struct wf_tensor x)
+{
+    struct wf_tensor n, q;
+    WF_TRY(new_rows(p, w, w->d, &n));
+    WF_TRY(new_rows(p, w, w->d, &q));
+    if (w->config.cross_attn_norm)
+        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
+                                                            .y = n,
+                                                            .weight = b->norm2.weight.tensor,
+                                                            .shift = b->norm2.bias.tensor,
+                                                            .eps = (float)w->config.eps}));
+    const struct wf_tensor source = w->config.cross_attn_norm ? n : x;
+    WF_TRY(project(w, p, &b->cross.q, &b->cross.norm_q, false, source, q));
+    WF_TRY(attend(w, q, text->keys[layer], text->values[layer], text->key_bias, n));
+    return wf_linear_add(w->be, &b->cross.out, n, x, (struct wf_tensor){0});
+}
+
+/* In slices of rows: the hidden layer is five or six times as wide as the stream. */
+static enum wf_status feed_forward(struct wf_wan *w, const struct pass *p,
+                                   const struct wf_wan_block *b, struct wf_tensor modulation,
+                                   struct wf_tensor x)
+{
+    enum { SLICE = 4096 };
+    const int64_t rows = p->tokens < SLICE ? p->tokens : SLICE;
+    struct wf_tensor n, hidden;
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &n, w->be->err, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &hidden, w->be->err, WF_DIMS(rows, w->config.ffn_dim)));
+    for (int64_t i = 0; i < p->tokens; i += SLICE) {
+        const int64_t count = p->tokens - i < SLICE ? p->tokens - i : SLICE;
+        const struct wf_tensor part = wf_tensor_slice(x, 0, i, count);
+        const struct wf_tensor normed = wf_tensor_slice(n, 0, 0, count);
+        const struct wf_tensor wide = wf_tensor_slice(hidden, 0, 0, count);
+        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = part,
+                                                            .y = normed,
+                                                            .shift = row(modulation, 3),
+                                                            .weight = row(modulation, 4),
+                                                            .eps = (float)w->config.eps}));
+        WF_TRY(wf_linear(w->be, &b->ffn_in, normed, wide, WF_ACT_GELU_TANH));
+        WF_TRY(wf_linear_add(w->be, &b->ffn_out, wide, part, row(modulation, 5)));
+    }
+    return WF_OK;
+}
+
+static enum wf_status block_halves(struct wf_wan *w, const struct pass *p, int layer)
+{
+    const struct wf_wan_block *b = &w->blocks[layer];
+    struct wf_tensor modulation;
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &modulation, w->be->err, WF_DIMS(6, w->d)));
+    const struct wf_tensor table = wf_tensor_reshape(b->table.tensor, 2, modulation.dim);
+    WF_TRY(wf_lincomb(w->be, &(struct wf_lincomb){.x = {table, p->modulation, p->scale_one},
+                                                  .c = {1, 1, 1},
+                                                  .terms = 3,
+                                                  .y = modulation}));
+    for (int half = 0; half < p->halves; half++) {
+        const struct wf_arena_mark mark = wf_arena_mark(p->arena);
+        WF_TRY(text_keys(w, b, layer, &w->texts[half]));
+        WF_TRY(self_attention(w, p, b, modulation, p->x[half]));
+        wf_arena_release(p->arena, mark);
+        WF_TRY(cross_attention(w, p, b, layer, &w->texts[half], p->x[half]));
+        wf_arena_release(p->arena, mark);
+        WF_TRY(feed_forward(w, p, b, modulation, p->x[half]));
+        wf_arena_release(p->arena, mark);
+    }
+    return WF_OK;
+}
+
+static enum wf_status run_block(struct wf_wan *w, const struct pass *p, int layer,
+                                struct wf_error *err)
+{
+    const struct wf_wan_block *b = &w->blocks[layer];
+    wf_residency_prefetch(w->res, b->group + 1);
+    WF_TRY(wf_residency_acquire(w->res, b->group, err));
+    const struct wf_arena_mark mark = wf_arena_mark(p->arena);
+    const enum wf_status status = block_halves(w, p, layer);
+    wf_arena_release(p->arena, mark);
+    wf_residency_release(w->res, b->group);
+    return status;
+}
+
+/* --- before and after the blocks --- */
+
+/* [cos(t f), sin(t f)], f_i = 10000^(-i / half), in the order of operations of diffusers' float32.
+ */
+static void time_sincos(float *out, int64_t width, double timestep)
+{
+    const int64_t half = width / 2;
+    for (int64_t i = 0; i < half; i++) {
+        const float exponent = -9.210340371976184f * (float)i / (float)half;
+        const float angle = (float)timestep * expf(exponent);
+        out[i] = cosf(angle);
+        out[half + i] = sinf(angle);
+    }
+    if (width % 2)
+        out[width - 1] = 0;
+}
+
+static enum wf_status upload_rows(struct wf_wan *w, struct wf_arena *arena, int64_t rows,
+                                  int64_t width, const float *values, struct wf_tensor *t)
+{
+    WF_TRY(wf_tensor_new(arena, WF_F32, t, w->be->err, WF_DIMS(rows, width)));
+    return wf_upload(w->be, *t, values);
+}
+
+/* scratch holds at least max(freq_dim, 6 d) floats. */
+static enum wf_status embed_time(struct wf_wan *w, struct pass *p, double timestep, float *scratch)
+{
+    const int64_t d = w->d, freq = w->config.freq_dim;
+    struct wf_tensor angles, hidden, modulation;
+    time_sincos(scratch, freq, timestep);
+    WF_TRY(upload_rows(w, p->arena, 1, freq, scratch, &angles));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &hidden, w->be->err, WF_DIMS(1, d)));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &p->time, w->be->err, WF_DIMS(1, d)));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &modulation, w->be->err, WF_DIMS(1, 6 * d)));
+    WF_TRY(wf_linear(w->be, &w->time_1, angles, hidden, WF_ACT_SILU));
+    WF_TRY(wf_linear(w->be, &w->time_2, hidden, p->time, WF_ACT_NONE));
+    WF_TRY(wf_act(w->be, hidden, p->time, WF_ACT_SILU));
+    WF_TRY(wf_linear(w->be, &w->time_proj, hidden, modulation, WF_ACT_NONE));
+    p->modulation = wf_tensor_reshape(modulation, WF_DIMS(6, d));
+    for (int64_t i = 0; i < 6 * d; i++)
+        scratch[i] = i / d == 1 || i / d == 4 ? 1.0f : 0.0f;
+    return upload_rows(w, p->arena, 6, d, scratch, &p->scale_one);
+}
+
+/* [T,h,w,C] as [T/pt, h/ph, w/pw, C, pt, ph, pw]: tokens whose values have the channel slowest, as
+   the patch embedding's weight. */
+static struct wf_tensor patches(const struct wf_wan_config *c, struct wf_tensor t)
+{
+    t = wf_tensor_split(t, 2, c->patch[2]);
+    t = wf_tensor_split(t, 1, c->patch[1]);
+    t = wf_tensor_split(t, 0, c->patch[0]);
+    return wf_tensor_permute(t, WF_ORDER(0, 2, 4, 6, 1, 3, 5));
+}
+
+static enum wf_status embed_latents(struct wf_wan *w, struct pass *p, struct wf_tensor latents)
+{
+    struct wf_tensor tokens = patches(&w->config, latents), dense;
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &dense, w->be->err, tokens.rank, tokens.dim));
+    WF_TRY(wf_copy(w->be, dense, tokens));
+    dense = wf_tensor_reshape(dense, WF_DIMS(p->tokens, wf_tensor_count(&dense) / p->tokens));
+    WF_TRY(wf_linear(w->be, &w->patch_embedding, dense, p->x[0], WF_ACT_NONE));
+    for (int half = 1; half < p->halves; half++)
+        WF_TRY(wf_copy(w->be, p->x[half], p->x[0]));
+    return WF_OK;
+}
+
+static enum wf_status embed_positions(struct wf_wan *w, struct pass *p, struct wf_tensor latents,
+                                      float *scratch)
+{
+    const struct wf_wan_config *c = &w->config;
+    const int64_t half = c->head_dim / 2;
+    float *cosines = scratch, *sines = scratch + p->tokens * half;
+    wf_rope_table_3d(cosines, sines, latents.dim[0] / c->patch[0], latents.dim[1] / c->patch[1],
+                     latents.dim[2] / c->patch[2], c->head_dim);
+    WF_TRY(upload_rows(w, p->arena, p->tokens, half, cosines, &p->cos));
+    return upload_rows(w, p->arena, p->tokens, half, sines, &p->sin);
+}
+
+static enum wf_status prologue(struct wf_wan *w, struct pass *p, struct wf_tensor latents,
+                               double timestep)
+{
+    const int64_t need[3] = {6 * w->d, w->config.freq_dim, p->tokens * w->config.head_dim};
+    int64_t count = need[0] > need[1] ? need[0] : need[1];
+    count = count > need[2] ? count : need[2];
+    float *scratch = wf_calloc(w->mem, WF_MEM_ACTIVATIONS, (size_t)count, sizeof *scratch);
+    if (!scratch)
+        return wf_fail_memory(w->be->err, "transformer", (size_t)count * sizeof *scratch);
+    enum wf_status status = embed_positions(w, p, latents, scratch);
+    if (status == WF_OK)
+        status = embed_time(w, p, timestep, scratch);
+    wf_free(scratch);
+    return status == WF_OK ? embed_latents(w, p, latents) : status;
+}
+
+/* The head's columns are [pt, ph, pw, C]: the channel is fastest, unlike in the patch embedding. */
+static enum wf_status unpatch(struct wf_wan *w, struct wf_tensor columns, struct wf_tensor velocity)
+{
+    const struct wf_tensor target =
+        wf_tensor_permute(patches(&w->config, velocity), WF_ORDER(0, 1, 2, 4, 5, 6, 3));
+    return wf_copy(w->be, target, wf_tensor_reshape(columns, target.rank, target.dim));
+}
+
+static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,
+                                  const struct wf_tensor *velocity)
+{
+    struct wf_tensor modulation, n, columns;
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &modulation, w->be->err, WF_DIMS(2, w->d)));
+    const struct wf_tensor table = wf_tensor_reshape(w->table.tensor, 2, modulation.dim);
+    const struct wf_tensor ones =
+        wf_tensor_slice(p->scale_one, 0, 0, 2); /* 0 for shift, 1 for scale */
+    struct wf_tensor time = p->time;
+    time.dim[0] = 2; /* the same row for both */
+    time.stride[0] = 0;
+    WF_TRY(wf_lincomb(w->be,
+                      &(struct wf_lincomb){
+                          .x = {table, time, ones}, .c = {1, 1, 1}, .terms = 3, .y = modulation}));
+    WF_TRY(new_rows(p, w, w->d, &n));
+    WF_TRY(new_rows(p, w, w->proj_out.bias.dim[0], &columns));
+    for (int half = 0; half < p->halves; half++) {
+        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x[half],
+                                                            .y = n,
+                                                            .shift = row(modulation, 0),
+                                                            .weight = row(modulation, 1),
+                                                            .eps = (float)w->config.eps}));
+        WF_TRY(wf_linear(w->be, &w->proj_out, n, columns, WF_ACT_NONE));
+        WF_TRY(unpatch(w, columns, velocity[half]));
+    }
+    return WF_OK;
+}
+
+/* --- forward --- */
+
+static enum wf_status check_latents(const struct wf_wan *w, struct wf_tensor latents, int halves,
+                                    struct wf_error *err)
+{
+    const struct wf_wan_config *c = &w->config;
+    bool ok = latents.rank == 4 && latents.dim[3] == c->in_channels && halves >= 1 &&
+              halves <= WF_WAN_HALVES;
+    for (int i = 0; ok && i < 3; i++)
+        ok = latents.dim[i] % c->patch[i] == 0 && latents.dim[i] / c->patch[i] <= c->rope_max;
+    for (int half = 0; ok && half < halves; half++)
+        ok = w->texts[half].context.data;
+    return ok ? WF_OK
+              : wf_fail(err, WF_FAILED, "transformer: latents or texts do not fit the model");
+}
+
+static enum wf_status forward(struct wf_wan *w, struct pass *p, struct wf_tensor latents,
+                              double timestep, const struct wf_tensor *velocity,
+                              struct wf_error *err)
+{
+    for (int half = 0; half < p->halves; half++)
+        WF_TRY(new_rows(p, w, w->d, &p->x[half]));
+    WF_TRY(wf_residency_acquire(w->res, w->embed_group, err));
+    const enum wf_status status = prologue(w, p, latents, timestep);
+    wf_residency_release(w->res, w->embed_group);
+    WF_TRY(status);
+    for (int layer = 0; layer < (int)w->config.layers; layer++)
+        WF_TRY(run_block(w, p, layer, err));
+    WF_TRY(wf_residency_acquire(w->res, w->head_group, err));
+    const enum wf_status last = head_halves(w, p, velocity);
+    wf_residency_release(w->res, w->head_group);
+    return last;
+}
+
+enum wf_status wf_wan_forward(struct wf_wan *w, struct wf_tensor latents, double timestep,
+                              int halves, const struct wf_tensor *velocity, struct wf_arena *arena,
+                              struct wf_error *err)
+{
+    WF_TRY(check_latents(w, latents, halves, err));
+    const int64_t *patch = w->config.patch;
+    struct pass p = {.halves = halves,
+                     .arena = arena,
+                     .tokens = latents.dim[0] / patch[0] * (latents.dim[1] / patch[1]) *
+                               (latents.dim[2] / patch[2])};
+    const struct wf_arena_mark mark = wf_arena_mark(arena);
+    const enum wf_status status = forward(w, &p, latents, timestep, velocity, err);
+    wf_arena_release(arena, mark);
+    return status;
+}
+
+void wf_wan_stage_end(struct wf_wan *w)
+{
+    for (int half = 0; half < WF_WAN_HALVES; half++)
+        drop_text(w, &w->texts[half]);
+    wf_residency_stage_end(w->res);
+}
+
+void wf_wan_close(struct wf_wan **wan)
+{
+    struct wf_wan *w = *wan;
+    if (!w)
+        return;
+    for (int half = 0; half < WF_WAN_HALVES; half++) {
+        drop_text(w, &w->texts[half]);
+        wf_free(w->texts[half].keys);
+    }
+    wf_residency_close(&w->res);
+    wf_free(w->blocks);
+    wf_free(w);
+    *wan = NULL;
+}

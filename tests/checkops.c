@@ -1,0 +1,440 @@
+#include "tests/checkops.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { GUARD = 256, PAGE = 4096, SHOWN = 8 };
+
+#define SLOT(member, test)                                                                         \
+    {                                                                                              \
+        offsetof(struct wf_ops, member), #member, test                                             \
+    }
+
+static const struct slot_test slots[] = {
+    SLOT(open, test_open),
+    SLOT(close, test_open),
+    SLOT(set_threads, test_open),
+    SLOT(take, test_transfer),
+    SLOT(give, test_transfer),
+    SLOT(sync, test_transfer),
+    SLOT(copy, test_copy),
+    SLOT(upload, test_transfer),
+    SLOT(download, test_transfer),
+    SLOT(load, test_load),
+    SLOT(unload, test_load),
+    SLOT(gemm, test_gemm),
+    SLOT(conv, test_conv),
+    SLOT(upconv, test_upconv),
+    SLOT(attention, test_attention),
+    SLOT(layer_norm, test_layer_norm),
+    SLOT(rms_norm, test_rms_norm),
+    SLOT(rope, test_rope),
+    SLOT(lincomb, test_lincomb),
+    SLOT(affine, test_affine),
+    SLOT(act, test_act),
+    SLOT(gated_act, test_gated_act),
+    SLOT(gather, test_gather),
+    SLOT(pack_u8, test_pack_u8),
+};
+
+enum { SLOTS = sizeof slots / sizeof *slots };
+
+/* A slot that was added to the table without a test does not compile. */
+_Static_assert(sizeof(struct wf_ops) == sizeof(char *) + SLOTS * sizeof(void (*)(void)),
+               "every member of struct wf_ops needs a line in slots");
+
+static uint64_t next_random(struct check *c)
+{
+    uint64_t z = (c->random += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+int64_t pick(struct check *c, int64_t low, int64_t high)
+{
+    return low + (int64_t)(next_random(c) % (uint64_t)(high - low + 1));
+}
+
+bool chance(struct check *c, int percent)
+{
+    return pick(c, 1, 100) <= percent;
+}
+
+float uniform(struct check *c, float low, float high)
+{
+    return low + (high - low) * (float)(next_random(c) >> 40) * 0x1p-24f;
+}
+
+int64_t pick_of(struct check *c, int count, const int64_t *values)
+{
+    return values[pick(c, 0, count - 1)];
+}
+
+static void random_order(struct check *c, int rank, int *order)
+{
+    for (int i = 0; i < rank; i++) {
+        const int j = (int)pick(c, 0, i);
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+/* Strides for a layout; returns the elements between the first and the one after the last. */
+static int64_t lay_out(struct check *c, enum layout layout, struct wf_tensor *t)
+{
+    int order[WF_MAX_RANK];
+    for (int i = 0; i < t->rank; i++)
+        order[i] = i;
+    if (layout == ANYHOW)
+        random_order(c, t->rank, order);
+    int64_t stride = layout == ANYHOW ? pick(c, 1, 2) : 1;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        const int axis = order[i];
+        t->stride[axis] = stride;
+        stride *= t->dim[axis];
+        const bool gap = layout == GAPS || layout == ANYHOW || (layout == FRAMES && i == 1);
+        if (gap && chance(c, 50))
+            stride += pick(c, 1, 9);
+    }
+    int64_t last = 0;
+    for (int i = 0; i < t->rank; i++)
+        last += (t->dim[i] - 1) * t->stride[i];
+    return last + 1;
+}
+
+/* Writes a value of the tensor's type; u8 and i32 take what the bytes happen to be. */
+static void put_value(unsigned char *at, enum wf_dtype dtype, float value)
+{
+    if (dtype <= WF_BF16)
+        wf_from_f32(at, dtype, &value, 1);
+}
+
+static size_t element_offset(const struct wf_tensor *t, int64_t i)
+{
+    const int64_t width = t->dim[t->rank - 1];
+    const int64_t at = wf_tensor_row(t, i / width) + i % width * t->stride[t->rank - 1];
+    return (size_t)at * wf_dtype_bytes(t->dtype);
+}
+
+static unsigned char *map_pages(size_t bytes)
+{
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED || mprotect((char *)map + bytes - PAGE, PAGE, PROT_NONE) != 0) {
+        perror("checkops: mmap");
+        exit(1);
+    }
+    return map;
+}
+
+/* A guard, the elements, and in half of the cases a guard again; then a page that faults. */
+static void map_operand(struct check *c, struct operand *o, size_t bytes)
+{
+    const size_t tail = chance(c, 50) ? GUARD : 0;
+    o->count = GUARD + bytes + tail;
+    o->mapped = (o->count + PAGE - 1) / PAGE * PAGE + PAGE;
+    o->original = malloc(o->count);
+    if (!o->original)
+        exit(1);
+    for (size_t i = 0; i < o->count; i++)
+        o->original[i] = (unsigned char)next_random(c);
+    for (int b = 0; b < BACKENDS; b++) {
+        o->map[b] = map_pages(o->mapped);
+        o->bytes[b] = o->map[b] + (o->mapped - PAGE - o->count);
+        o->t[b].data = o->bytes[b] + GUARD;
+    }
+}
+
+static void copy_original(struct operand *o)
+{
+    for (int b = 0; b < BACKENDS; b++)
+        memcpy(o->bytes[b], o->original, o->count);
+}
+
+static struct operand *make_values(struct check *c, enum role role, enum layout layout,
+                                   enum wf_dtype dtype, float low, float high, int rank,
+                                   const int64_t *dims)
+{
+    if (c->operands == MAX_OPERANDS)
+        exit(1);
+    struct operand *o = &c->operand[c->operands++];
+    struct wf_tensor t = wf_tensor_of(NULL, dtype, rank, dims);
+    const int64_t span = lay_out(c, layout, &t);
+    *o = (struct operand){.t = {t, t}, .role = role};
+    map_operand(c, o, (size_t)span * wf_dtype_bytes(dtype));
+    for (int64_t i = 0; i < wf_tensor_count(&t); i++)
+        put_value(o->original + GUARD + element_offset(&t, i), dtype, uniform(c, low, high));
+    copy_original(o);
+    return o;
+}
+
+struct operand *make(struct check *c, enum role role, enum layout layout, enum wf_dtype dtype,
+                     int rank, const int64_t *dims)
+{
+    return make_values(c, role, layout, dtype, -1, 1, rank, dims);
+}
+
+struct operand *make_within(struct check *c, enum role role, enum layout layout, float low,
+                            float high, int rank, const int64_t *dims)
+{
+    return make_values(c, role, layout, WF_F32, low, high, rank, dims);
+}
+
+void set_value(struct operand *o, int64_t i, float value)
+{
+    put_value(o->original + GUARD + element_offset(&o->t[REF], i), WF_F32, value);
+    copy_original(o);
+}
+
+struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scale, int rank,
+                            const int64_t *dims)
+{
+    const enum wf_dtype dtype = (enum wf_dtype)PICK_OF(c, WF_F32, WF_F16, WF_BF16);
+    struct operand *file = make_values(c, INPUT, DENSE, dtype, -scale, scale, rank, dims);
+    const size_t down = chance(c, 50); /* to an odd address, over the guard */
+    unsigned char *values = file->original + GUARD;
+    memmove(values - down, values, wf_tensor_bytes(&file->t[REF]));
+    copy_original(file);
+    struct wf_param *p = c->param[c->params++];
+    for (int b = 0; b < BACKENDS; b++) {
+        p[b] = (struct wf_param){.kind = kind, .rank = rank};
+        memcpy(p[b].dim, dims, (size_t)rank * sizeof *dims);
+        const unsigned char *src = file->t[b].data;
+        expect_ok(c, wf_param_load(c->be[b], &p[b], src - down, dtype));
+    }
+    return p;
+}
+
+void label(struct check *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->label, sizeof c->label, format, args);
+    va_end(args);
+    c->cases++;
+}
+
+void fail(struct check *c, const char *format, ...)
+{
+    if (c->failures++ >= SHOWN)
+        return;
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    printf("    %s (%s): %s\n", c->op, c->label, text);
+}
+
+void expect_ok(struct check *c, enum wf_status status)
+{
+    if (status != WF_OK)
+        fail(c, "status %d, %s", (int)status, c->err.text);
+}
+
+static void compare_values(struct check *c, const struct operand *o, int index, double tolerance)
+{
+    const struct wf_tensor *t = &o->t[REF];
+    double error = 0, norm = 0, worst = 0, largest = 0;
+    for (int64_t i = 0; i < wf_tensor_count(t); i++) {
+        const unsigned char *r = (const unsigned char *)t->data + element_offset(t, i);
+        const unsigned char *y = (const unsigned char *)o->t[CPU].data + element_offset(t, i);
+        if (tolerance == 0 && memcmp(r, y, wf_dtype_bytes(t->dtype)) != 0) {
+            fail(c, "operand %d, element %lld differs", index, (long long)i);
+            return;
+        }
+        if (tolerance == 0)
+            continue;
+        float rv, yv;
+        wf_to_f32(&rv, r, t->dtype, 1);
+        wf_to_f32(&yv, y, t->dtype, 1);
+        const double difference = fabs((double)rv - (double)yv);
+        error += difference * difference;
+        norm += (double)rv * (double)rv;
+        worst = fmax(worst, difference);
+        largest = fmax(largest, fabs((double)rv));
+    }
+    if (tolerance > 0 &&
+        !(sqrt(error) <= tolerance * sqrt(norm) + 1e-30 && worst <= tolerance * largest + 1e-30))
+        fail(c, "operand %d: relative error %.3g, largest difference %.3g of %.3g", index,
+             sqrt(error / norm), worst, largest);
+}
+
+/* All bytes that are not elements of an output, and every byte of an input, are as they were. */
+static void check_untouched(struct check *c, struct operand *o, int index)
+{
+    const struct wf_tensor *t = &o->t[REF];
+    const size_t size = wf_dtype_bytes(t->dtype);
+    for (int b = 0; b < BACKENDS; b++) {
+        if (o->role == OUTPUT) {
+            for (int64_t i = 0; i < wf_tensor_count(t); i++) {
+                const size_t at = GUARD + element_offset(t, i);
+                memcpy(o->bytes[b] + at, o->original + at, size);
+            }
+        }
+        for (size_t i = 0; i < o->count; i++) {
+            if (o->bytes[b][i] != o->original[i]) {
+                fail(c, "operand %d: %s wrote byte %lld of %zu outside its output", index,
+                     c->be[b]->ops.name, (long long)i - GUARD, o->count);
+                break;
+            }
+        }
+    }
+}
+
+static void free_operand(struct operand *o)
+{
+    for (int b = 0; b < BACKENDS; b++)
+        munmap(o->map[b], o->mapped);
+    free(o->original);
+}
+
+void finish(struct check *c, double tolerance)
+{
+    for (int i = 0; i < c->operands; i++) {
+        if (c->operand[i].role == OUTPUT)
+            compare_values(c, &c->operand[i], i, tolerance);
+        check_untouched(c, &c->operand[i], i);
+    }
+    for (int i = 0; i < c->params; i++) {
+        for (int b = 0; b < BACKENDS; b++)
+            wf_param_unload(c->be[b], &c->param[i][b]);
+    }
+    for (int i = 0; i < c->operands; i++)
+        free_operand(&c->operand[i]);
+    c->operands = c->params = 0;
+}
+
+static bool open_backends(struct check *c, int threads)
+{
+    static const char *const names[BACKENDS] = {"ref", "cpu"};
+    for (int b = 0; b < BACKENDS; b++) {
+        if (wf_backend_open(names[b], threads, c->mem, &c->err, &c->be[b]) != WF_OK) {
+            printf("  %s\n", c->err.text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int run_slot(struct check *c, const char *name, void (*run)(struct check *c))
+{
+    c->op = name;
+    c->cases = c->failures = 0;
+    const size_t live = wf_mem_live_all(c->mem);
+    run(c);
+    if (wf_mem_live(c->mem, WF_MEM_WEIGHTS) != 0)
+        fail(c, "%zu bytes of weights leaked", wf_mem_live(c->mem, WF_MEM_WEIGHTS));
+    if (wf_mem_live(c->mem, WF_MEM_ACTIVATIONS) > live + ((size_t)1 << 26))
+        fail(c, "%zu bytes of activations kept", wf_mem_live(c->mem, WF_MEM_ACTIVATIONS));
+    printf("  [%s] %-12s %5d cases\n", c->failures ? "FAIL" : " OK ", name, c->cases);
+    return c->failures != 0;
+}
+
+/* One instruction set, in a process of its own: oneDNN's limit holds for a process. */
+static int run_level(const char *level, const char *only, uint64_t seed, int threads)
+{
+    setenv("WEFT_CPU_ISA", level, 1);
+    printf("%s, seed %llu\n", level, (unsigned long long)seed);
+    struct check c = {.mem = wf_mem_open(), .random = seed};
+    int failed = 0;
+    if (!c.mem || !open_backends(&c, threads))
+        return 1;
+    for (int i = 0; i < SLOTS; i++) {
+        const bool repeated = i > 0 && slots[i].run == slots[i - 1].run;
+        if (!repeated && (!only || strcmp(only, slots[i].name) == 0))
+            failed += run_slot(&c, slots[i].name, slots[i].run);
+    }
+    if (!only)
+        failed += run_slot(&c, "contracts", test_contracts);
+    for (int b = 0; b < BACKENDS; b++)
+        wf_backend_close(&c.be[b]);
+    if (wf_mem_live_all(c.mem) != 0) {
+        printf("  [FAIL] %zu bytes leaked\n", wf_mem_live_all(c.mem));
+        failed++;
+    }
+    wf_mem_close(&c.mem);
+    return failed;
+}
+
+static int run_in_child(const char *level, const char *only, uint64_t seed, int threads)
+{
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child < 0)
+        return 1;
+    if (child == 0) {
+        const int failed = run_level(level, only, seed, threads);
+        fflush(stdout);
+        exit(failed != 0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WIFSIGNALED(status))
+        printf("  [FAIL] killed by signal %d\n", WTERMSIG(status));
+    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+/* The level's name if this machine has it. */
+static bool machine_has(const char *level)
+{
+#if defined(__x86_64__)
+    if (strcmp(level, "avx2") == 0)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (strcmp(level, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#endif
+    return strcmp(level, "baseline") == 0;
+}
+
+static int usage(void)
+{
+    fputs("checkops [--bench] [--device ref|cpu] [--threads N] [--seed N] [--isa LEVEL] [OP]\n",
+          stderr);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const levels[] = {"baseline", "avx2", "avx512"};
+    const char *only = NULL, *device = "cpu", *isa = NULL;
+    bool benching = false;
+    int threads = 0;
+    uint64_t seed = 1;
+    for (int i = 1; i < argc; i++) {
+        const bool more = i + 1 < argc;
+        if (strcmp(argv[i], "--bench") == 0)
+            benching = true;
+        else if (strcmp(argv[i], "--device") == 0 && more)
+            device = argv[++i];
+        else if (strcmp(argv[i], "--threads") == 0 && more)
+            threads = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--seed") == 0 && more)
+            seed = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--isa") == 0 && more)
+            isa = argv[++i];
+        else if (argv[i][0] == '-')
+            return usage();
+        else
+            only = argv[i];
+    }
+    if (benching)
+        return bench(device, only, threads);
+    int ran = 0, failed = 0;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (!machine_has(levels[i]) || (isa && strcmp(isa, levels[i]) != 0))
+            continue;
+        ran++;
+        failed += run_in_child(levels[i], only, seed, threads);
+    }
+    printf("[  %s  ] %d of %d instruction sets passed\n", failed || !ran ? "FAILED" : "PASSED",
+           ran - failed, ran);
+    return failed || !ran;
+}

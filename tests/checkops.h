@@ -1,0 +1,97 @@
+/* checkops compares every operation of the cpu backend with ref's on random shapes, strides and
+   values, with guards around every buffer. */
+#ifndef WEFT_TESTS_CHECKOPS_H
+#define WEFT_TESTS_CHECKOPS_H
+
+#include "kernels/backend.h"
+
+enum { REF, CPU, BACKENDS, MAX_OPERANDS = 12, MAX_PARAMS = 3 };
+
+enum layout {
+    DENSE,
+    GAPS,   /* gaps after rows, frames and so on; the last axis stays contiguous */
+    FRAMES, /* gaps on axis 0 alone */
+    ANYHOW, /* gaps everywhere and the axes in any order */
+};
+
+enum role { INPUT, OUTPUT };
+
+/* The same values twice, once for each backend, with the original to find stray writes. */
+struct operand {
+    struct wf_tensor t[BACKENDS];
+    unsigned char *map[BACKENDS]; /* pages, the last of them unreadable */
+    unsigned char *bytes[BACKENDS], *original;
+    size_t count, mapped;
+    enum role role;
+};
+
+struct check {
+    struct wf_mem *mem;
+    struct wf_error err;
+    struct wf_backend *be[BACKENDS];
+    uint64_t random;
+    const char *op;
+    char label[256]; /* of the case at hand */
+    struct operand operand[MAX_OPERANDS];
+    int operands;
+    struct wf_param param[MAX_PARAMS][BACKENDS];
+    int params;
+    int cases, failures;
+};
+
+/* Random numbers. */
+int64_t pick(struct check *c, int64_t low, int64_t high); /* inclusive */
+bool chance(struct check *c, int percent);
+float uniform(struct check *c, float low, float high);
+int64_t pick_of(struct check *c, int count, const int64_t *values);
+#define PICK_OF(c, ...)                                                                            \
+    pick_of(c, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
+
+/* Random values of -1..1 in a new operand of the case. */
+struct operand *make(struct check *c, enum role role, enum layout layout, enum wf_dtype dtype,
+                     int rank, const int64_t *dims);
+/* The same, all elements in low..high. */
+struct operand *make_within(struct check *c, enum role role, enum layout layout, float low,
+                            float high, int rank, const int64_t *dims);
+/* Sets element i of a dense f32 operand before the backends run. */
+void set_value(struct operand *o, int64_t i, float value);
+/* A parameter with random values of -scale..scale, of a random file type, at odd addresses. */
+struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scale, int rank,
+                            const int64_t *dims);
+
+void label(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void fail(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void expect_ok(struct check *c, enum wf_status status);
+/* Ends a case: outputs within a relative L2 error and, element by element, within the same share of
+   the largest value (0: equal bytes); guards, gaps and inputs untouched. Frees the operands. */
+void finish(struct check *c, double tolerance);
+
+/* One entry for each member of struct wf_ops. */
+struct slot_test {
+    size_t offset;
+    const char *name;
+    void (*run)(struct check *c);
+};
+
+void test_gemm(struct check *c);
+void test_conv(struct check *c);
+void test_upconv(struct check *c);
+void test_attention(struct check *c);
+void test_layer_norm(struct check *c);
+void test_rms_norm(struct check *c);
+void test_rope(struct check *c);
+void test_lincomb(struct check *c);
+void test_affine(struct check *c);
+void test_act(struct check *c);
+void test_gated_act(struct check *c);
+void test_gather(struct check *c);
+void test_pack_u8(struct check *c);
+void test_copy(struct check *c);
+void test_transfer(struct check *c); /* take, give, upload, download, sync */
+void test_load(struct check *c);     /* load, unload */
+void test_open(struct check *c);     /* open, close, set_threads */
+void test_contracts(struct check *c);
+
+int bench(const char *device, const char *only, int threads);
+
+#endif

@@ -1,0 +1,349 @@
+/* checkops --bench: time and speed of each operation, on Wan 1.3B's shapes and on the sample's. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kernels/base/arena.h"
+#include "kernels/base/rng.h"
+#include "tests/checkops.h"
+
+struct stand {
+    struct wf_mem *mem;
+    struct wf_error err;
+    struct wf_backend *be;
+    struct wf_arena arena;
+    struct wf_rng rng;
+    const char *only;
+    bool failed;
+};
+
+static struct wf_tensor values(struct stand *s, int rank, const int64_t *dims)
+{
+    struct wf_tensor t = {0};
+    if (wf_tensor_new(&s->arena, WF_F32, &t, &s->err, rank, dims) != WF_OK) {
+        printf("%s\n", s->err.text);
+        exit(1);
+    }
+    float *data = t.data;
+    for (int64_t i = 0; i < wf_tensor_count(&t); i++)
+        data[i] = (float)(wf_rng_u32(&s->rng) >> 8) * 0x1p-23f - 1;
+    return t;
+}
+
+static struct wf_param param(struct stand *s, enum wf_param_kind kind, int rank,
+                             const int64_t *dims)
+{
+    struct wf_param p = {.kind = kind, .rank = rank};
+    memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor t = values(s, rank, dims);
+    if (wf_param_load(s->be, &p, t.data, WF_F32) != WF_OK) {
+        printf("%s\n", s->err.text);
+        exit(1);
+    }
+    wf_arena_release(&s->arena, mark);
+    return p;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef enum wf_status (*call)(struct wf_backend *be, const void *args);
+
+/* Best of several runs; bytes 0 where the work is arithmetic. */
+static void measure(struct stand *s, const char *name, const char *shape, call run,
+                    const void *args, double bytes)
+{
+    double best = 1e30, spent = 0, flops = 0;
+    for (int i = 0; i < 3 || (spent < 0.4 && i < 1000); i++) {
+        s->be->flops = 0;
+        const double start = now();
+        if (run(s->be, args) != WF_OK) {
+            printf("%-11s %-44s %s\n", name, shape, s->err.text);
+            s->failed = true;
+            return;
+        }
+        const double time = now() - start;
+        flops = s->be->flops;
+        spent += time;
+        best = time < best ? time : best;
+    }
+    printf("%-11s %-44s %9.3f ms", name, shape, best * 1e3);
+    printf(bytes > 0 ? "  %7.1f GB/s\n" : "  %7.1f GFLOP/s\n",
+           (bytes > 0 ? bytes : flops) / best * 1e-9);
+    fflush(stdout);
+}
+
+static bool wanted(const struct stand *s, const char *name)
+{
+    return !s->only || strcmp(s->only, name) == 0;
+}
+
+static enum wf_status run_gemm(struct wf_backend *be, const void *args)
+{
+    return wf_gemm(be, args);
+}
+
+static void bench_gemm(struct stand *s, int64_t m, int64_t n, int64_t k, enum wf_act act)
+{
+    if (!wanted(s, "gemm"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    struct wf_param w = param(s, WF_PARAM_LINEAR, WF_DIMS(n, k));
+    struct wf_param bias = param(s, WF_PARAM_VECTOR, WF_DIMS(n));
+    const struct wf_gemm a = {.x = values(s, WF_DIMS(m, k)),
+                              .y = values(s, WF_DIMS(m, n)),
+                              .w = &w,
+                              .bias = &bias,
+                              .act = act};
+    char shape[64];
+    snprintf(shape, sizeof shape, "m %d n %d k %d act %d", (int)m, (int)n, (int)k, (int)act);
+    measure(s, "gemm", shape, run_gemm, &a, 0);
+    wf_param_unload(s->be, &w);
+    wf_param_unload(s->be, &bias);
+    wf_arena_release(&s->arena, mark);
+}
+
+static enum wf_status run_conv(struct wf_backend *be, const void *args)
+{
+    return wf_conv(be, args);
+}
+
+/* Three frames in, one out: what a causal decoder does for each frame. */
+static void bench_conv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t o, int taps,
+                       int size)
+{
+    if (!wanted(s, "conv"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    struct wf_param p = param(s, WF_PARAM_CONV, WF_DIMS(o, c, taps, size, size));
+    const struct wf_conv a = {.x = values(s, WF_DIMS(taps + 1, h, w, c)),
+                              .y = values(s, WF_DIMS(2, h, w, o)),
+                              .w = &p,
+                              .pad_h = {size / 2, size / 2},
+                              .pad_w = {size / 2, size / 2},
+                              .stride_t = 1,
+                              .stride_hw = 1};
+    char shape[64];
+    snprintf(shape, sizeof shape, "%dx%d, %d to %d channels, %dx%dx%d", (int)h, (int)w, (int)c,
+             (int)o, taps, size, size);
+    measure(s, "conv", shape, run_conv, &a, 0);
+    wf_param_unload(s->be, &p);
+    wf_arena_release(&s->arena, mark);
+}
+
+static enum wf_status run_upconv(struct wf_backend *be, const void *args)
+{
+    return wf_upconv(be, args);
+}
+
+static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t o)
+{
+    if (!wanted(s, "upconv"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    struct wf_param p = param(s, WF_PARAM_UPCONV, WF_DIMS(o, c, 1, 3, 3));
+    const struct wf_upconv a = {
+        .x = values(s, WF_DIMS(1, h, w, c)), .y = values(s, WF_DIMS(1, 2 * h, 2 * w, o)), .w = &p};
+    char shape[64];
+    snprintf(shape, sizeof shape, "%dx%d to twice, %d to %d channels", (int)h, (int)w, (int)c,
+             (int)o);
+    measure(s, "upconv", shape, run_upconv, &a, 0);
+    wf_param_unload(s->be, &p);
+    wf_arena_release(&s->arena, mark);
+}
+
+static enum wf_status run_attention(struct wf_backend *be, const void *args)
+{
+    return wf_attention(be, args);
+}
+
+static void bench_attention(struct stand *s, int64_t q, int64_t l, int64_t heads, int64_t d)
+{
+    if (!wanted(s, "attention"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_attention a = {.q = values(s, WF_DIMS(q, heads, d)),
+                                   .k = values(s, WF_DIMS(l, heads, d)),
+                                   .v = values(s, WF_DIMS(l, heads, d)),
+                                   .y = values(s, WF_DIMS(q, heads, d)),
+                                   .scale = 0.1f};
+    char shape[64];
+    snprintf(shape, sizeof shape, "s %d l %d, %dx%d", (int)q, (int)l, (int)heads, (int)d);
+    measure(s, "attention", shape, run_attention, &a, 0);
+    wf_arena_release(&s->arena, mark);
+}
+
+static enum wf_status run_layer_norm(struct wf_backend *be, const void *args)
+{
+    return wf_layer_norm(be, args);
+}
+
+static enum wf_status run_rms_norm(struct wf_backend *be, const void *args)
+{
+    return wf_rms_norm(be, args);
+}
+
+static enum wf_status run_affine(struct wf_backend *be, const void *args)
+{
+    return wf_affine(be, args);
+}
+
+static enum wf_status run_lincomb(struct wf_backend *be, const void *args)
+{
+    return wf_lincomb(be, args);
+}
+
+static enum wf_status run_rope(struct wf_backend *be, const void *args)
+{
+    return wf_rope(be, args);
+}
+
+struct pair {
+    struct wf_tensor y, x;
+};
+
+static enum wf_status run_silu(struct wf_backend *be, const void *args)
+{
+    const struct pair *p = args;
+    return wf_act(be, p->y, p->x, WF_ACT_SILU);
+}
+
+static enum wf_status run_gelu(struct wf_backend *be, const void *args)
+{
+    const struct pair *p = args;
+    return wf_act(be, p->y, p->x, WF_ACT_GELU_ERF);
+}
+
+static enum wf_status run_gated(struct wf_backend *be, const void *args)
+{
+    const struct pair *p = args;
+    return wf_gated_act(be, p->y, p->x, p->x, WF_ACT_GELU_TANH);
+}
+
+static enum wf_status run_copy(struct wf_backend *be, const void *args)
+{
+    const struct pair *p = args;
+    return wf_copy(be, p->y, p->x);
+}
+
+static enum wf_status run_pack(struct wf_backend *be, const void *args)
+{
+    const struct pair *p = args;
+    return wf_pack_u8(be, p->y, p->x);
+}
+
+/* [m,d] through everything that reads and writes it once. */
+static void bench_rows(struct stand *s, int64_t m, int64_t d)
+{
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor x = values(s, WF_DIMS(m, d)), y = values(s, WF_DIMS(m, d));
+    const struct wf_tensor w = values(s, WF_DIMS(d));
+    const double bytes = 8.0 * (double)m * (double)d;
+    char shape[64];
+    snprintf(shape, sizeof shape, "%dx%d", (int)m, (int)d);
+    if (wanted(s, "layer_norm"))
+        measure(s, "layer_norm", shape, run_layer_norm, &(struct wf_layer_norm){x, y, w, w, 1e-6f},
+                bytes);
+    if (wanted(s, "rms_norm"))
+        measure(s, "rms_norm", shape, run_rms_norm,
+                &(struct wf_rms_norm){x, y, w, WF_RMS_L2, WF_ACT_SILU, 1e-12f}, bytes);
+    if (wanted(s, "affine"))
+        measure(s, "affine", shape, run_affine, &(struct wf_affine){x, y, w, w, -1, 1}, bytes);
+    if (wanted(s, "lincomb"))
+        measure(s, "lincomb", shape, run_lincomb,
+                &(struct wf_lincomb){.x = {x, y}, .y = y, .c = {1, 1}, .terms = 2}, 1.5 * bytes);
+    if (wanted(s, "act")) {
+        measure(s, "act silu", shape, run_silu, &(struct pair){y, x}, bytes);
+        measure(s, "act gelu", shape, run_gelu, &(struct pair){y, x}, bytes);
+    }
+    if (wanted(s, "gated_act"))
+        measure(s, "gated_act", shape, run_gated, &(struct pair){y, x}, bytes);
+    if (wanted(s, "copy")) {
+        struct wf_tensor half = y;
+        half.dtype = WF_BF16;
+        measure(s, "copy", shape, run_copy, &(struct pair){y, x}, bytes);
+        measure(s, "copy bf16", shape, run_copy, &(struct pair){half, x}, 0.75 * bytes);
+        const struct wf_tensor turned = wf_tensor_permute(x, WF_ORDER(1, 0));
+        measure(s, "copy turned", shape, run_copy,
+                &(struct pair){wf_tensor_of(y.data, WF_F32, WF_DIMS(d, m)), turned}, bytes);
+    }
+    if (wanted(s, "pack_u8"))
+        measure(s, "pack_u8", shape, run_pack,
+                &(struct pair){wf_tensor_of(y.data, WF_U8, WF_DIMS(m, d)), x}, 0.625 * bytes);
+    wf_arena_release(&s->arena, mark);
+}
+
+static void bench_rope(struct stand *s, int64_t rows, int64_t heads, int64_t d)
+{
+    if (!wanted(s, "rope"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor x = values(s, WF_DIMS(rows, heads, d));
+    const struct wf_rope a = {x, x, values(s, WF_DIMS(rows, d / 2)),
+                              values(s, WF_DIMS(rows, d / 2))};
+    char shape[64];
+    snprintf(shape, sizeof shape, "%dx%dx%d", (int)rows, (int)heads, (int)d);
+    measure(s, "rope", shape, run_rope, &a, 8.0 * (double)wf_tensor_count(&x));
+    wf_arena_release(&s->arena, mark);
+}
+
+static void bench_all(struct stand *s)
+{
+    printf("Wan 1.3B\n");
+    bench_gemm(s, 2550, 1536, 1536, WF_ACT_NONE);
+    bench_gemm(s, 2550, 8960, 1536, WF_ACT_GELU_TANH);
+    bench_gemm(s, 2550, 1536, 8960, WF_ACT_NONE);
+    bench_gemm(s, 1, 9216, 1536, WF_ACT_NONE);
+    bench_attention(s, 2550, 2550, 12, 128);
+    bench_attention(s, 2550, 512, 12, 128);
+    bench_conv(s, 60, 34, 384, 384, 3, 3);
+    bench_conv(s, 120, 68, 384, 192, 3, 3);
+    bench_conv(s, 272, 480, 96, 96, 3, 3);
+    bench_conv(s, 272, 480, 96, 3, 3, 3);
+    bench_conv(s, 60, 34, 384, 768, 3, 1);
+    bench_conv(s, 60, 34, 384, 1152, 1, 1);
+    bench_upconv(s, 136, 240, 192, 96);
+    bench_rows(s, 2550, 1536);
+    bench_rows(s, (int64_t)272 * 480, 96);
+    bench_rope(s, 2550, 12, 128);
+    printf("the sample\n");
+    bench_gemm(s, 448, 192, 192, WF_ACT_NONE);
+    bench_gemm(s, 448, 576, 192, WF_ACT_GELU_TANH);
+    bench_gemm(s, 448, 192, 576, WF_ACT_NONE);
+    bench_gemm(s, 1, 1152, 192, WF_ACT_NONE);
+    bench_attention(s, 448, 448, 6, 32);
+    bench_attention(s, 448, 30, 6, 32);
+    bench_conv(s, 16, 16, 16, 64, 3, 3);
+    bench_conv(s, 32, 32, 64, 64, 3, 3);
+    bench_conv(s, 64, 64, 32, 32, 3, 3);
+    bench_conv(s, 128, 128, 16, 16, 3, 3);
+    bench_conv(s, 128, 128, 16, 3, 3, 3);
+    bench_upconv(s, 64, 64, 32, 16);
+    bench_rows(s, 448, 192);
+    bench_rows(s, (int64_t)128 * 128, 16);
+    bench_rope(s, 448, 6, 32);
+}
+
+int bench(const char *device, const char *only, int threads)
+{
+    struct stand s = {.mem = wf_mem_open(), .only = only};
+    if (!s.mem || wf_backend_open(device, threads, s.mem, &s.err, &s.be) != WF_OK) {
+        printf("%s\n", s.err.text);
+        wf_mem_close(&s.mem);
+        return 1;
+    }
+    wf_arena_init(&s.arena, wf_backend_source(s.be));
+    wf_rng_seed(&s.rng, 1);
+    printf("%s, %d threads\n", device, s.be->threads);
+    bench_all(&s);
+    wf_arena_close(&s.arena);
+    wf_backend_close(&s.be);
+    wf_mem_close(&s.mem);
+    return s.failed;
+}

@@ -1,0 +1,265 @@
+/* The operations that are sums of products: gemm, conv, upconv, attention. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/checkops.h"
+
+/* A parameter or none; bias[b] is for backend b. */
+static void maybe_bias(struct check *c, int64_t n, const struct wf_param *bias[BACKENDS])
+{
+    bias[REF] = bias[CPU] = NULL;
+    if (chance(c, 60)) {
+        struct wf_param *p = make_param(c, WF_PARAM_VECTOR, 1, WF_DIMS(n));
+        bias[REF] = &p[REF];
+        bias[CPU] = &p[CPU];
+    }
+}
+
+static void gemm_case(struct check *c, int64_t m, int64_t n, int64_t k)
+{
+    struct operand *x = make(c, INPUT, chance(c, 60) ? DENSE : GAPS, WF_F32, WF_DIMS(m, k));
+    struct operand *y = make(c, OUTPUT, chance(c, 60) ? DENSE : GAPS, WF_F32, WF_DIMS(m, n));
+    const bool accumulate = chance(c, 50);
+    struct operand *gate =
+        accumulate && chance(c, 50) ? make(c, INPUT, DENSE, WF_F32, WF_DIMS(n)) : NULL;
+    struct wf_param *w = make_param(c, WF_PARAM_LINEAR, 1, WF_DIMS(n, k));
+    const struct wf_param *bias[BACKENDS];
+    maybe_bias(c, n, bias);
+    const enum wf_act act = (enum wf_act)pick(c, WF_ACT_NONE, WF_ACT_SILU);
+    label(c, "m %d n %d k %d act %d accumulate %d gate %d bias %d", (int)m, (int)n, (int)k,
+          (int)act, accumulate, gate != NULL, bias[REF] != NULL);
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_gemm a = {.x = x->t[b],
+                            .y = y->t[b],
+                            .w = &w[b],
+                            .bias = bias[b],
+                            .act = act,
+                            .accumulate = accumulate};
+        if (gate)
+            a.gate = gate->t[b];
+        expect_ok(c, wf_gemm(c->be[b], &a));
+    }
+    finish(c, 1e-5);
+}
+
+void test_gemm(struct check *c)
+{
+    for (int i = 0; i < 150; i++) {
+        const int64_t m = PICK_OF(c, 1, 2, 3, 5, 14, 15, 28, 29, 64, 113, 130, 257);
+        const int64_t n = PICK_OF(c, 1, 3, 8, 15, 16, 17, 31, 32, 33, 64, 100, 192, 257);
+        gemm_case(c, m, n, PICK_OF(c, 1, 2, 7, 16, 31, 64, 100, 192, 255, 256, 257, 600));
+    }
+    gemm_case(c, 320, 576, 192);
+    gemm_case(c, 1, 1536, 256);
+    gemm_case(c, 77, 300, 1536);
+    gemm_case(c, 1030, 40, 33);
+}
+
+struct conv_shape {
+    int64_t t, h, w, c, o, kt, kh, kw;
+    int pad_front, pad_h[2], pad_w[2], stride_t, stride_hw;
+};
+
+static void conv_case(struct check *c, const struct conv_shape *s)
+{
+    const int64_t t = (s->pad_front + s->t - s->kt) / s->stride_t + 1;
+    const int64_t h = (s->pad_h[0] + s->h + s->pad_h[1] - s->kh) / s->stride_hw + 1;
+    const int64_t w = (s->pad_w[0] + s->w + s->pad_w[1] - s->kw) / s->stride_hw + 1;
+    struct operand *x = make(c, INPUT, FRAMES, WF_F32, WF_DIMS(s->t, s->h, s->w, s->c));
+    struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, h, w, s->o));
+    struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(s->o, s->c, s->kt, s->kh, s->kw));
+    const struct wf_param *bias[BACKENDS];
+    maybe_bias(c, s->o, bias);
+    const bool accumulate = chance(c, 30);
+    label(c, "x %dx%dx%dx%d o %d kernel %dx%dx%d pad %d,%d,%d,%d,%d stride %d,%d accumulate %d",
+          (int)s->t, (int)s->h, (int)s->w, (int)s->c, (int)s->o, (int)s->kt, (int)s->kh, (int)s->kw,
+          s->pad_front, s->pad_h[0], s->pad_h[1], s->pad_w[0], s->pad_w[1], s->stride_t,
+          s->stride_hw, accumulate);
+    for (int b = 0; b < BACKENDS; b++) {
+        const struct wf_conv a = {.x = x->t[b],
+                                  .y = y->t[b],
+                                  .w = &p[b],
+                                  .bias = bias[b],
+                                  .pad_front = s->pad_front,
+                                  .pad_h = {s->pad_h[0], s->pad_h[1]},
+                                  .pad_w = {s->pad_w[0], s->pad_w[1]},
+                                  .stride_t = s->stride_t,
+                                  .stride_hw = s->stride_hw,
+                                  .accumulate = accumulate};
+        expect_ok(c, wf_conv(c->be[b], &a));
+    }
+    finish(c, 1e-5);
+}
+
+static struct conv_shape random_conv(struct check *c)
+{
+    struct conv_shape s = {.t = pick(c, 1, 4),
+                           .h = PICK_OF(c, 1, 2, 3, 7, 8, 17),
+                           .w = PICK_OF(c, 1, 2, 3, 8, 13, 16, 31),
+                           .c = PICK_OF(c, 1, 3, 4, 8, 12, 16, 17, 32, 48, 96),
+                           .o = PICK_OF(c, 1, 3, 4, 8, 12, 16, 17, 32, 48, 96),
+                           .kt = PICK_OF(c, 1, 1, 3, 3, 2),
+                           .kh = PICK_OF(c, 1, 3, 3, 2, 5)};
+    s.kw = chance(c, 80) ? s.kh : pick(c, 1, 4);
+    s.stride_t = (int)PICK_OF(c, 1, 1, 1, 2);
+    s.stride_hw = (int)PICK_OF(c, 1, 1, 1, 2, 3);
+    s.pad_front = (int)pick(c, 0, s.kt);
+    for (int i = 0; i < 2; i++) {
+        s.pad_h[i] = chance(c, 50) ? (int)s.kh / 2 : (int)pick(c, 0, 3);
+        s.pad_w[i] = chance(c, 50) ? (int)s.kw / 2 : (int)pick(c, 0, 3);
+    }
+    return s;
+}
+
+static bool conv_fits(const struct conv_shape *s)
+{
+    return s->pad_front + s->t >= s->kt && s->pad_h[0] + s->h + s->pad_h[1] >= s->kh &&
+           s->pad_w[0] + s->w + s->pad_w[1] >= s->kw;
+}
+
+/* Frames first .. first + count - 1, with what earlier frames the kernel reaches before them. */
+static enum wf_status conv_chunk(struct wf_backend *be, struct wf_conv a, int first, int count)
+{
+    const int reach = (int)a.w->dim[2] - 1, from = first > reach ? first - reach : 0;
+    a.x = wf_tensor_slice(a.x, 0, from, first + count - from);
+    a.y = wf_tensor_slice(a.y, 0, first, count);
+    a.pad_front = reach - (first - from);
+    return wf_conv(be, &a);
+}
+
+/* The pixels do not depend on how many frames are given at once. */
+static void conv_chunks_case(struct check *c, int64_t h, int64_t w, int64_t channels, int64_t o)
+{
+    const int frames = (int)pick(c, 3, 6), taps = (int)PICK_OF(c, 2, 3);
+    struct operand *x = make(c, INPUT, FRAMES, WF_F32, WF_DIMS(frames, h, w, channels));
+    struct operand *whole = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(frames, h, w, o));
+    struct operand *parts = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(frames, h, w, o));
+    struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(o, channels, taps, 3, 3));
+    label(c, "chunks of %d frames %dx%d, %d to %d channels", frames, (int)h, (int)w, (int)channels,
+          (int)o);
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_conv a = {.x = x->t[b],
+                            .y = whole->t[b],
+                            .w = &p[b],
+                            .pad_h = {1, 1},
+                            .pad_w = {1, 1},
+                            .stride_t = 1,
+                            .stride_hw = 1};
+        expect_ok(c, conv_chunk(c->be[b], a, 0, frames));
+        a.y = parts->t[b];
+        for (int first = 0, count; first < frames; first += count) {
+            count = (int)pick(c, 1, frames - first);
+            expect_ok(c, conv_chunk(c->be[b], a, first, count));
+        }
+        if (memcmp(whole->t[b].data, parts->t[b].data, wf_tensor_bytes(&whole->t[b])) != 0)
+            fail(c, "%s: pixels depend on the chunks", c->be[b]->ops.name);
+    }
+    finish(c, 1e-5);
+}
+
+void test_conv(struct check *c)
+{
+    for (int i = 0; i < 150; i++) {
+        const struct conv_shape s = random_conv(c);
+        if (conv_fits(&s))
+            conv_case(c, &s);
+    }
+    conv_case(c, &(const struct conv_shape){3, 18, 20, 192, 96, 3, 3, 3, 2, {1, 1}, {1, 1}, 1, 1});
+    conv_case(c, &(const struct conv_shape){2, 33, 40, 64, 3, 3, 3, 3, 2, {1, 1}, {1, 1}, 1, 1});
+    conv_case(c, &(const struct conv_shape){5, 9, 8, 64, 128, 3, 1, 1, 2, {0, 0}, {0, 0}, 1, 1});
+    for (int i = 0; i < 20; i++)
+        conv_chunks_case(c, pick(c, 1, 12), pick(c, 1, 12), PICK_OF(c, 3, 12, 16, 96),
+                         PICK_OF(c, 3, 12, 16, 96));
+}
+
+void test_upconv(struct check *c)
+{
+    for (int i = 0; i < 40; i++) {
+        const int64_t t = pick(c, 1, 3), h = pick(c, 1, 9), w = pick(c, 1, 17);
+        const int64_t in = PICK_OF(c, 1, 3, 8, 16, 24, 64), o = PICK_OF(c, 1, 3, 8, 16, 32, 33);
+        struct operand *x = make(c, INPUT, FRAMES, WF_F32, WF_DIMS(t, h, w, in));
+        struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, 2 * h, 2 * w, o));
+        struct wf_param *p = make_param(c, WF_PARAM_UPCONV, 1, WF_DIMS(o, in, 1, 3, 3));
+        const struct wf_param *bias[BACKENDS];
+        maybe_bias(c, o, bias);
+        label(c, "x %dx%dx%dx%d o %d bias %d", (int)t, (int)h, (int)w, (int)in, (int)o,
+              bias[REF] != NULL);
+        for (int b = 0; b < BACKENDS; b++) {
+            const struct wf_upconv a = {x->t[b], y->t[b], &p[b], bias[b]};
+            expect_ok(c, wf_upconv(c->be[b], &a));
+        }
+        finish(c, 1e-5);
+    }
+}
+
+struct attention_case {
+    int64_t s, l, heads, d, e;
+    float magnitude; /* of q and k; 1 is ordinary, 30 makes scores of thousands */
+    bool rel_bias, key_bias;
+    bool hide_keys; /* some keys are out of reach: -inf or the most negative number */
+};
+
+static void hide_some_keys(struct check *c, struct operand *key_bias, int64_t keys)
+{
+    for (int64_t j = 1; j < keys; j++) {
+        if (chance(c, 40))
+            set_value(key_bias, j, chance(c, 50) ? -INFINITY : -3.0e38f);
+    }
+    const int64_t first = pick(c, 0, keys - 1); /* whole blocks may be hidden, but not all keys */
+    for (int64_t j = 0; j < first; j++)
+        set_value(key_bias, j, -INFINITY);
+    set_value(key_bias, first, 0.5f);
+}
+
+static void attention_case(struct check *c, const struct attention_case *k)
+{
+    const enum layout layout = chance(c, 50) ? DENSE : GAPS;
+    const float big = k->magnitude;
+    struct operand *q = make_within(c, INPUT, layout, -big, big, WF_DIMS(k->s, k->heads, k->d));
+    struct operand *key = make_within(c, INPUT, layout, -big, big, WF_DIMS(k->l, k->heads, k->d));
+    struct operand *v = make(c, INPUT, layout, WF_F32, WF_DIMS(k->l, k->heads, k->e));
+    struct operand *y = make(c, OUTPUT, layout, WF_F32, WF_DIMS(k->s, k->heads, k->e));
+    struct operand *rel = NULL, *bias = NULL;
+    if (k->rel_bias)
+        rel = make_within(c, INPUT, layout, -8, 8, WF_DIMS(k->heads, k->s + k->l - 1));
+    if (k->key_bias)
+        bias = make_within(c, INPUT, DENSE, -5, 5, WF_DIMS(k->l));
+    if (bias && k->hide_keys)
+        hide_some_keys(c, bias, k->l);
+    label(c, "s %d l %d heads %d d %d e %d magnitude %g rel_bias %d key_bias %d hidden %d",
+          (int)k->s, (int)k->l, (int)k->heads, (int)k->d, (int)k->e, (double)big, k->rel_bias,
+          k->key_bias, k->hide_keys);
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_attention a = {.q = q->t[b], .k = key->t[b], .v = v->t[b], .y = y->t[b]};
+        a.scale = 1.0f / sqrtf((float)k->d);
+        if (rel)
+            a.rel_bias = rel->t[b];
+        if (bias)
+            a.key_bias = bias->t[b];
+        expect_ok(c, wf_attention(c->be[b], &a));
+    }
+    /* f32 scores in the thousands are known to 1e-4, so weights to about that */
+    finish(c, big > 1 ? 2e-3 : 5e-6);
+}
+
+void test_attention(struct check *c)
+{
+    for (int i = 0; i < 80; i++) {
+        const struct attention_case k = {
+            .s = PICK_OF(c, 1, 2, 13, 14, 15, 64, 100, 257),
+            .l = PICK_OF(c, 1, 2, 31, 32, 33, 77, 128, 129, 300, 513),
+            .heads = pick(c, 1, 3),
+            .d = PICK_OF(c, 1, 4, 16, 24, 32, 40, 64, 80, 128, 130),
+            .e = PICK_OF(c, 1, 4, 16, 24, 32, 40, 64, 80, 128, 130),
+            .magnitude = chance(c, 80) ? 1 : 30,
+            .rel_bias = chance(c, 40),
+            .key_bias = chance(c, 40),
+            .hide_keys = chance(c, 50),
+        };
+        attention_case(c, &k);
+    }
+    attention_case(c, &(const struct attention_case){
+                          .s = 50, .l = 60, .heads = 1, .d = 384, .e = 384, .magnitude = 1});
+    attention_case(c, &(const struct attention_case){
+                          .s = 20, .l = 300, .heads = 2, .d = 1024, .e = 1000, .magnitude = 1});
+}

@@ -1,0 +1,429 @@
+/* The operations that pass over memory, and the table's housekeeping. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/checkops.h"
+
+/* An operand or none. */
+static struct operand *maybe(struct check *c, int64_t n)
+{
+    return chance(c, 60) ? make(c, INPUT, DENSE, WF_F32, WF_DIMS(n)) : NULL;
+}
+
+static struct wf_tensor tensor_of(const struct operand *o, int b)
+{
+    return o ? o->t[b] : (struct wf_tensor){0};
+}
+
+static enum layout dense_or_gaps(struct check *c)
+{
+    return chance(c, 50) ? DENSE : GAPS;
+}
+
+static int64_t some_rows(struct check *c)
+{
+    return PICK_OF(c, 1, 2, 3, 17, 100, 400);
+}
+
+static int64_t some_width(struct check *c)
+{
+    return PICK_OF(c, 1, 2, 3, 7, 15, 16, 17, 31, 48, 64, 96, 192, 384, 1000, 1536);
+}
+
+void test_layer_norm(struct check *c)
+{
+    for (int i = 0; i < 60; i++) {
+        const int64_t m = some_rows(c), d = some_width(c);
+        const bool in_place = chance(c, 30);
+        const float offset = chance(c, 30) ? 20 : 0; /* a mean far from 0 */
+        struct operand *y =
+            make_within(c, OUTPUT, dense_or_gaps(c), offset - 1, offset + 1, WF_DIMS(m, d));
+        struct operand *x = in_place ? y
+                                     : make_within(c, INPUT, dense_or_gaps(c), offset - 1,
+                                                   offset + 1, WF_DIMS(m, d));
+        struct operand *weight = maybe(c, d), *shift = maybe(c, d);
+        label(c, "%dx%d offset %g in place %d", (int)m, (int)d, (double)offset, in_place);
+        for (int b = 0; b < BACKENDS; b++) {
+            const struct wf_layer_norm a = {x->t[b], y->t[b], tensor_of(weight, b),
+                                            tensor_of(shift, b), 1e-6f};
+            expect_ok(c, wf_layer_norm(c->be[b], &a));
+        }
+        finish(c, offset > 0 ? 1e-5 : 2e-6);
+    }
+}
+
+void test_rms_norm(struct check *c)
+{
+    for (int i = 0; i < 80; i++) {
+        const int64_t m = some_rows(c), d = some_width(c);
+        const bool in_place = chance(c, 30);
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, d));
+        struct operand *x = in_place ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, d));
+        struct operand *weight = maybe(c, d);
+        const enum wf_rms_form form = chance(c, 50) ? WF_RMS_MEAN : WF_RMS_L2;
+        const enum wf_act act = chance(c, 50) ? WF_ACT_NONE : WF_ACT_SILU;
+        if (chance(c, 20)) /* a row of zeros */
+            for (int64_t j = 0; j < d; j++)
+                set_value(x, j, 0);
+        label(c, "%dx%d form %d act %d in place %d", (int)m, (int)d, (int)form, (int)act, in_place);
+        for (int b = 0; b < BACKENDS; b++) {
+            const struct wf_rms_norm a = {x->t[b], y->t[b], tensor_of(weight, b),
+                                          form,    act,     form == WF_RMS_L2 ? 1e-12f : 1e-6f};
+            expect_ok(c, wf_rms_norm(c->be[b], &a));
+        }
+        finish(c, 2e-6);
+    }
+}
+
+void test_rope(struct check *c)
+{
+    for (int i = 0; i < 50; i++) {
+        const int64_t s = some_rows(c), heads = pick(c, 1, 5);
+        const int64_t d = 2 * PICK_OF(c, 1, 2, 3, 5, 8, 16, 20, 32, 64);
+        const bool in_place = chance(c, 40);
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, heads, d));
+        struct operand *x =
+            in_place ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, heads, d));
+        struct operand *cosine = make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, d / 2));
+        struct operand *sine = make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, d / 2));
+        label(c, "%dx%dx%d in place %d", (int)s, (int)heads, (int)d, in_place);
+        for (int b = 0; b < BACKENDS; b++) {
+            const struct wf_rope a = {x->t[b], y->t[b], cosine->t[b], sine->t[b]};
+            expect_ok(c, wf_rope(c->be[b], &a));
+        }
+        finish(c, 1e-6);
+    }
+}
+
+void test_lincomb(struct check *c)
+{
+    for (int i = 0; i < 60; i++) {
+        const int rank = (int)pick(c, 1, 5), terms = (int)pick(c, 1, WF_LINCOMB_TERMS);
+        int64_t dims[5];
+        for (int j = 0; j < rank; j++)
+            dims[j] = j == rank - 1 ? some_width(c) : pick(c, 1, 5);
+        const int same = chance(c, 40) ? (int)pick(c, 0, terms - 1) : -1; /* that term is y */
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, rank, dims);
+        struct operand *x[WF_LINCOMB_TERMS];
+        float weight[WF_LINCOMB_TERMS];
+        for (int j = 0; j < terms; j++) {
+            x[j] = j == same ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, rank, dims);
+            weight[j] = chance(c, 30) ? 1 : uniform(c, -3, 3);
+        }
+        label(c, "rank %d terms %d in place %d", rank, terms, same);
+        for (int b = 0; b < BACKENDS; b++) {
+            struct wf_lincomb a = {.y = y->t[b], .terms = terms};
+            for (int j = 0; j < terms; j++) {
+                a.x[j] = x[j]->t[b];
+                a.c[j] = weight[j];
+            }
+            expect_ok(c, wf_lincomb(c->be[b], &a));
+        }
+        finish(c, 1e-6);
+    }
+}
+
+void test_affine(struct check *c)
+{
+    for (int i = 0; i < 50; i++) {
+        const int64_t m = some_rows(c), d = some_width(c);
+        const bool in_place = chance(c, 30), bounded = chance(c, 50);
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, d));
+        struct operand *x = in_place ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, d));
+        struct operand *weight = maybe(c, d), *shift = maybe(c, d);
+        label(c, "%dx%d bounded %d in place %d", (int)m, (int)d, bounded, in_place);
+        for (int b = 0; b < BACKENDS; b++) {
+            const struct wf_affine a = {x->t[b],
+                                        y->t[b],
+                                        tensor_of(weight, b),
+                                        tensor_of(shift, b),
+                                        bounded ? -0.5f : -INFINITY,
+                                        bounded ? 0.25f : INFINITY};
+            expect_ok(c, wf_affine(c->be[b], &a));
+        }
+        finish(c, 1e-6);
+    }
+}
+
+void test_act(struct check *c)
+{
+    for (int i = 0; i < 60; i++) {
+        const int64_t n = PICK_OF(c, 1, 3, 16, 17, 1000, 70000);
+        const float range = (float)PICK_OF(c, 1, 6, 200);
+        const enum wf_act act = (enum wf_act)pick(c, WF_ACT_NONE, WF_ACT_SILU);
+        const bool in_place = chance(c, 40);
+        struct operand *y = make_within(c, OUTPUT, DENSE, -range, range, WF_DIMS(n, 2));
+        struct operand *x =
+            in_place ? y : make_within(c, INPUT, DENSE, -range, range, WF_DIMS(n, 2));
+        label(c, "n %d range %g act %d in place %d", (int)n, (double)range, (int)act, in_place);
+        for (int b = 0; b < BACKENDS; b++)
+            expect_ok(c, wf_act(c->be[b], y->t[b], x->t[b], act));
+        finish(c, 1e-6);
+    }
+}
+
+void test_gated_act(struct check *c)
+{
+    for (int i = 0; i < 60; i++) {
+        const int64_t m = some_rows(c), n = some_width(c);
+        const enum wf_act act = (enum wf_act)pick(c, WF_ACT_NONE, WF_ACT_SILU);
+        const int same = (int)pick(c, 0, 3); /* y is a, b or neither */
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, n));
+        struct operand *left =
+            same == 1 ? y : make_within(c, INPUT, dense_or_gaps(c), -6, 6, WF_DIMS(m, n));
+        struct operand *right =
+            same == 2 ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, n));
+        label(c, "%dx%d act %d in place %d", (int)m, (int)n, (int)act, same);
+        for (int b = 0; b < BACKENDS; b++)
+            expect_ok(c, wf_gated_act(c->be[b], y->t[b], left->t[b], right->t[b], act));
+        finish(c, 2e-6);
+    }
+}
+
+void test_gather(struct check *c)
+{
+    for (int i = 0; i < 40; i++) {
+        const int64_t rows = pick(c, 1, 90), d = some_width(c), n = pick(c, 1, 60);
+        int32_t ids[60];
+        for (int64_t j = 0; j < n; j++)
+            ids[j] = (int32_t)pick(c, 0, rows - 1);
+        struct wf_param *table = make_param(c, WF_PARAM_TABLE, 1, WF_DIMS(rows, d));
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(n, d));
+        label(c, "%d of %dx%d", (int)n, (int)rows, (int)d);
+        for (int b = 0; b < BACKENDS; b++)
+            expect_ok(c, wf_gather(c->be[b], y->t[b], &table[b], ids));
+        finish(c, 0);
+    }
+}
+
+void test_pack_u8(struct check *c)
+{
+    static const float special[] = {0.0f,     -0.0f, 1.0f,      0.5f / 255, 1.5f / 255, 2.5f / 255,
+                                    INFINITY, NAN,   -INFINITY, 0.5f,       1.0000001f, -1e-9f};
+    for (int i = 0; i < 30; i++) {
+        const int64_t n = PICK_OF(c, 1, 5, 16, 33, 300, 100000);
+        struct operand *x = make_within(c, INPUT, DENSE, -0.2f, 1.2f, WF_DIMS(n, 3));
+        for (int64_t j = 0; j < n && n <= 300; j++)
+            set_value(x, j,
+                      chance(c, 50) ? special[pick(c, 0, 11)]
+                                    : ((float)pick(c, 0, 254) + 0.5f) / 255);
+        struct operand *y = make(c, OUTPUT, DENSE, WF_U8, WF_DIMS(n, 3));
+        label(c, "n %d", (int)n);
+        for (int b = 0; b < BACKENDS; b++)
+            expect_ok(c, wf_pack_u8(c->be[b], y->t[b], x->t[b]));
+        finish(c, 0);
+    }
+    /* 255 * (k + 1/2) / 255 in f32 may lie on a tie: to the even neighbour */
+    const float half[] = {0.5f / 255, 1.5f / 255, 2.5f / 255};
+    const uint8_t even[] = {0, 2, 2};
+    uint8_t got[3];
+    label(c, "ties");
+    for (int b = 0; b < BACKENDS; b++) {
+        expect_ok(c, wf_pack_u8(c->be[b], wf_tensor_of(got, WF_U8, WF_DIMS(3)),
+                                wf_tensor_of((void *)half, WF_F32, WF_DIMS(3))));
+        for (int i = 0; i < 3; i++) {
+            if (255.0f * half[i] == (float)i + 0.5f && got[i] != even[i])
+                fail(c, "%s: tie %d became %d", c->be[b]->ops.name, i, got[i]);
+        }
+    }
+}
+
+static void copy_case(struct check *c, enum wf_dtype to, enum wf_dtype from)
+{
+    const int rank = (int)pick(c, 1, 5);
+    int64_t dims[5];
+    for (int j = 0; j < rank; j++)
+        dims[j] = chance(c, 20) ? pick(c, 1, 40) : pick(c, 1, 6);
+    const enum layout layouts[] = {DENSE, GAPS, ANYHOW};
+    struct operand *dst = make(c, OUTPUT, layouts[pick(c, 0, 2)], to, rank, dims);
+    struct operand *src = make(c, INPUT, layouts[pick(c, 0, 2)], from, rank, dims);
+    const int axis = (int)pick(c, 0, rank - 1);
+    const bool repeat = chance(c, 20) && src->t[REF].dim[axis] > 1;
+    label(c, "%s to %s, rank %d, repeat %d", wf_dtype_name(from), wf_dtype_name(to), rank, repeat);
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_tensor s = src->t[b];
+        if (repeat)
+            s.stride[axis] = 0;
+        expect_ok(c, wf_copy(c->be[b], dst->t[b], s));
+    }
+    finish(c, 0);
+}
+
+/* Every f16 and bf16 value to f32, and f32 values around every rounding boundary back. */
+static void copy_all_halves(struct check *c, enum wf_dtype half)
+{
+    struct operand *wide = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(65536));
+    struct operand *back = make(c, OUTPUT, DENSE, half, WF_DIMS(65536));
+    struct operand *all = make(c, INPUT, DENSE, half, WF_DIMS(65536));
+    struct operand *near = make(c, INPUT, DENSE, WF_F32, WF_DIMS(65536));
+    for (int b = 0; b < BACKENDS; b++) {
+        for (uint32_t i = 0; i < 65536; i++) {
+            const uint16_t bits = (uint16_t)i;
+            uint32_t mixed = (i << 16) + (i % 3) * 0x7fffu + i % 2;
+            memcpy((unsigned char *)all->t[b].data + 2 * i, &bits, sizeof bits);
+            memcpy((unsigned char *)near->t[b].data + 4 * i, &mixed, sizeof mixed);
+        }
+        memcpy(all->original, all->bytes[b], all->count);
+        memcpy(near->original, near->bytes[b], near->count);
+        expect_ok(c, wf_copy(c->be[b], wide->t[b], all->t[b]));
+        expect_ok(c, wf_copy(c->be[b], back->t[b], near->t[b]));
+    }
+    label(c, "every %s", wf_dtype_name(half));
+    finish(c, 0);
+}
+
+void test_copy(struct check *c)
+{
+    for (int to = 0; to < WF_DTYPES; to++) {
+        for (int from = 0; from < WF_DTYPES; from++) {
+            if (to != from && (to > WF_BF16 || from > WF_BF16))
+                continue;
+            for (int i = 0; i < 25; i++)
+                copy_case(c, (enum wf_dtype)to, (enum wf_dtype)from);
+        }
+    }
+    copy_all_halves(c, WF_F16);
+    copy_all_halves(c, WF_BF16);
+}
+
+void test_transfer(struct check *c)
+{
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_backend *be = c->be[b];
+        float up[7] = {1, 2, 3, 4, 5, 6, 7}, down[7] = {0};
+        const size_t live = wf_mem_live(c->mem, WF_MEM_CACHE);
+        label(c, "%s", be->ops.name);
+        void *memory = be->ops.take(be, WF_MEM_CACHE, sizeof up);
+        if (!memory || (uintptr_t)memory % 64) {
+            fail(c, "take gave %p", memory);
+            continue;
+        }
+        if (wf_mem_live(c->mem, WF_MEM_CACHE) < live + sizeof up)
+            fail(c, "take is not counted");
+        const struct wf_tensor t = wf_tensor_of(memory, WF_F32, WF_DIMS(7));
+        expect_ok(c, wf_upload(be, t, up));
+        expect_ok(c, wf_sync(be));
+        expect_ok(c, wf_download(be, down, t));
+        if (memcmp(up, down, sizeof up) != 0)
+            fail(c, "what came down is not what went up");
+        be->ops.give(be, memory);
+        be->ops.give(be, NULL);
+        if (wf_mem_live(c->mem, WF_MEM_CACHE) != live)
+            fail(c, "give is not counted");
+    }
+}
+
+/* Loading fails cleanly at every allocation, and loads again afterwards. */
+static void load_case(struct check *c, enum wf_param_kind kind, int rank, const int64_t *dims)
+{
+    static const float values[32 * 32 * 9];
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_param p = {.kind = kind, .rank = rank};
+        memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
+        const size_t live = wf_mem_live(c->mem, WF_MEM_WEIGHTS);
+        label(c, "%s kind %d", c->be[b]->ops.name, (int)kind);
+        for (long nth = 1;; nth++) {
+            wf_mem_fail_at(c->mem, nth);
+            const enum wf_status status = wf_param_load(c->be[b], &p, values, WF_F32);
+            wf_mem_fail_at(c->mem, 0);
+            if (status == WF_OK)
+                break;
+            if (p.loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
+                fail(c, "a failed load left something behind");
+            if (nth > 50) {
+                fail(c, "never succeeds: %s", c->err.text);
+                return;
+            }
+        }
+        if (wf_param_load(c->be[b], &p, values, WF_F32) == WF_OK)
+            fail(c, "loaded twice");
+        wf_param_unload(c->be[b], &p);
+        wf_param_unload(c->be[b], &p);
+        if (p.loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
+            fail(c, "unload left something behind");
+    }
+}
+
+void test_load(struct check *c)
+{
+    load_case(c, WF_PARAM_VECTOR, WF_DIMS(2, 3, 5));
+    load_case(c, WF_PARAM_TABLE, WF_DIMS(5, 3));
+    load_case(c, WF_PARAM_LINEAR, WF_DIMS(32, 20));
+    load_case(c, WF_PARAM_CONV, WF_DIMS(16, 16, 3, 3, 3));
+    load_case(c, WF_PARAM_CONV, WF_DIMS(5, 3, 1, 3, 3));
+    load_case(c, WF_PARAM_UPCONV, WF_DIMS(16, 16, 1, 3, 3));
+}
+
+void test_open(struct check *c)
+{
+    struct wf_backend *be;
+    label(c, "unknown name");
+    if (wf_backend_open("none", 1, c->mem, &c->err, &be) != WF_REFUSED || be)
+        fail(c, "an unknown backend opened");
+    static const char *const names[] = {"ref", "cpu"};
+    for (int b = 0; b < BACKENDS; b++) {
+        label(c, "%s", names[b]);
+        const size_t live = wf_mem_live_all(c->mem);
+        for (long nth = 1;; nth++) {
+            wf_mem_fail_at(c->mem, nth);
+            const enum wf_status status = wf_backend_open(names[b], 3, c->mem, &c->err, &be);
+            wf_mem_fail_at(c->mem, 0);
+            if (status == WF_OK)
+                break;
+            if (be || wf_mem_live_all(c->mem) != live)
+                fail(c, "a failed open left something behind");
+        }
+        if (be->threads != 3)
+            fail(c, "threads %d, expected 3", be->threads);
+        be->ops.set_threads(be, 2);
+        if (be->threads != 2)
+            fail(c, "threads %d, expected 2", be->threads);
+        wf_backend_close(&be);
+        wf_backend_close(&be);
+        if (be || wf_mem_live_all(c->mem) != live)
+            fail(c, "close left something behind");
+    }
+}
+
+static void expect_refusal(struct check *c, enum wf_status status, const char *word)
+{
+    if (status != WF_FAILED)
+        fail(c, "%s: expected a failure", word);
+    else if (!strstr(c->err.text, word))
+        fail(c, "the message does not name %s: %s", word, c->err.text);
+}
+
+/* Violations of the contract are errors that name the operand. */
+void test_contracts(struct check *c)
+{
+    struct wf_backend *be = c->be[CPU];
+    float data[256] = {0};
+    const struct wf_tensor m43 = wf_tensor_of(data, WF_F32, WF_DIMS(4, 3));
+    const struct wf_tensor m45 = wf_tensor_of(data + 64, WF_F32, WF_DIMS(4, 5));
+    const struct wf_tensor f = wf_tensor_of(data, WF_F32, WF_DIMS(1, 2, 2, 3));
+    struct wf_tensor repeated = m43;
+    repeated.stride[0] = 0;
+    struct wf_param w = {.kind = WF_PARAM_LINEAR, .rank = 2, .dim = {5, 3}};
+    struct wf_param table = {.kind = WF_PARAM_TABLE, .rank = 2, .dim = {5, 3}};
+    label(c, "violations");
+    expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &w}), "gemm: w");
+    expect_ok(c, wf_param_load(be, &w, data, WF_F32));
+    expect_ok(c, wf_param_load(be, &table, data, WF_F32));
+    expect_ok(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &w}));
+    expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m45, .y = m45, .w = &w}), "gemm: x");
+    expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m43, .w = &w}), "gemm: y");
+    expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &table}), "gemm: w");
+    expect_refusal(c, wf_conv(be, &(struct wf_conv){.x = f, .y = f, .w = &w}), "conv: w");
+    expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.y = m43}), "lincomb");
+    expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.x = {m43}, .y = repeated, .terms = 1}),
+                   "lincomb: y");
+    expect_refusal(c, wf_copy(be, m43, m45), "copy");
+    expect_refusal(c, wf_act(be, m43, m45, WF_ACT_SILU), "act");
+    expect_refusal(c, wf_pack_u8(be, m43, m43), "pack_u8");
+    expect_refusal(c, wf_gather(be, m43, &table, (const int32_t[]){0, 1, 5, 2}), "gather");
+    expect_refusal(c, wf_gather(be, m43, &table, (const int32_t[]){0, 1, -1, 2}), "gather");
+    expect_refusal(c, wf_attention(be, &(struct wf_attention){.q = m43}), "attention: q");
+    expect_refusal(c, wf_rope(be, &(struct wf_rope){.x = m43}), "rope: x");
+    wf_param_unload(be, &table);
+    wf_param_unload(be, &w);
+}

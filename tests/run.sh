@@ -1,0 +1,35 @@
+#!/bin/sh
+# tests/run.sh: all tests, of the Release build in build/ and of an ASan+UBSan build in build-asan/.
+# On a fresh Debian 12 it first installs what is missing. The last line is "N passed, N failed".
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/samples/setup.sh"
+passed=0
+failed=0
+
+# run_tests FOLDER [CTEST OPTION]...; a run that ends without a count is one failure.
+run_tests() {
+    folder=$1
+    shift
+    log=$folder/Testing/closing.log
+    mkdir -p "$folder/Testing"
+    rm -f "$log"
+    ctest --test-dir "$folder" --output-on-failure -O "$log" "$@" || true
+    count=$(sed -n 's/^.*% tests passed, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log")
+    [ -n "$count" ] || count="1 1"
+    failed=$((failed + ${count% *}))
+    passed=$((passed + ${count#* } - ${count% *}))
+}
+
+# shellcheck disable=SC2086 # a list of words
+setup_install $setup_packages libcmocka-dev ffmpeg
+setup_build "$root/build" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON
+run_tests "$root/build"
+
+setup_build "$root/build-asan" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWEFT_TESTS=ON \
+    -DWEFT_SANITIZE=address,undefined
+export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+run_tests "$root/build-asan" --label-exclude long
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,289 @@
+/* Jobs through weft.h: what holds beside the pixels. Streaming memory, cancelling, failing
+   allocations, several engines, own noise. The model is the smallest fixture. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/engine.h"
+#include "engine/job.h"
+
+static char model_folder[4096];
+
+struct opened {
+    struct weft_engine *engine;
+    struct weft_model *model;
+    struct weft_request request;
+};
+
+static void close_all(struct opened *o, struct weft_job **job)
+{
+    weft_job_close(job);
+    weft_model_close(&o->model);
+    weft_engine_close(&o->engine);
+}
+
+static void open_small(struct opened *o)
+{
+    *o = (struct opened){0};
+    assert_int_equal(weft_engine_open(NULL, &o->engine), WEFT_OK);
+    assert_int_equal(weft_model_open(o->engine, model_folder, NULL, &o->model), WEFT_OK);
+    weft_request_defaults(o->model, &o->request);
+    o->request.prompt = "a fox";
+    o->request.width = 32;
+    o->request.height = 32;
+    o->request.num_frames = 5;
+    o->request.steps = 2;
+    o->request.seed = 3;
+    o->request.random_seed = 0;
+}
+
+/* The sum of all samples, which two equal clips share; the job's last status. */
+static enum weft_status run(struct weft_job *job, double *sum)
+{
+    struct weft_frame frame;
+    enum weft_status status;
+    *sum = 0;
+    while ((status = weft_job_next(job, &frame)) == WEFT_OK && frame.rgb) {
+        for (int i = 0; i < frame.width * frame.height * 3; i++)
+            *sum += (double)frame.rgb[i] * (1 + i % 7 + (double)frame.index);
+    }
+    return status;
+}
+
+static size_t decode_peak(int frames)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    double sum;
+    open_small(&o);
+    o.request.num_frames = frames;
+    o.request.steps = 1;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &sum), WEFT_OK);
+    const size_t latents = wf_tensor_bytes(&job->latents);
+    const size_t peak = job->stats[WEFT_STAGE_DECODE].peak_host_bytes - latents;
+    close_all(&o, &job);
+    return peak;
+}
+
+static void memory_does_not_grow_with_the_clip(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_peak(13), decode_peak(41));
+}
+
+static void frames_come_before_the_clip_is_decoded(void **state)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    struct weft_frame frame;
+    (void)state;
+    open_small(&o);
+    o.request.num_frames = 13;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(weft_job_next(job, &frame), WEFT_OK);
+    const double first = job->stats[WEFT_STAGE_DECODE].flops;
+    while (weft_job_next(job, &frame) == WEFT_OK && frame.rgb) {
+    }
+    assert_true(first > 0 && first < job->stats[WEFT_STAGE_DECODE].flops / 3);
+    close_all(&o, &job);
+}
+
+static void cancel_at_step(void *context, const struct weft_progress *progress)
+{
+    if (progress->stage == WEFT_STAGE_DENOISE && progress->done == 1)
+        weft_job_cancel(*(struct weft_job **)context);
+}
+
+static void a_job_can_be_cancelled(void **state)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    double sum;
+    (void)state;
+    open_small(&o);
+    o.request.progress = cancel_at_step;
+    o.request.progress_context = &job;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &sum), WEFT_CANCELLED);
+    assert_int_equal(job->steps_done, 1);
+    close_all(&o, &job);
+}
+
+static double sum_of(const struct weft_request *change, const char *latents)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    double sum;
+    open_small(&o);
+    if (change)
+        o.request.seed = change->seed;
+    o.request.latents = latents;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &sum), WEFT_OK);
+    close_all(&o, &job);
+    return sum;
+}
+
+static void the_same_seed_gives_the_same_clip(void **state)
+{
+    (void)state;
+    const double sum = sum_of(NULL, NULL);
+    assert_true(sum == sum_of(NULL, NULL));
+    assert_true(sum != sum_of(&(struct weft_request){.seed = 4}, NULL));
+}
+
+/* The noise of a file that holds the seed's noise is the seed's. */
+static void latents_of_a_file_take_the_place_of_the_noise(void **state)
+{
+    char folder[] = "/tmp/weft-job-XXXXXX", path[64];
+    struct opened o;
+    struct weft_job *job = NULL;
+    double sum;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    open_small(&o);
+    o.request.dump = folder;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &sum), WEFT_OK);
+    close_all(&o, &job);
+    snprintf(path, sizeof path, "%s/latents_initial.safetensors", folder);
+    assert_true(sum == sum_of(&(struct weft_request){.seed = 99}, path));
+    static const char *const files[] = {"latents_initial",  "latents_step_000",
+                                        "latents_step_001", "latents",
+                                        "prompt_embeds",    "negative_prompt_embeds"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s.safetensors", folder, files[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void both_policies_give_the_same_pixels(void **state)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    double sum[2];
+    (void)state;
+    for (int policy = 0; policy < 2; policy++) {
+        open_small(&o);
+        o.engine->offload = policy ? WF_OFFLOAD_MODEL : WF_OFFLOAD_NONE;
+        assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        assert_int_equal(run(job, &sum[policy]), WEFT_OK);
+        const size_t weights = wf_mem_live(o.engine->mem, WF_MEM_WEIGHTS);
+        assert_true(policy ? weights == 0 : weights > 0);
+        close_all(&o, &job);
+    }
+    assert_true(sum[0] == sum[1]);
+}
+
+static void engines_are_independent(void **state)
+{
+    struct opened a, b;
+    struct weft_job *job_a = NULL, *job_b = NULL;
+    struct weft_frame frame_a, frame_b;
+    (void)state;
+    open_small(&a);
+    open_small(&b);
+    assert_int_equal(weft_generate(a.model, &a.request, &job_a), WEFT_OK);
+    b.request.width = 40;
+    assert_int_equal(weft_generate(b.model, &b.request, &job_b), WEFT_REFUSED);
+    assert_string_equal(weft_engine_error(a.engine), "");
+    b.request.width = 32;
+    assert_int_equal(weft_generate(b.model, &b.request, &job_b), WEFT_OK);
+    for (int i = 0; i < 5; i++) { /* turn by turn */
+        assert_int_equal(weft_job_next(job_a, &frame_a), WEFT_OK);
+        assert_int_equal(weft_job_next(job_b, &frame_b), WEFT_OK);
+        assert_memory_equal(frame_a.rgb, frame_b.rgb, 32 * 32 * 3 * sizeof(float));
+    }
+    close_all(&a, &job_a);
+    close_all(&b, &job_b);
+}
+
+/* One job after another on one model, and one that is given up halfway. */
+static void a_model_serves_many_jobs(void **state)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    struct weft_frame frame;
+    double first, again;
+    (void)state;
+    open_small(&o);
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &first), WEFT_OK);
+    weft_job_close(&job);
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(weft_job_next(job, &frame), WEFT_OK);
+    weft_job_close(&job);
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &again), WEFT_OK);
+    assert_true(first == again);
+    close_all(&o, &job);
+}
+
+/* Each allocation of the engine fails once: a clean failure, and nothing left behind. */
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    int failures = 0, whole = 0;
+    for (long nth = 1; !whole; nth += nth < 200 ? 7 : 53) {
+        struct opened o = {0};
+        struct weft_job *job = NULL;
+        double sum;
+        assert_int_equal(weft_engine_open(NULL, &o.engine), WEFT_OK);
+        const size_t before = wf_mem_live_all(o.engine->mem);
+        wf_mem_fail_at(o.engine->mem, nth);
+        enum weft_status status = weft_model_open(o.engine, model_folder, NULL, &o.model);
+        if (status == WEFT_OK) {
+            weft_request_defaults(o.model, &o.request);
+            o.request.prompt = "a fox";
+            o.request.width = o.request.height = 32;
+            o.request.num_frames = 5;
+            o.request.steps = 1;
+            status = weft_generate(o.model, &o.request, &job);
+        }
+        if (status == WEFT_OK)
+            status = run(job, &sum);
+        whole = status == WEFT_OK;
+        failures += !whole;
+        if (!whole) {
+            assert_int_equal(status, WEFT_FAILED);
+            assert_non_null(strstr(weft_engine_error(o.engine), "memory"));
+        }
+        weft_job_close(&job);
+        weft_model_close(&o.model);
+        wf_mem_fail_at(o.engine->mem, 0);
+        assert_true(wf_mem_live(o.engine->mem, WF_MEM_WEIGHTS) == 0);
+        assert_true(wf_mem_live(o.engine->mem, WF_MEM_CACHE) == 0);
+        assert_true(wf_mem_live_all(o.engine->mem) <= before + (64 << 20)); /* the backend's own */
+        weft_engine_close(&o.engine);
+    }
+    assert_true(failures > 20);
+}
+
+int main(void)
+{
+    const char *source = getenv("WEFT_SOURCE_DIR");
+    snprintf(model_folder, sizeof model_folder, "%s/tests/fixtures/basic/model",
+             source ? source : ".");
+
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_does_not_grow_with_the_clip),
+        cmocka_unit_test(frames_come_before_the_clip_is_decoded),
+        cmocka_unit_test(a_job_can_be_cancelled),
+        cmocka_unit_test(the_same_seed_gives_the_same_clip),
+        cmocka_unit_test(latents_of_a_file_take_the_place_of_the_noise),
+        cmocka_unit_test(both_policies_give_the_same_pixels),
+        cmocka_unit_test(engines_are_independent),
+        cmocka_unit_test(a_model_serves_many_jobs),
+        cmocka_unit_test(every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,283 @@
+/* The whole engine against what diffusers computed: every folder below tests/fixtures, or those
+   that are named on the command line (make more with tests/oracle/make_cases.py). Bounds are those
+   of the design: relative L2 1e-5 for embeddings, 5e-5 for latents after every step, frames within
+   1/255 for 99.99 % of the samples. */
+#include <dirent.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/weft.h"
+#include "tests/compare.h"
+
+static const double embeds_bound = 1e-5, latents_bound = 5e-5, noise_bound = 1e-6;
+static const double frame_bound = 1.0 / 255 + 1e-7, frame_share = 0.9999;
+
+enum { PATH = 4096 };
+
+struct tally {
+    int passed, failed;
+};
+
+static void judge(struct tally *t, int good, const char *folder, const char *what, double value)
+{
+    if (good)
+        t->passed++;
+    else
+        t->failed++;
+    printf("%s %s: %s %.3g\n", good ? "ok  " : "FAIL", folder, what, value);
+}
+
+static int exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+static void join(char out[PATH], const char *a, const char *b)
+{
+    snprintf(out, PATH, "%.2000s/%.2000s", a, b);
+}
+
+/* --- comparing dumped tensors --- */
+
+static void compare_tensor(struct tally *t, const char *folder, const char *dump, const char *file,
+                           const char *tensor, double bound, int absolute)
+{
+    char expect[PATH], name[64], path[PATH];
+    struct array want, have = {0};
+    snprintf(name, sizeof name, "%.48s.safetensors", file);
+    snprintf(path, sizeof path, "%.2000s/expect", folder);
+    join(expect, path, name);
+    if (!exists(expect))
+        return;
+    join(path, dump, name);
+    const int read = array_read(expect, tensor, &want) && array_read(path, tensor, &have);
+    double value = -1;
+    if (read && array_same_dims(&want, &have))
+        value = absolute ? largest_difference(have.data, want.data, want.count)
+                         : relative_l2(have.data, want.data, want.count);
+    judge(t, value >= 0 && value <= bound, folder, file, value);
+    array_free(&want);
+    array_free(&have);
+}
+
+static void compare_dump(struct tally *t, const char *folder, const char *dump, int steps)
+{
+    compare_tensor(t, folder, dump, "prompt_embeds", "prompt_embeds", embeds_bound, 0);
+    compare_tensor(t, folder, dump, "negative_prompt_embeds", "negative_prompt_embeds",
+                   embeds_bound, 0);
+    compare_tensor(t, folder, dump, "latents_initial", "latents", noise_bound, 1);
+    for (int i = 0; i < steps; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "latents_step_%03d", i);
+        compare_tensor(t, folder, dump, name, "latents", latents_bound, 0);
+    }
+    compare_tensor(t, folder, dump, "latents", "latents", latents_bound, 0);
+}
+
+/* --- pulling frames --- */
+
+/* All frames of a job as one array [T,H,W,3]; data NULL when the job failed. */
+static struct array pull(struct weft_job *job)
+{
+    struct weft_job_info info;
+    struct weft_frame frame;
+    weft_job_describe(job, &info);
+    const size_t size = (size_t)info.width * (size_t)info.height * 3;
+    struct array all = {.rank = 4, .dim = {info.frames, info.height, info.width, 3}};
+    all.data = calloc(size * (size_t)info.frames, sizeof(float));
+    enum weft_status status;
+    while ((status = weft_job_next(job, &frame)) == WEFT_OK && frame.rgb && all.data) {
+        memcpy(all.data + (size_t)frame.index * size, frame.rgb, size * sizeof(float));
+        all.count += size;
+    }
+    if (status != WEFT_OK || all.count != size * (size_t)info.frames)
+        array_free(&all);
+    return all;
+}
+
+static void compare_frames(struct tally *t, const char *folder, const char *what,
+                           const struct array *have, const struct array *want)
+{
+    double share = -1;
+    if (have->data && array_same_dims(have, want))
+        share = share_within(have->data, want->data, want->count, frame_bound);
+    judge(t, share >= frame_share, folder, what, share);
+    if (share >= 0)
+        printf("     largest difference %.3g\n",
+               largest_difference(have->data, want->data, want->count));
+}
+
+/* Decodes a latents file at every chunk size: diffusers' frames, and bit for bit the same among
+ * themselves. */
+static void check_decode(struct tally *t, const char *folder, struct weft_model *model,
+                         const char *latents, const struct array *want)
+{
+    struct array first = {0};
+    for (int chunk = 0; chunk <= (int)want->dim[0] + 1 && chunk < 24; chunk++) {
+        struct weft_request request;
+        struct weft_job *job = NULL;
+        struct array have = {0};
+        weft_request_defaults(model, &request);
+        request.decode_chunk_size = chunk;
+        if (weft_decode(model, latents, &request, &job) == WEFT_OK)
+            have = pull(job);
+        weft_job_close(&job);
+        if (!first.data) {
+            compare_frames(t, folder, "frames of decode", &have, want);
+            first = have;
+            if (!first.data)
+                return;
+            continue;
+        }
+        const int same = have.data && array_same_dims(&have, &first) &&
+                         memcmp(have.data, first.data, first.count * sizeof(float)) == 0;
+        if (!same)
+            judge(t, 0, folder, "the same pixels for chunk size", chunk);
+        array_free(&have);
+    }
+    judge(t, 1, folder, "chunk sizes give the same pixels, up to", (double)want->dim[0] + 1);
+    array_free(&first);
+}
+
+/* --- a case --- */
+
+static double number(const json_t *root, const char *key, double missing)
+{
+    const json_t *value = json_object_get(root, key);
+    return json_is_number(value) ? json_number_value(value) : missing;
+}
+
+static void fill_request(const json_t *root, struct weft_request *r, const char *dump)
+{
+    r->prompt = json_string_value(json_object_get(root, "prompt"));
+    r->negative_prompt = json_string_value(json_object_get(root, "negative_prompt"));
+    r->width = (int)number(root, "width", 0);
+    r->height = (int)number(root, "height", 0);
+    r->num_frames = (int)number(root, "num_frames", 0);
+    r->steps = (int)number(root, "steps", 0);
+    r->guidance_scale = number(root, "guidance_scale", -1);
+    r->flow_shift = number(root, "flow_shift", 0);
+    r->max_sequence_length = (int)number(root, "max_sequence_length", 0);
+    r->seed = (uint64_t)json_integer_value(json_object_get(root, "seed"));
+    r->random_seed = 0;
+    r->dump = dump;
+}
+
+static void check_generate(struct tally *t, const char *folder, struct weft_engine *engine,
+                           struct weft_model *model, const json_t *root, const char *dump)
+{
+    char path[PATH];
+    struct weft_request request;
+    struct weft_job *job = NULL;
+    struct array have = {0}, want;
+    weft_request_defaults(model, &request);
+    fill_request(root, &request, dump);
+    if (weft_generate(model, &request, &job) == WEFT_OK)
+        have = pull(job);
+    weft_job_close(&job);
+    if (!have.data)
+        printf("     %s\n", weft_engine_error(engine));
+    compare_dump(t, folder, dump, request.steps);
+    join(path, folder, "expect/frames.safetensors");
+    if (array_read(path, "frames", &want)) {
+        compare_frames(t, folder, "frames", &have, &want);
+        join(path, folder, "expect/latents.safetensors");
+        check_decode(t, folder, model, path, &want);
+    }
+    array_free(&have);
+    array_free(&want);
+}
+
+/* decode_*.safetensors hold latents and the frames that they give. */
+static void check_decode_files(struct tally *t, const char *folder, struct weft_model *model)
+{
+    char expect[PATH], path[PATH];
+    join(expect, folder, "expect");
+    DIR *dir = opendir(expect);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        struct array want;
+        if (strncmp(entry->d_name, "decode_", 7) != 0)
+            continue;
+        join(path, expect, entry->d_name);
+        if (array_read(path, "frames", &want))
+            check_decode(t, folder, model, path, &want);
+        array_free(&want);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+static void remove_files(const char *folder)
+{
+    char path[PATH];
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        join(path, folder, entry->d_name);
+        if (entry->d_name[0] != '.')
+            unlink(path);
+    }
+    if (dir)
+        closedir(dir);
+    rmdir(folder);
+}
+
+static void check_case(struct tally *t, const char *folder, const char *device)
+{
+    char path[PATH], dump[] = "/tmp/weft-parity-XXXXXX";
+    struct weft_engine *engine = NULL;
+    struct weft_model *model = NULL;
+    struct weft_settings settings;
+    weft_settings_defaults(&settings);
+    settings.device = device;
+    join(path, folder, "model");
+    if (!mkdtemp(dump) || weft_engine_open(&settings, &engine) != WEFT_OK ||
+        weft_model_open(engine, path, NULL, &model) != WEFT_OK) {
+        printf("     %s\n", weft_engine_error(engine));
+        judge(t, 0, folder, "opens", 0);
+    } else {
+        join(path, folder, "case.json");
+        json_t *root = exists(path) ? json_load_file(path, 0, NULL) : NULL;
+        if (root)
+            check_generate(t, folder, engine, model, root, dump);
+        json_decref(root);
+        check_decode_files(t, folder, model);
+    }
+    remove_files(dump);
+    weft_model_close(&model);
+    weft_engine_close(&engine);
+}
+
+/* Every folder below root that holds a model. */
+static void check_all(struct tally *t, const char *root, const char *device)
+{
+    struct dirent **entries = NULL;
+    const int count = scandir(root, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        char folder[PATH], model[PATH];
+        join(folder, root, entries[i]->d_name);
+        join(model, folder, "model/model_index.json");
+        if (entries[i]->d_name[0] != '.' && exists(model))
+            check_case(t, folder, device);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+int main(int argc, char **argv)
+{
+    struct tally t = {0};
+    char fixtures[PATH];
+    const char *source = getenv("WEFT_SOURCE_DIR"), *device = getenv("WEFT_TEST_DEVICE");
+    join(fixtures, source ? source : ".", "tests/fixtures");
+    if (argc < 2)
+        check_all(&t, fixtures, device);
+    for (int i = 1; i < argc; i++)
+        check_case(&t, argv[i], device);
+    printf("%d passed, %d failed\n", t.passed, t.failed);
+    return t.failed > 0 || t.passed == 0;
+}

@@ -1,0 +1,321 @@
+/* engine/sampler against diffusers' schedulers: tests/fixtures/vectors/schedulers.json holds tables
+   and the path of a vector under a velocity that is a formula. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/sampler/sampler.h"
+
+static const double sigma_bound = 1.2e-7, path_bound = 1e-5;
+enum { VALUES = 8 };
+
+struct fixture {
+    json_t *vectors;
+    char folder[64], path[128];
+    struct wf_mem *mem;
+    struct wf_backend *be;
+    struct wf_error err;
+    struct wf_sampler *sampler;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    const char *source = getenv("WEFT_SOURCE_DIR");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tests/fixtures/vectors/schedulers.json", source ? source : ".");
+    json_error_t error;
+    f->vectors = json_load_file(path, 0, &error);
+    assert_non_null(f->vectors);
+    strcpy(f->folder, "/tmp/weft-sampler-XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    snprintf(f->path, sizeof f->path, "%s/scheduler_config.json", f->folder);
+    f->mem = wf_mem_open();
+    assert_non_null(f->mem);
+    assert_int_equal(wf_backend_open("ref", 1, f->mem, &f->err, &f->be), WF_OK);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    wf_sampler_close(&f->sampler);
+    wf_backend_close(&f->be);
+    assert_int_equal(wf_mem_live_all(f->mem), 0);
+    wf_mem_close(&f->mem);
+    unlink(f->path);
+    rmdir(f->folder);
+    json_decref(f->vectors);
+    free(f);
+    return 0;
+}
+
+static json_t *config_of(const char *kind, double shift)
+{
+    if (strcmp(kind, "euler") == 0)
+        return json_pack("{s:s, s:i, s:f}", "_class_name", "FlowMatchEulerDiscreteScheduler",
+                         "num_train_timesteps", 1000, "shift", shift);
+    return json_pack("{s:s, s:i, s:s, s:b, s:f}", "_class_name", "UniPCMultistepScheduler",
+                     "num_train_timesteps", 1000, "prediction_type", "flow_prediction",
+                     "use_flow_sigmas", 1, "flow_shift", shift);
+}
+
+static enum wf_status open_config(struct fixture *f, const json_t *config, double flow_shift)
+{
+    struct wf_json json = {0};
+    wf_sampler_close(&f->sampler);
+    assert_int_equal(json_dump_file(config, f->path, 0), 0);
+    assert_int_equal(wf_json_open(f->path, &json, &f->err), WF_OK);
+    const enum wf_status status = wf_sampler_open(&json, flow_shift, f->mem, &f->sampler, &f->err);
+    wf_json_close(&json);
+    return status;
+}
+
+/* What an entry says beside scheduler, shift, steps and results are settings of the file. */
+static enum wf_status open_entry(struct fixture *f, const json_t *entry)
+{
+    static const char *const ours[] = {"scheduler", "shift", "steps",
+                                       "sigmas",    "after", "timesteps"};
+    json_t *extra = json_copy((json_t *)(uintptr_t)entry);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        json_object_del(extra, ours[i]);
+    json_t *config = config_of(json_string_value(json_object_get(entry, "scheduler")),
+                               json_number_value(json_object_get(entry, "shift")));
+    assert_non_null(config);
+    json_object_update(config, extra);
+    const enum wf_status status = open_config(f, config, 0);
+    json_decref(config);
+    json_decref(extra);
+    return status;
+}
+
+static int steps_of(const json_t *entry)
+{
+    return (int)json_integer_value(json_object_get(entry, "steps"));
+}
+
+static double number_at(const json_t *array, int index)
+{
+    return json_number_value(json_array_get(array, (size_t)index));
+}
+
+static void fail_entry(const json_t *entry, const char *what, int step, double found, double want)
+{
+    char *text = json_dumps(entry, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    fail_msg("%.200s: %s %d is %.9g, diffusers has %.9g", text, what, step, found, want);
+}
+
+static void tables_are_diffusers(void **state)
+{
+    struct fixture *f = *state;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(f->vectors, "tables"), i, entry)
+    {
+        const int steps = steps_of(entry);
+        const json_t *sigmas = json_object_get(entry, "sigmas");
+        const json_t *times = json_object_get(entry, "timesteps");
+        assert_int_equal(open_entry(f, entry), WF_OK);
+        assert_int_equal(wf_sampler_prepare(f->sampler, steps, &f->err), WF_OK);
+        assert_int_equal(wf_sampler_steps(f->sampler), steps);
+        for (int k = 0; k <= steps; k++) {
+            const double found = (double)wf_sampler_sigma(f->sampler, k);
+            if (!(fabs(found - number_at(sigmas, k)) <= sigma_bound))
+                fail_entry(entry, "sigma", k, found, number_at(sigmas, k));
+        }
+        for (int k = 0; k < steps; k++) {
+            const double found = wf_sampler_timestep(f->sampler, k), want = number_at(times, k);
+            if (!(fabs(found - want) <= fabs(want) * sigma_bound))
+                fail_entry(entry, "timestep", k, found, want);
+        }
+    }
+    assert_true(i > 50);
+}
+
+/* The steps of one path; the vectors give the velocity as a formula of the sample and the step. */
+static void follow(struct fixture *f, const json_t *entry)
+{
+    const int steps = steps_of(entry);
+    float x[VALUES], v[VALUES];
+    const struct wf_tensor latents = wf_tensor_of(x, WF_F32, 4, (const int64_t[]){1, 2, 2, 2});
+    const struct wf_tensor velocity = wf_tensor_of(v, WF_F32, 4, latents.dim);
+    for (int j = 0; j < VALUES; j++)
+        x[j] = (float)number_at(json_object_get(f->vectors, "x"), j);
+    for (int i = 0; i < steps; i++) {
+        const float lift = (float)(0.1 * sin(7.0 * i / steps));
+        for (int j = 0; j < VALUES; j++)
+            v[j] = 0.3f * x[j] + lift;
+        assert_int_equal(wf_sampler_step(f->sampler, f->be, i, velocity, latents), WF_OK);
+        const json_t *want = json_array_get(json_object_get(entry, "after"), (size_t)i);
+        double error = 0, norm = 0;
+        for (int j = 0; j < VALUES; j++) {
+            error += pow((double)x[j] - number_at(want, j), 2);
+            norm += pow(number_at(want, j), 2);
+        }
+        if (!(sqrt(error) <= path_bound * sqrt(norm)))
+            fail_entry(entry, "error of step", i, sqrt(error / norm), 0);
+    }
+}
+
+static bool same_settings(const json_t *a, const json_t *b)
+{
+    static const char *const keys[] = {"scheduler", "solver_order", "solver_type",
+                                       "lower_order_final", "final_sigmas_type"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (!json_equal(json_object_get(a, keys[i]), json_object_get(b, keys[i])))
+            return false;
+    }
+    return true;
+}
+
+/* Some number of steps makes diffusers' path infinite or NaN with these settings. */
+static bool can_be_not_finite(const struct fixture *f, const json_t *entry)
+{
+    size_t i;
+    json_t *bad;
+    json_array_foreach(json_object_get(f->vectors, "not_finite"), i, bad)
+    {
+        if (same_settings(bad, entry))
+            return true;
+    }
+    return false;
+}
+
+static void paths_are_diffusers(void **state)
+{
+    struct fixture *f = *state;
+    size_t i;
+    int followed = 0;
+    json_t *entry;
+    json_array_foreach(json_object_get(f->vectors, "trajectories"), i, entry)
+    {
+        if (can_be_not_finite(f, entry))
+            continue;
+        assert_int_equal(open_entry(f, entry), WF_OK);
+        assert_int_equal(wf_sampler_prepare(f->sampler, steps_of(entry), &f->err), WF_OK);
+        follow(f, entry);
+        /* Prepared once more, it has forgotten the steps before. */
+        assert_int_equal(wf_sampler_prepare(f->sampler, steps_of(entry), &f->err), WF_OK);
+        follow(f, entry);
+        followed++;
+    }
+    assert_true(followed > 80);
+}
+
+static void settings_without_a_finite_path_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(f->vectors, "not_finite"), i, entry)
+    {
+        f->err.text[0] = '\0';
+        if (open_entry(f, entry) != WF_REFUSED)
+            fail_entry(entry, "status", 0, WF_OK, WF_REFUSED);
+        assert_non_null(strstr(f->err.text, f->path));
+        assert_null(f->sampler);
+    }
+    assert_true(i > 20);
+}
+
+static void flow_shift_of_the_request_comes_first(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const kinds[] = {"unipc", "euler"};
+    for (int kind = 0; kind < 2; kind++) {
+        json_t *config = config_of(kinds[kind], 3), *other = config_of(kinds[kind], 7);
+        float sigma[5];
+        assert_int_equal(open_config(f, other, 0), WF_OK);
+        assert_int_equal(wf_sampler_prepare(f->sampler, 4, &f->err), WF_OK);
+        for (int k = 0; k < 5; k++)
+            sigma[k] = wf_sampler_sigma(f->sampler, k);
+        assert_int_equal(open_config(f, config, 7), WF_OK);
+        assert_int_equal(wf_sampler_prepare(f->sampler, 4, &f->err), WF_OK);
+        for (int k = 0; k < 5; k++)
+            assert_true(sigma[k] == wf_sampler_sigma(f->sampler, k));
+        json_decref(config);
+        json_decref(other);
+    }
+}
+
+static void unknown_settings_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *kind, *setting, *word; /* that the message has */
+    } cases[] = {
+        {"unipc", "{\"_class_name\": \"DDIMScheduler\"}", "DDIMScheduler"},
+        {"unipc", "{\"_class_name\": 3}", "_class_name"},
+        {"unipc", "{\"_class_name\": null}", "_class_name"},
+        {"unipc", "{\"prediction_type\": \"epsilon\"}", "prediction_type"},
+        {"unipc", "{\"use_flow_sigmas\": false}", "use_flow_sigmas"},
+        {"unipc", "{\"predict_x0\": false}", "predict_x0"},
+        {"unipc", "{\"thresholding\": true}", "thresholding"},
+        {"unipc", "{\"use_karras_sigmas\": true}", "use_karras_sigmas"},
+        {"unipc", "{\"use_dynamic_shifting\": true}", "use_dynamic_shifting"},
+        {"unipc", "{\"solver_order\": 4}", "solver_order"},
+        {"unipc", "{\"solver_order\": 0}", "solver_order"},
+        {"unipc", "{\"solver_type\": \"bh3\"}", "solver_type"},
+        {"unipc", "{\"solver_p\": {}}", "solver_p"},
+        {"unipc", "{\"final_sigmas_type\": \"one\"}", "final_sigmas_type"},
+        {"unipc", "{\"flow_shift\": 0}", "flow_shift"},
+        {"unipc", "{\"flow_shift\": \"3\"}", "flow_shift"},
+        {"unipc", "{\"num_train_timesteps\": 0}", "num_train_timesteps"},
+        {"unipc", "{\"shift_terminal\": 1}", "shift_terminal"},
+        {"euler", "{\"shift\": -1}", "shift"},
+        {"euler", "{\"use_dynamic_shifting\": true}", "use_dynamic_shifting"},
+        {"euler", "{\"stochastic_sampling\": true}", "stochastic_sampling"},
+        {"euler", "{\"invert_sigmas\": true}", "invert_sigmas"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_error_t error;
+        json_t *config = config_of(cases[i].kind, 3);
+        json_t *setting = json_loads(cases[i].setting, 0, &error);
+        assert_non_null(setting);
+        json_object_update(config, setting);
+        if (open_config(f, config, 0) != WF_REFUSED)
+            fail_msg("%s %s is not refused", cases[i].kind, cases[i].setting);
+        assert_non_null(strstr(f->err.text, cases[i].word));
+        json_decref(setting);
+        json_decref(config);
+    }
+}
+
+static void impossible_step_counts_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    json_t *config = config_of("unipc", 3);
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    json_decref(config);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 0, &f->err), WF_REFUSED);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 100000, &f->err), WF_REFUSED);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 1000, &f->err), WF_OK);
+    for (int k = 0; k < 1000; k++) {
+        assert_true(wf_sampler_sigma(f->sampler, k) > wf_sampler_sigma(f->sampler, k + 1));
+        assert_true(isfinite(wf_sampler_timestep(f->sampler, k)));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(tables_are_diffusers, setup, teardown),
+        cmocka_unit_test_setup_teardown(paths_are_diffusers, setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_without_a_finite_path_are_refused, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(flow_shift_of_the_request_comes_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(unknown_settings_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(impossible_step_counts_are_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

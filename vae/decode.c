@@ -1,0 +1,109 @@
+#include "vae/decode.h"
+
+#include "kernels/base/arena.h"
+
+struct wf_decoder {
+    struct wf_vae *vae;
+    struct wf_tensor latents;
+    int64_t chunk_first, chunk_rest; /* latent frames of the first chunk and of the others */
+    int64_t position;                /* latent frames that are decoded */
+    struct wf_tensor device;         /* [F,H,W,3] of the largest chunk */
+    float *host;                     /* the same, on the host */
+    int64_t ready, given;            /* frames of the present chunk: decoded, handed on */
+};
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Latent frames that give at least chunk_size frames. */
+static void plan_chunks(struct wf_decoder *d, int64_t chunk_size)
+{
+    const int64_t temporal = d->vae->geometry.temporal, whole = d->latents.dim[0];
+    const int64_t size = chunk_size < 1 ? 1 : chunk_size;
+    d->chunk_first = smaller(whole, 1 + (size - 1) / temporal + ((size - 1) % temporal != 0));
+    d->chunk_rest = smaller(whole, size / temporal + (size % temporal != 0));
+}
+
+static enum wf_status make_room(struct wf_decoder *d, struct wf_error *err)
+{
+    const int64_t scale = d->vae->geometry.spatial;
+    const int64_t first = wf_vae_frames(d->vae, d->chunk_first, true);
+    const int64_t rest = wf_vae_frames(d->vae, d->chunk_rest, false);
+    int64_t frames = d->chunk_first < d->latents.dim[0] && rest > first ? rest : first;
+    struct wf_tensor room = wf_tensor_of(
+        NULL, WF_F32, WF_DIMS(frames, d->latents.dim[1] * scale, d->latents.dim[2] * scale, 3));
+    const size_t bytes = wf_tensor_bytes(&room);
+    room.data = d->vae->be->ops.take(d->vae->be, WF_MEM_FRAMES, bytes);
+    if (!room.data)
+        return wf_fail_memory(err, "decode", bytes);
+    d->device = room;
+    d->host = wf_alloc(d->vae->mem, WF_MEM_FRAMES, bytes);
+    return d->host ? WF_OK : wf_fail_memory(err, "decode", bytes);
+}
+
+enum wf_status wf_decoder_open(struct wf_vae *vae, struct wf_tensor latents, int64_t chunk_size,
+                               struct wf_decoder **dec, struct wf_error *err)
+{
+    *dec = NULL;
+    if (latents.rank != 4 || latents.dim[3] != vae->geometry.channels)
+        return wf_fail(err, WF_FAILED, "decode: latents do not have the VAE's %lld channels",
+                       (long long)vae->geometry.channels);
+    struct wf_decoder *d = wf_calloc(vae->mem, WF_MEM_MISC, 1, sizeof *d);
+    if (!d)
+        return wf_fail_memory(err, "decode", sizeof *d);
+    d->vae = vae;
+    d->latents = latents;
+    plan_chunks(d, chunk_size);
+    const enum wf_status status = make_room(d, err);
+    if (status != WF_OK) {
+        wf_decoder_close(&d);
+        return status;
+    }
+    vae->driver->begin(vae);
+    *dec = d;
+    return WF_OK;
+}
+
+void wf_decoder_close(struct wf_decoder **dec)
+{
+    struct wf_decoder *d = *dec;
+    if (!d)
+        return;
+    d->vae->driver->stage_end(d->vae);
+    if (d->device.data)
+        d->vae->be->ops.give(d->vae->be, d->device.data);
+    wf_free(d->host);
+    wf_free(d);
+    *dec = NULL;
+}
+
+static enum wf_status decode_chunk(struct wf_decoder *d, struct wf_error *err)
+{
+    const bool first = d->position == 0;
+    const int64_t count =
+        smaller(first ? d->chunk_first : d->chunk_rest, d->latents.dim[0] - d->position);
+    const struct wf_tensor z = wf_tensor_slice(d->latents, 0, d->position, count);
+    const struct wf_tensor frames =
+        wf_tensor_slice(d->device, 0, 0, wf_vae_frames(d->vae, count, first));
+    WF_TRY(d->vae->driver->decode(d->vae, z, frames, err));
+    WF_TRY(wf_download(d->vae->be, d->host, frames));
+    d->position += count;
+    d->ready = frames.dim[0];
+    d->given = 0;
+    return WF_OK;
+}
+
+enum wf_status wf_decoder_next(struct wf_decoder *d, const float **frame, struct wf_error *err)
+{
+    *frame = NULL;
+    if (d->given == d->ready) {
+        if (d->position == d->latents.dim[0])
+            return WF_OK;
+        WF_TRY(decode_chunk(d, err));
+    }
+    *frame = d->host + d->given * d->device.stride[0];
+    d->given++;
+    return WF_OK;
+}

@@ -1,0 +1,55 @@
+/* A video autoencoder's decoding half, behind one interface: a family fills the table, decode.c
+ * calls it. */
+#ifndef WEFT_VAE_VAE_H
+#define WEFT_VAE_VAE_H
+
+#include "io/weights/residency.h"
+
+/* What a family's latents are. */
+struct wf_vae_geometry {
+    int64_t channels; /* of a latent */
+    int64_t spatial;  /* pixels a latent row or column */
+    int64_t temporal; /* frames a latent frame; the first gives one */
+};
+
+struct wf_vae;
+
+/* One thread at a time; the backend and the checkpoint outlive the VAE. */
+struct wf_vae_driver {
+    const char *class_name; /* diffusers' */
+    /* Reads the folder's config.json and finds and checks every weight; loads none. */
+    enum wf_status (*open)(struct wf_checkpoint *ckpt, enum wf_offload offload,
+                           struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
+                           struct wf_error *err);
+    void (*close)(struct wf_vae *vae);
+    /* Begins a clip: nothing of an earlier one is remembered. */
+    void (*begin)(struct wf_vae *vae);
+    /* The next latent frames z [T,h,w,channels] of the clip, dense f32, normalised as the denoiser
+       leaves them, become frames [F,H,W,3] f32 within 0..1; F as wf_vae_frames says. */
+    enum wf_status (*decode)(struct wf_vae *vae, struct wf_tensor z, struct wf_tensor frames,
+                             struct wf_error *err);
+    /* Ends the stage: gives back caches, activations, and what the offload policy says of the
+     * weights. */
+    void (*stage_end)(struct wf_vae *vae);
+};
+
+/* The first member of every family's own struct. */
+struct wf_vae {
+    const struct wf_vae_driver *driver;
+    struct wf_backend *be;
+    struct wf_mem *mem;
+    struct wf_vae_geometry geometry;
+};
+
+/* Opens the family that the folder's config.json names. */
+enum wf_status wf_vae_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+                           struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
+                           struct wf_error *err);
+void wf_vae_close(struct wf_vae **vae);
+
+/* Frames that latents frames give at the clip's start, or (first false) after it. */
+int64_t wf_vae_frames(const struct wf_vae *vae, int64_t latent_frames, bool first);
+
+extern const struct wf_vae_driver wf_vae_wan;
+
+#endif

@@ -1,0 +1,313 @@
+/* Wan 2.1's VAE decoder, as diffusers' AutoencoderKLWan computes it. The decoder is a row of
+   stages; each passes on all frames of the chunk before the next begins, and each causal
+   convolution keeps its last two input frames for the next chunk. */
+#include "vae/wan_vae.h"
+
+#include <float.h>
+#include <math.h>
+
+/* --- stages --- */
+
+/* Room for a stage's result, beside the hidden frames that it reads. */
+static enum wf_status new_hidden(struct wf_wan_vae *v, int rank, const int64_t *dims,
+                                 struct wf_tensor *t)
+{
+    return wf_tensor_new(&v->hidden[!v->side], WF_F32, t, v->base.be->err, rank, dims);
+}
+
+/* The result becomes the hidden frames; what they were is given back. */
+static void turn_over(struct wf_wan_vae *v)
+{
+    wf_arena_release(&v->hidden[v->side], (struct wf_arena_mark){0});
+    v->side = !v->side;
+}
+
+static struct wf_tensor rows(struct wf_tensor t)
+{
+    const int64_t width = t.dim[t.rank - 1];
+    return wf_tensor_reshape(t, WF_DIMS(wf_tensor_count(&t) / width, width));
+}
+
+static enum wf_status norm_silu(struct wf_wan_vae *v, const struct wf_param *gamma,
+                                struct wf_tensor x, struct wf_tensor y, enum wf_act act)
+{
+    const int64_t width = x.dim[x.rank - 1];
+    return wf_rms_norm(v->base.be,
+                       &(struct wf_rms_norm){.x = rows(x),
+                                             .y = rows(y),
+                                             .weight = wf_tensor_reshape(gamma->tensor, 1, &width),
+                                             .form = WF_RMS_L2,
+                                             .act = act,
+                                             .eps = 1e-12f});
+}
+
+/* A 3x3x3 causal convolution whose input body is filled. */
+static enum wf_status convolve(struct wf_wan_vae *v, const struct wf_layer *layer,
+                               struct wf_causal_cache *cache, const struct wf_causal_input *input,
+                               struct wf_tensor y, bool accumulate)
+{
+    WF_TRY(wf_conv(v->base.be, &(struct wf_conv){.x = input->x,
+                                                 .y = y,
+                                                 .w = &layer->weight,
+                                                 .bias = &layer->bias,
+                                                 .pad_front = input->pad_front,
+                                                 .pad_h = {1, 1},
+                                                 .pad_w = {1, 1},
+                                                 .stride_t = 1,
+                                                 .stride_hw = 1,
+                                                 .accumulate = accumulate}));
+    return wf_causal_keep(cache, v->base.be, input);
+}
+
+static enum wf_status run_in(struct wf_wan_vae *v, struct wf_wan_stage *s, struct wf_tensor *x)
+{
+    struct wf_backend *be = v->base.be;
+    struct wf_tensor z, y;
+    struct wf_causal_input input;
+    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &z, be->err, x->rank, x->dim));
+    WF_TRY(wf_affine(be, &(struct wf_affine){.x = rows(*x),
+                                             .y = rows(z),
+                                             .weight = v->std,
+                                             .shift = v->mean,
+                                             .low = -FLT_MAX,
+                                             .high = FLT_MAX}));
+    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, z.dim, &input));
+    WF_TRY(wf_linear(be, &s->project, rows(z), rows(input.body), WF_ACT_NONE));
+    WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], s->out), &y));
+    WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
+    turn_over(v);
+    *x = y;
+    return WF_OK;
+}
+
+/* x + conv2(silu(norm2(conv1(silu(norm1 x))))), in place where the width stays. */
+static enum wf_status run_res(struct wf_wan_vae *v, struct wf_wan_stage *s, struct wf_tensor *x)
+{
+    struct wf_backend *be = v->base.be;
+    const int64_t wide[4] = {x->dim[0], x->dim[1], x->dim[2], s->out};
+    struct wf_causal_input first, second;
+    struct wf_tensor middle;
+    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, x->dim, &first));
+    WF_TRY(norm_silu(v, &s->norm1, *x, first.body, WF_ACT_SILU));
+    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &middle, be->err, 4, wide));
+    WF_TRY(convolve(v, &s->conv1, &s->cache1, &first, middle, false));
+    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, wide, &second));
+    WF_TRY(norm_silu(v, &s->norm2, middle, second.body, WF_ACT_SILU));
+    if (s->in != s->out) {
+        struct wf_tensor shortcut;
+        WF_TRY(new_hidden(v, 4, wide, &shortcut));
+        WF_TRY(wf_linear(be, &s->project, rows(*x), rows(shortcut), WF_ACT_NONE));
+        turn_over(v);
+        *x = shortcut;
+    }
+    return convolve(v, &s->conv2, &s->cache2, &second, *x, true);
+}
+
+/* One head as wide as the frame has channels, over the positions of one frame. */
+static enum wf_status attend_frame(struct wf_wan_vae *v, const struct wf_wan_stage *s,
+                                   struct wf_tensor x)
+{
+    struct wf_backend *be = v->base.be;
+    const int64_t positions = x.dim[0], c = s->in;
+    struct wf_tensor n, qkv;
+    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &n, be->err, 2, x.dim));
+    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &qkv, be->err, WF_DIMS(positions, 3, 1, c)));
+    WF_TRY(norm_silu(v, &s->norm1, x, n, WF_ACT_NONE));
+    WF_TRY(
+        wf_linear(be, &s->qkv, n, wf_tensor_reshape(qkv, WF_DIMS(positions, 3 * c)), WF_ACT_NONE));
+    struct wf_tensor part[3];
+    for (int i = 0; i < 3; i++) {
+        part[i] = wf_tensor_slice(qkv, 1, i, 1);
+        part[i].rank = 3; /* [positions,1,c]: the head axis takes the place of the part's */
+        part[i].dim[2] = c;
+        part[i].stride[2] = 1;
+    }
+    WF_TRY(
+        wf_attention(be, &(struct wf_attention){.q = part[0],
+                                                .k = part[1],
+                                                .v = part[2],
+                                                .y = wf_tensor_reshape(n, WF_DIMS(positions, 1, c)),
+                                                .scale = 1.0f / sqrtf((float)c)}));
+    return wf_linear_add(be, &s->project, n, x, (struct wf_tensor){0});
+}
+
+static enum wf_status run_attention(struct wf_wan_vae *v, struct wf_wan_stage *s,
+                                    struct wf_tensor *x)
+{
+    for (int64_t t = 0; t < x->dim[0]; t++) {
+        const struct wf_arena_mark mark = wf_arena_mark(&v->scratch);
+        WF_TRY(attend_frame(v, s, rows(wf_tensor_slice(*x, 0, t, 1))));
+        wf_arena_release(&v->scratch, mark);
+    }
+    return WF_OK;
+}
+
+/* Every frame but the clip's first becomes two: the time convolution's first half of channels, then
+   its second. That convolution never sees the clip's first frame. */
+static enum wf_status double_frames(struct wf_wan_vae *v, struct wf_wan_stage *s,
+                                    struct wf_tensor *x)
+{
+    struct wf_backend *be = v->base.be;
+    const int64_t lone = v->position == 0 ? 1 : 0, rest = x->dim[0] - lone, c = s->in;
+    if (rest == 0)
+        return WF_OK;
+    const int64_t h = x->dim[1], w = x->dim[2];
+    struct wf_causal_input input;
+    struct wf_tensor pairs, y;
+    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, (int64_t[]){rest, h, w, c}, &input));
+    WF_TRY(wf_copy(be, input.body, wf_tensor_slice(*x, 0, lone, rest)));
+    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
+    WF_TRY(wf_conv(be, &(struct wf_conv){.x = input.x,
+                                         .y = pairs,
+                                         .w = &s->conv2.weight,
+                                         .bias = &s->conv2.bias,
+                                         .pad_front = input.pad_front,
+                                         .stride_t = 1,
+                                         .stride_hw = 1}));
+    WF_TRY(wf_causal_keep(&s->cache2, be, &input));
+    WF_TRY(new_hidden(v, WF_DIMS(lone + 2 * rest, h, w, c), &y));
+    if (lone)
+        WF_TRY(wf_copy(be, wf_tensor_slice(y, 0, 0, 1), wf_tensor_slice(*x, 0, 0, 1)));
+    const struct wf_tensor target = wf_tensor_split(wf_tensor_slice(y, 0, lone, 2 * rest), 0, 2);
+    WF_TRY(wf_copy(be, target,
+                   wf_tensor_permute(wf_tensor_split(pairs, 3, c), WF_ORDER(0, 3, 1, 2, 4))));
+    turn_over(v);
+    *x = y;
+    return WF_OK;
+}
+
+static enum wf_status run_upsample(struct wf_wan_vae *v, struct wf_wan_stage *s,
+                                   struct wf_tensor *x)
+{
+    struct wf_tensor y;
+    if (s->doubles_time)
+        WF_TRY(double_frames(v, s, x));
+    WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], 2 * x->dim[1], 2 * x->dim[2], s->out), &y));
+    WF_TRY(wf_upconv(
+        v->base.be,
+        &(struct wf_upconv){.x = *x, .y = y, .w = &s->conv1.weight, .bias = &s->conv1.bias}));
+    turn_over(v);
+    *x = y;
+    return WF_OK;
+}
+
+static enum wf_status run_out(struct wf_wan_vae *v, struct wf_wan_stage *s, struct wf_tensor *x)
+{
+    struct wf_tensor y;
+    struct wf_causal_input input;
+    WF_TRY(wf_causal_begin(&s->cache1, v->base.be, &v->scratch, x->dim, &input));
+    WF_TRY(norm_silu(v, &s->norm1, *x, input.body, WF_ACT_SILU));
+    WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], 3), &y));
+    WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
+    turn_over(v);
+    *x = y;
+    return WF_OK;
+}
+
+static enum wf_status run_stage(struct wf_wan_vae *v, int i, struct wf_tensor *x,
+                                struct wf_error *err)
+{
+    static enum wf_status (*const run[])(struct wf_wan_vae *, struct wf_wan_stage *,
+                                         struct wf_tensor *) = {
+        [STAGE_IN] = run_in,
+        [STAGE_RES] = run_res,
+        [STAGE_ATTENTION] = run_attention,
+        [STAGE_UPSAMPLE] = run_upsample,
+        [STAGE_OUT] = run_out,
+    };
+    struct wf_wan_stage *s = &v->stages[i];
+    wf_residency_prefetch(v->res, s->group + 1);
+    WF_TRY(wf_residency_acquire(v->res, s->group, err));
+    const enum wf_status status = run[s->kind](v, s, x);
+    wf_arena_release(&v->scratch, (struct wf_arena_mark){0});
+    wf_residency_release(v->res, s->group);
+    return status;
+}
+
+/* --- decoding --- */
+
+static void clear_caches(struct wf_wan_vae *v)
+{
+    for (int i = 0; i < v->stage_count; i++) {
+        wf_causal_clear(&v->stages[i].cache1, v->base.be);
+        wf_causal_clear(&v->stages[i].cache2, v->base.be);
+    }
+    v->position = 0;
+}
+
+static void wan_begin(struct wf_vae *vae)
+{
+    clear_caches((struct wf_wan_vae *)vae);
+}
+
+static enum wf_status wan_decode(struct wf_vae *vae, struct wf_tensor z, struct wf_tensor frames,
+                                 struct wf_error *err)
+{
+    struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
+    struct wf_tensor x = z;
+    for (int i = 0; i < v->stage_count; i++)
+        WF_TRY(run_stage(v, i, &x, err));
+    if (!wf_tensor_same_dims(&x, &frames))
+        return wf_fail(err, WF_FAILED, "vae: the decoder's frames are not of the expected size");
+    v->position += z.dim[0];
+    /* clamp to -1..1, then to 0..1 */
+    const struct wf_affine unit = {
+        .x = rows(x), .y = rows(frames), .weight = v->half, .shift = v->half, .low = 0, .high = 1};
+    const enum wf_status status = wf_affine(vae->be, &unit);
+    turn_over(v);
+    return status;
+}
+
+static void stage_end(struct wf_vae *vae)
+{
+    struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
+    if (v->stages)
+        clear_caches(v);
+    wf_arena_close(&v->hidden[0]);
+    wf_arena_close(&v->hidden[1]);
+    wf_arena_close(&v->scratch);
+    if (v->res)
+        wf_residency_stage_end(v->res);
+}
+
+static void wan_close(struct wf_vae *vae)
+{
+    struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
+    stage_end(vae);
+    wf_residency_close(&v->res);
+    struct wf_backend *be = vae->be;
+    be->ops.give(be, v->mean.data);
+    be->ops.give(be, v->std.data);
+    be->ops.give(be, v->half.data);
+    wf_free(v->stages);
+    wf_free(v);
+}
+
+static enum wf_status wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+                               struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
+                               struct wf_error *err)
+{
+    struct wf_wan_vae *v = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *v);
+    if (!v)
+        return wf_fail_memory(err, "vae", sizeof *v);
+    v->base = (struct wf_vae){.driver = &wf_vae_wan, .be = be, .mem = mem};
+    wf_arena_init(&v->hidden[0], wf_backend_source(be));
+    wf_arena_init(&v->hidden[1], wf_backend_source(be));
+    wf_arena_init(&v->scratch, wf_backend_source(be));
+    const enum wf_status status = wf_wan_vae_declare(v, ckpt, offload, err);
+    if (status != WF_OK) {
+        wan_close(&v->base);
+        return status;
+    }
+    *vae = &v->base;
+    return WF_OK;
+}
+
+const struct wf_vae_driver wf_vae_wan = {
+    .class_name = "AutoencoderKLWan",
+    .open = wan_open,
+    .close = wan_close,
+    .begin = wan_begin,
+    .decode = wan_decode,
+    .stage_end = stage_end,
+};
