@@ -23,11 +23,11 @@ static const struct slot_test slots[] = {
     SLOT(take, test_transfer),
     SLOT(give, test_transfer),
     SLOT(sync, test_transfer),
-    SLOT(copy, test_copy),
     SLOT(upload, test_transfer),
     SLOT(download, test_transfer),
     SLOT(load, test_load),
     SLOT(unload, test_load),
+    SLOT(copy, test_copy),
     SLOT(gemm, test_gemm),
     SLOT(conv, test_conv),
     SLOT(upconv, test_upconv),
@@ -48,6 +48,18 @@ enum { SLOTS = sizeof slots / sizeof *slots };
 /* A slot that was added to the table without a test does not compile. */
 _Static_assert(sizeof(struct wf_ops) == sizeof(char *) + SLOTS * sizeof(void (*)(void)),
                "every member of struct wf_ops needs a line in slots");
+
+/* With the assertion above: every member has its line, none has two. */
+static void test_slots(struct check *c)
+{
+    label(c, "lines");
+    for (int i = 0; i < SLOTS; i++) {
+        for (int j = 0; j < i; j++) {
+            if (slots[i].offset == slots[j].offset)
+                fail(c, "%s has two lines, so another has none", slots[i].name);
+        }
+    }
+}
 
 static uint64_t next_random(struct check *c)
 {
@@ -352,7 +364,7 @@ static int run_level(const char *level, const char *only, uint64_t seed, int thr
             failed += run_slot(&c, slots[i].name, slots[i].run);
     }
     if (!only)
-        failed += run_slot(&c, "contracts", test_contracts);
+        failed += run_slot(&c, "contracts", test_contracts) + run_slot(&c, "slots", test_slots);
     for (int b = 0; b < BACKENDS; b++)
         wf_backend_close(&c.be[b]);
     if (wf_mem_live_all(c.mem) != 0) {

@@ -155,6 +155,7 @@ void test_act(struct check *c)
         struct operand *y = make_within(c, OUTPUT, DENSE, -range, range, WF_DIMS(n, 2));
         struct operand *x =
             in_place ? y : make_within(c, INPUT, DENSE, -range, range, WF_DIMS(n, 2));
+        set_value(x, 0, 1); /* errors are measured against values of this size */
         label(c, "n %d range %g act %d in place %d", (int)n, (double)range, (int)act, in_place);
         for (int b = 0; b < BACKENDS; b++)
             expect_ok(c, wf_act(c->be[b], y->t[b], x->t[b], act));
@@ -173,6 +174,8 @@ void test_gated_act(struct check *c)
             same == 1 ? y : make_within(c, INPUT, dense_or_gaps(c), -6, 6, WF_DIMS(m, n));
         struct operand *right =
             same == 2 ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, n));
+        set_value(left, 0, 1);
+        set_value(right, 0, 1);
         label(c, "%dx%d act %d in place %d", (int)m, (int)n, (int)act, same);
         for (int b = 0; b < BACKENDS; b++)
             expect_ok(c, wf_gated_act(c->be[b], y->t[b], left->t[b], right->t[b], act));

@@ -27,14 +27,17 @@ static void on_signal(int number)
     signal_number = number;
     if (signal_job)
         weft_job_cancel(signal_job);
-    signal(number, SIG_DFL); /* a second one ends the program at once */
 }
 
-static void watch_signals(struct weft_job *job)
+/* A second signal ends the program at once. Calls that wait are interrupted: a pipe may have no
+ * reader. */
+static void catch_signals(void)
 {
-    signal_job = job;
-    signal(SIGINT, job ? on_signal : SIG_DFL);
-    signal(SIGTERM, job ? on_signal : SIG_DFL);
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
 }
 
 /* The report is written at the end: whether it can be is said at the beginning. */
@@ -61,14 +64,18 @@ static int check_report(const char *path)
 static enum weft_status open_job(struct run *r, struct weft_request *request)
 {
     const struct cli *cli = r->cli;
-    const enum weft_status status = weft_model_open(r->engine, cli->model, cli->variant, &r->model);
+    enum weft_status status = weft_model_open(r->engine, cli->model, cli->variant, &r->model);
     if (status != WEFT_OK)
         return status;
     *request = cli->request;
     request->progress = cli_show_progress;
     request->progress_context = (void *)(uintptr_t)cli;
-    return cli->verb == CLI_DECODE ? weft_decode(r->model, cli->latents, request, &r->job)
-                                   : weft_generate(r->model, request, &r->job);
+    status = cli->verb == CLI_DECODE ? weft_decode(r->model, cli->latents, request, &r->job)
+                                     : weft_generate(r->model, request, &r->job);
+    signal_job = r->job;
+    if (r->job && signal_number) /* it came before there was a job to cancel */
+        weft_job_cancel(r->job);
+    return status;
 }
 
 static enum weft_status open_all(struct run *r, struct weft_request *request)
@@ -107,14 +114,12 @@ static enum weft_status pull_frames(struct run *r)
 
 static enum weft_status run_all(struct run *r)
 {
-    watch_signals(r->job);
     announce(r);
     enum weft_status status = pull_frames(r);
     if (status == WEFT_OK)
         status = weft_writer_finish(r->writer);
     if (status == WEFT_OK && r->cli->report)
         status = weft_job_report(r->job, r->writer, r->cli->report);
-    watch_signals(NULL);
     cli_end_progress(r->cli);
     return status;
 }
@@ -135,10 +140,11 @@ int cli_run_clip(const struct cli *cli)
     struct weft_request request;
     if (check_report(cli->report) != CLI_OK)
         return CLI_REFUSED;
-    signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
+    catch_signals();
     enum weft_status status = open_all(&r, &request);
     if (status == WEFT_OK)
         status = run_all(&r);
+    signal_job = NULL;
     weft_writer_close(&r.writer);
     const int code = exit_code(&r, status);
     weft_job_close(&r.job);

@@ -1,4 +1,3 @@
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,16 +14,6 @@ static const char usage[] =
     "\n"
     "MODEL is a folder as the Hugging Face hub has it (with model_index.json).\n"
     "Exit: 0 done, 1 failed while running, 2 refused before any compute, 130 interrupted.\n";
-
-void cli_say(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("weft: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-}
 
 static int run_verb(enum cli_verb verb, int argc, char **argv)
 {

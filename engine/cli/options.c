@@ -39,7 +39,7 @@ static const struct spec specs[] = {
     {NULL, "num-frames", 'f', INTEGER, G, AT(request.num_frames), 1, 1e6, "N",
      "frames [the model's]"},
     {NULL, "fps", 0, RATE, G | D, AT(request.fps_num), 0, 0, "F",
-     "frames a second in the file: 16, 23.976, 30000/1001 [the model's]"},
+     "frames a second: 16, 23.976, 30000/1001 [the model's]"},
     {"How", "steps", 0, INTEGER, G, AT(request.steps), 1, 1000, "N",
      "denoising steps [the model's]"},
     {NULL, "num-inference-steps", 0, INTEGER, G, AT(request.steps), 1, 1000, "N", NULL},
@@ -59,7 +59,7 @@ static const struct spec specs[] = {
     {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME", "f32 [f32]"},
     {NULL, "threads", 0, INTEGER, G | D, AT(settings.threads), 1, 4096, "N", "[every core]"},
     {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model",
-     "weights held: all, or of one component at a time [auto: model]"},
+     "which weights stay: all, or one component's [auto: model]"},
     {NULL, "variant", 0, TEXT, G | D | I, AT(variant), 0, 0, "NAME",
      "weight files with that word in their name, e.g. fp16"},
     {"Output", "output", 'o', TEXT, G | D, AT(output.path), 0, 0, "FILE",
@@ -103,19 +103,24 @@ static int refuse(const struct spec *s, const char *text)
     return CLI_REFUSED;
 }
 
+/* Not what strtod reads besides: white space, hexadecimal, nan and inf. */
+static bool is_decimal(const char *text)
+{
+    return strspn(text, "+-.0123456789eE") == strlen(text);
+}
+
 static int parse_number(const struct spec *s, const char *text, double *value)
 {
     char *end;
     errno = 0;
     *value = strtod(text, &end);
-    const bool plain = end != text && !*end && !isspace((unsigned char)*text) && !errno;
+    const bool plain = end != text && !*end && is_decimal(text) && !errno;
     if (!plain || !isfinite(*value) || *value < s->low || *value > s->high ||
         (s->kind == INTEGER && *value != floor(*value)))
         return refuse(s, text);
     return CLI_OK;
 }
 
-/* A float may be typed where a whole number is meant only if it is one; hexadecimal is not read. */
 static int parse_integer(const struct spec *s, const char *text, int *value)
 {
     double number;
@@ -159,7 +164,7 @@ static int parse_rate(const struct spec *s, const char *text, struct weft_reques
         }
     } else {
         const double fps = strtod(text, &end);
-        if (end != text && !*end && isfinite(fps) &&
+        if (end != text && !*end && is_decimal(text) &&
             weft_rate_from_double(fps, &request->fps_num, &request->fps_den))
             return CLI_OK;
     }

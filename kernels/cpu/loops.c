@@ -154,11 +154,11 @@ ALWAYS_INLINE float exponential(float x)
     return p * float_of(low) * float_of(high);
 }
 
-/* Within 1e-7. Polynomials fitted to erf(x)/x in x^2 below 1, and to -ln(erfc x) from there to 4.
- */
-ALWAYS_INLINE float error_function(float x)
+/* 1 + erf(x), to 1e-7 of 1 and 5e-5 of itself. Polynomials fitted to erf(x)/x in x^2 below 1, and
+   to -ln(erfc x) from there to 9.3, where erfc ends. */
+ALWAYS_INLINE float one_plus_erf(float x)
 {
-    const float t = fabsf(x), s = x * x, far = t < 4.0f ? t : 4.0f;
+    const float t = fabsf(x), s = x * x, far = t < 9.3f ? t : 9.3f;
     float near = 7.889122935e-05f;
     near = near * s - 8.020842215e-04f;
     near = near * s + 5.189535674e-03f;
@@ -166,16 +166,18 @@ ALWAYS_INLINE float error_function(float x)
     near = near * s + 1.128360033e-01f;
     near = near * s - 3.761262596e-01f;
     near = near * s + 1.128379107e+00f;
-    float power = 2.149604916e-05f;
-    power = power * far - 4.391056427e-04f;
-    power = power * far + 4.193607718e-03f;
-    power = power * far - 2.517895959e-02f;
-    power = power * far + 1.083724648e-01f;
-    power = power * far + 6.332626343e-01f;
-    power = power * far + 1.129556775e+00f;
-    power = power * far - 1.834430877e-04f;
-    const float outer = copysignf(1.0f - exponential(-power), x);
-    return t < 1.0f ? near * x : outer;
+    float power = 3.168554485e-08f;
+    power = power * far - 1.613932682e-06f;
+    power = power * far + 3.616596950e-05f;
+    power = power * far - 4.723131133e-04f;
+    power = power * far + 4.029584117e-03f;
+    power = power * far - 2.400734089e-02f;
+    power = power * far + 1.053718701e-01f;
+    power = power * far + 6.371604800e-01f;
+    power = power * far + 1.127003193e+00f;
+    power = power * far + 4.852718849e-04f;
+    const float tail = exponential(-power), outer = x < 0.0f ? tail : 2.0f - tail;
+    return t < 1.0f ? 1.0f + near * x : outer;
 }
 
 ALWAYS_INLINE float activate(float x, const enum wf_act act)
@@ -186,7 +188,7 @@ ALWAYS_INLINE float activate(float x, const enum wf_act act)
     case WF_ACT_GELU_TANH: /* (1 + tanh u) / 2 = 1 / (1 + e^-2u) */
         return x / (1.0f + exponential(-1.5957691216f * (x + 0.044715f * x * x * x)));
     case WF_ACT_GELU_ERF:
-        return 0.5f * x * (1.0f + error_function(0.70710678119f * x));
+        return 0.5f * x * one_plus_erf(0.70710678119f * x);
     case WF_ACT_SILU:
         return x / (1.0f + exponential(-x));
     }

@@ -1,0 +1,159 @@
+#!/bin/sh
+# What the program does: verbs, streams, formats, the dump, the report, signals, exit codes.
+set -eu
+. "$(dirname "$0")/cli.sh"
+
+clip="-W 48 -H 32 -f 9 --steps 2 --seed 3"
+# shellcheck disable=SC2086 # a list of words
+gen() {
+    run generate "$model" -p 'a red fox' $clip "$@"
+}
+empty() { [ ! -s "$1" ]; }
+has() { grep -q -e "$2" "$1"; }
+# No temporary file is left beside the outputs.
+no_part() { [ -z "$(find "$work/out" -name '*.part*' -o -name '.*.??????')" ]; }
+
+# --- help and version ---
+run --version
+ok 'version' has "$work/stdout" '^weft [0-9]*\.[0-9]*\.[0-9]*$'
+for verb in '' generate decode info; do
+    # shellcheck disable=SC2086
+    run $verb --help
+    ok "help $verb: exit" [ "$code" = 0 ]
+    ok "help $verb: standard error" empty "$work/stderr"
+    ok "help $verb: fits a screen" [ "$(wc -l <"$work/stdout")" -le 50 ]
+    ok "help $verb: columns" [ "$(wc -L <"$work/stdout")" -le 100 ]
+done
+
+# --- info ---
+run info "$model"
+ok 'info: exit' [ "$code" = 0 ]
+ok 'info: family' has "$work/stdout" 'wan'
+for part in tokenizer text_encoder transformer scheduler vae; do
+    ok "info: $part" has "$work/stdout" "$part"
+done
+run info "$model" --json
+for key in family pipeline components parameters bytes defaults width height num_frames steps \
+    guidance_scale fps; do
+    ok "info --json: $key" has "$work/stdout" "\"$key\""
+done
+
+# --- streams ---
+gen -q -o - --format y4m
+ok 'y4m to a pipe: exit' [ "$code" = 0 ]
+ok 'y4m to a pipe: quiet' empty "$work/stderr"
+ok 'y4m to a pipe: header' [ "$(head -c 22 "$work/stdout")" = 'YUV4MPEG2 W48 H32 F16:' ]
+cp "$work/stdout" first.y4m
+gen -q -o second.y4m
+ok 'the same seed gives the same bytes' cmp first.y4m second.y4m
+gen -q -o third.y4m --seed 4
+ok 'another seed gives others' sh -c '! cmp -s first.y4m third.y4m'
+gen -q -o second.y4m -y --decode-chunk-size 5 --threads 1 --offload none
+ok 'overwritten' [ "$code" = 0 ]
+gen -o fourth.y4m --progress plain
+ok 'progress: standard output' empty "$work/stdout"
+ok 'progress: steps' has "$work/stderr" 'denoise 2/2'
+gen -o fifth.y4m --progress json
+ok 'progress: json' has "$work/stderr" '"stage": *"denoise"'
+ok 'progress: json alone' sh -c "! grep -v '^{.*}\$' '$work/stderr'"
+run generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 -o sixth.y4m
+ok 'a random seed is printed' has "$work/stderr" 'seed [0-9]'
+seed=$(sed -n 's/.*seed \([0-9]*\).*/\1/p' "$work/stderr")
+run generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 -o seventh.y4m -s "$seed"
+ok 'the printed seed repeats the clip' cmp sixth.y4m seventh.y4m
+printf 'a red fox\n' >prompt.txt
+# shellcheck disable=SC2086
+run generate "$model" -p @prompt.txt $clip -q -o eighth.y4m
+ok 'prompt from a file' cmp first.y4m eighth.y4m
+gen -q --format null
+ok 'format null' [ "$code" = 0 ]
+
+# --- formats ---
+gen -q -o frames.rgb --format rawvideo
+ok 'rawvideo: bytes' [ "$(wc -c <frames.rgb)" = $((48 * 32 * 3 * 9)) ]
+gen -q -o frames.safetensors --dump dump --report report.json
+ok 'safetensors: bytes' [ "$(wc -c <frames.safetensors)" -gt $((48 * 32 * 3 * 9 * 4)) ]
+if "$weft" generate --help | grep -q mp4; then
+    gen -q -o frame-%05d.png
+    ok 'png: last' [ -s frame-00009.png -o -s frame-00008.png ]
+    ok 'png: count' [ "$(find . -name 'frame-*.png' | wc -l)" = 9 ]
+    for format in mp4 mkv mov; do
+        gen -q -o clip.$format --fps 30000/1001
+        ok "$format: exit" [ "$code" = 0 ]
+    done
+    gen -q -o - --format mp4
+    ok 'mp4 to a pipe' [ -s "$work/stdout" ]
+    cp "$work/stdout" piped.mp4
+fi
+if [ -s clip.mp4 ] && command -v ffprobe >/dev/null; then
+    for name in clip.mp4 clip.mkv clip.mov; do
+        ffprobe -v error -count_frames -show_streams -of flat $name >probe.txt
+        for line in 'codec_name="h264"' 'width=48' 'height=32' 'nb_read_frames="9"' \
+            'r_frame_rate="30000/1001"' 'pix_fmt="yuv420p"' 'color_space="bt709"' \
+            'color_transfer="bt709"' 'color_primaries="bt709"' 'color_range="tv"'; do
+            ok "$name: $line" has probe.txt "$line\$"
+        done
+    done
+    ffprobe -v error -count_frames -show_streams -of flat piped.mp4 >probe.txt
+    ok 'piped mp4: frames' has probe.txt 'nb_read_frames="9"'
+fi
+
+# --- dump, report, decode ---
+for name in prompt_embeds negative_prompt_embeds latents_initial latents_step_000 \
+    latents_step_001 latents; do
+    ok "dump: $name" [ -s dump/$name.safetensors ]
+done
+ok 'dump: last step' cmp dump/latents_step_001.safetensors dump/latents.safetensors
+for key in weft model family device dtype offload threads seed width height frames steps stages \
+    name seconds flops peak_host_bytes peak_device_bytes transfer_bytes step_seconds \
+    first_frame_seconds peak_rss_bytes; do
+    ok "report: $key" has report.json "\"$key\":"
+done
+for stage in encode denoise decode write; do
+    ok "report: $stage" has report.json "\"name\": *\"$stage\""
+done
+for size in 1 4 9 100; do
+    run decode "$model" dump/latents.safetensors -q -o decoded-$size.safetensors \
+        --decode-chunk-size $size --report decode.json
+    ok "decode $size frames at a time" cmp frames.safetensors decoded-$size.safetensors
+done
+ok 'report of decode' has decode.json '"decode"'
+gen -q -o again.safetensors --seed 77 --latents dump/latents_initial.safetensors
+ok 'latents instead of a seed' cmp frames.safetensors again.safetensors
+
+# --- failing while running ---
+gen -q -o /dev/full --format y4m
+ok 'full disk: exit' [ "$code" = 1 ]
+ok 'full disk: message' [ -z "$(message_fault)" ]
+# shellcheck disable=SC2086
+{ "$weft" generate "$model" -p fox $clip -q -o - --format y4m 2>"$work/stderr" ||
+    echo $? >"$work/code"; } | true
+ok 'reader gone: exit' [ "$(cat "$work/code")" = 1 ]
+ok 'reader gone: message' [ -z "$(message_fault)" ]
+
+# signal NAME NUMBER OUTPUT: ends a long run after its first step.
+signal() {
+    # shellcheck disable=SC2086
+    "$weft" generate "$model" -p fox $clip --steps 1000 -o "$3" --progress plain \
+        2>"$work/progress" &
+    pid=$!
+    tries=0
+    until grep -q 'denoise 2/' "$work/progress" || [ $tries = 600 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+    before=$(date +%s)
+    kill -"$1" $pid
+    code=0
+    wait $pid || code=$?
+    tail -n 1 "$work/progress" >"$work/stderr"
+    ok "SIG$1: exit" [ "$code" = $((128 + $2)) ]
+    ok "SIG$1: message" [ -z "$(message_fault)" ]
+    ok "SIG$1: soon" [ $(($(date +%s) - before)) -le 10 ]
+    ok "SIG$1: no file" [ ! -e "$3" ]
+}
+signal INT 2 stopped.y4m
+signal TERM 15 stopped.safetensors
+ok 'no temporary file is left' no_part
+
+finish

@@ -1,0 +1,226 @@
+#!/bin/sh
+# What the program must refuse: exit 2, one line, before any compute, nothing written.
+set -eu
+. "$(dirname "$0")/cli.sh"
+
+# gen WORD OPTION...: a request that would be carried out but for the options.
+gen() {
+    word=$1
+    shift
+    refused "$word" generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 -o new.y4m "$@"
+}
+
+# --- usage ---
+refused 'verb'
+refused 'frobnicate' frobnicate
+refused 'frobnicate' generate "$model" -p fox -o new.y4m --frobnicate
+refused '-Z' generate "$model" -p fox -o new.y4m -Z
+refused 'model' generate
+refused 'prompt' generate "$model" -o new.y4m
+refused 'output' generate "$model" -p fox
+refused 'value' generate "$model" -o new.y4m -p
+refused 'value' generate "$model" -p fox -o new.y4m --seed
+refused 'extra' generate "$model" extra -p fox -o new.y4m
+refused 'latents' decode "$model" -o new.y4m
+refused 'width' decode "$model" "$fixtures/basic/expect/latents.safetensors" -o new.y4m --width 48
+refused 'model' info
+refused 'prompt' info "$model" --prompt fox
+
+# --- numbers ---
+for value in 0 -5 1e3x nan inf 0x10 '' ' 48' 48.5 99999999999999999999 1e400; do
+    gen '--width' --width "$value"
+    gen '--steps' --steps "$value"
+    gen '--num-frames' --num-frames "$value"
+    gen '--decode-chunk-size' --decode-chunk-size "$value"
+    gen '--max-sequence-length' --max-sequence-length "$value"
+done
+for value in -1 1e3x nan inf 0x10 '' 1e400; do
+    gen '--guidance-scale' --guidance-scale "$value"
+    gen '--flow-shift' --flow-shift "$value"
+done
+gen '--flow-shift' --flow-shift 0
+for value in -1 1.5 x 0x10 nan '' 18446744073709551616; do
+    gen '--seed' --seed "$value"
+done
+for value in 0 -16 x 1e9 nan inf '' 30000/0 0/1 30/ /30 24/x 0x10; do
+    gen '--fps' --fps "$value"
+done
+for value in -1 0 x 5000; do
+    gen '--threads' --threads "$value"
+done
+gen '--crf' --crf -1
+gen '--crf' --crf 64
+gen 'steps' --steps 1001
+
+# --- sizes and lengths that the model cannot do: the nearest is named ---
+gen 'nearest is 48' -W 50
+gen 'nearest is 64' -W 57
+gen 'nearest is 16' -W 1
+gen 'nearest is 32' -H 33
+gen 'nearest is 9' -f 8
+gen 'nearest is 5' -f 6
+gen 'nearest is 1' -f 2
+gen 'width' -W 16384
+gen 'height' -H 1600000
+gen 'frames' -f 100001
+
+# --- words ---
+gen 'device' --device tpu
+gen 'device' --device cuda
+gen 'device' --device cuda:7
+gen 'dtype' --dtype int4
+gen '--offload' --offload sometimes
+gen '--progress' --progress loud
+gen 'variant' --variant fp16
+
+# --- output ---
+gen 'avi' -o new.avi
+gen 'format' -o new
+gen 'exr' --format exr
+gen 'format' -o -
+gen 'missing' -o missing/new.y4m
+gen 'missing' -o missing/new.mp4
+gen 'missing' -o missing/new.safetensors
+gen 'missing' -o missing/new-%03d.png
+mkdir folder.mp4 folder.y4m
+gen 'folder.mp4' -o folder.mp4 -y
+gen 'folder.y4m' -o folder.y4m -y
+gen 'codec' -o new.mp4 --codec h999
+gen 'pix' -o new.mp4 --pix-fmt rgb999
+gen 'preset' -o new.mp4 --preset glacial
+gen '%' -o one.png
+gen 'png' -o '%s.png'
+gen 'png' -o '%d-%d.png'
+for name in old.y4m old.mp4 old.safetensors old-00003.png; do
+    echo keep >$name
+done
+gen 'old.y4m' -o old.y4m
+gen 'old.mp4' -o old.mp4
+gen 'old.safetensors' -o old.safetensors
+gen 'old-' -o old-%05d.png
+gen 'missing' --report missing/report.json
+gen 'folder.mp4' --report folder.mp4
+gen 'old.mp4' --dump old.mp4
+gen 'missing' --dump missing/dump
+if [ "$(id -u)" != 0 ]; then
+    mkdir locked
+    chmod 555 locked
+    gen 'locked' -o locked/new.y4m
+    gen 'locked' --report locked/report.json
+    gen 'locked' --dump locked/dump
+fi
+
+# --- prompt ---
+gen 'missing.txt' -p @missing.txt
+gen 'folder.y4m' -p @folder.y4m
+gen 'UTF-8' -p "$(printf 'a \377 fox')"
+gen 'UTF-8' -p "$(printf 'a \355\240\200 fox')"
+printf 'fox \300\200' >bytes.txt
+gen 'UTF-8' -p @bytes.txt
+gen 'UTF-8' -n @bytes.txt -o new.y4m
+
+# --- latents ---
+gen 'missing.safetensors' --latents missing.safetensors
+refused 'missing.safetensors' decode "$model" missing.safetensors -o new.y4m
+refused 'old.safetensors' decode "$model" old.safetensors -o new.y4m
+refused 'folder.mp4' decode "$model" folder.mp4 -o new.y4m
+refused 'latents' decode "$model" "$fixtures/basic/expect/prompt_embeds.safetensors" -o new.y4m
+gen 'latents' -W 64 \
+    --latents "$fixtures/basic/expect/latents.safetensors"
+LC_ALL=C sed 's/"F32"/"I32"/' "$fixtures/basic/expect/latents.safetensors" >integer.safetensors
+refused 'latents' decode "$model" integer.safetensors -o new.y4m
+
+# --- the model's folder ---
+refused 'missing' generate missing -p fox -o new.y4m
+refused 'old.mp4' generate old.mp4 -p fox -o new.y4m
+refused 'model_index.json' generate folder.mp4 -p fox -o new.y4m
+refused 'missing' info missing
+
+# damaged WORD FILE COMMAND...: in a fresh copy of the model the command changes FILE, read from
+# standard input; then generate and info are refused with a message that has WORD.
+damaged() {
+    word=$1
+    file=$2
+    shift 2
+    rm -rf "$work/model"
+    cp -r "$source_model" "$work/model"
+    chmod -R u+w "$work/model"
+    LC_ALL=C "$@" <"$source_model/$file" >"$work/model/$file"
+    if cmp -s "$source_model/$file" "$work/model/$file"; then
+        result "damaged: $file $*" "the command changed nothing"
+    fi
+    refused "$word" generate "$work/model" -p fox -W 48 -H 32 -f 5 --steps 1 -o new.y4m
+}
+nothing() { :; }
+swap() { sed "s/$1/$2/"; }
+cut_at() { head -c "$1"; }
+# The first eight bytes are the length of the header.
+length_bytes() {
+    printf "$1"
+    tail -c +9
+}
+
+source_model=$model
+damaged 'model_index.json' model_index.json nothing
+damaged 'model_index.json' model_index.json echo '{"_class_name": '
+damaged 'model_index.json' model_index.json echo '[]'
+damaged '_class_name' model_index.json echo '{}'
+damaged 'StableDiffusionPipeline' model_index.json swap WanPipeline StableDiffusionPipeline
+damaged 'Wan 2.2' model_index.json swap '"expand_timesteps": false' '"expand_timesteps": true'
+damaged 'weft.json' model_index.json sh -c "echo '{\"width\": \"wide\"}' >'$work/model/weft.json'; cat; echo"
+damaged 'transformer' transformer/config.json nothing
+damaged 'num_layers' transformer/config.json swap '"num_layers": 2' '"num_layers": -2'
+damaged 'num_layers' transformer/config.json swap '"num_layers": 2' '"num_layers": "two"'
+damaged 'transformer' transformer/config.json swap '"num_layers": 2' '"num_layers": 3'
+damaged 'transformer' transformer/config.json swap '"ffn_dim": 70' '"ffn_dim": 71'
+damaged 'transformer' transformer/config.json swap '"attention_head_dim": 24' '"attention_head_dim": 7'
+damaged 'text_encoder' text_encoder/config.json swap '"d_model": 24' '"d_model": 23'
+damaged 'text_encoder' text_encoder/config.json swap 'gated-gelu' 'something'
+damaged 'vae' vae/config.json swap '"base_dim": 3' '"base_dim": 4'
+damaged 'vae' vae/config.json swap AutoencoderKLWan AutoencoderKL
+damaged 'scheduler' scheduler/scheduler_config.json swap UniPCMultistepScheduler DDIMScheduler
+damaged 'prediction_type' scheduler/scheduler_config.json swap flow_prediction epsilon
+damaged 'tokenizer' tokenizer/spiece.model nothing
+damaged 'tokenizer' tokenizer/spiece.model cut_at 700
+
+weights=transformer/diffusion_pytorch_model.safetensors
+damaged "$weights" $weights nothing
+damaged "$weights" $weights cut_at 7
+damaged "$weights" $weights cut_at 4000
+damaged "$weights" $weights cut_at 371015
+damaged "$weights" $weights length_bytes '\377\377\377\377\377\377\377\377'
+damaged "$weights" $weights length_bytes '\377\377\377\177\0\0\0\0'
+damaged "$weights" $weights length_bytes '\0\0\0\0\0\0\0\0'
+damaged 'proj_out.bias' $weights swap '"proj_out.bias"' '"proj_out.biaz"'
+damaged 'proj_out.weight' $weights swap '"shape":\[64,48\],"data_offsets":\[351984' \
+    '"shape":[48,64],"data_offsets":[351984'
+damaged 'scale_shift_table' $weights swap '"shape":\[1,2,48\]' '"shape":[1,2,84]'
+damaged 'proj_out.bias' $weights swap '"proj_out.bias":{"dtype":"F32"' '"proj_out.bias":{"dtype":"I32"'
+damaged 'proj_out.bias' $weights swap '"proj_out.bias":{"dtype":"F32"' '"proj_out.bias":{"dtype":"X32"'
+damaged 'proj_out.bias' $weights swap '\[351728,351984\]' '[351728,951984]'
+damaged 'proj_out.bias' $weights swap '\[351728,351984\]' '[351724,351980]'
+damaged "$weights" $weights swap '"proj_out.bias":{' '"proj_out.bias":['
+damaged 'decoder.conv_in.weight' vae/diffusion_pytorch_model.safetensors \
+    swap '\[12,16,3,3,3\]' '[16,12,3,3,3]'
+damaged 'shared.weight' text_encoder/model.safetensors swap '"shape":\[128,24\]' '"shape":[24,128]'
+
+source_model=$fixtures/sharded/model
+index=transformer/diffusion_pytorch_model.safetensors.index.json
+damaged 'index.json' $index nothing
+damaged 'index.json' $index echo '{"weight_map": 3}'
+damaged '00009-of' $index swap 00007-of-00007 00009-of-00007
+damaged 'passwd' $index swap 'diffusion_pytorch_model-00007-of-00007.safetensors' \
+    '..\/..\/..\/..\/..\/..\/..\/etc\/passwd'
+rm -rf "$work/model"
+cp -r "$source_model" "$work/model"
+rm "$work/model/transformer/diffusion_pytorch_model-00003-of-00007.safetensors"
+refused '00003-of-00007' generate "$work/model" -p fox -o new.y4m
+refused '00003-of-00007' info "$work/model"
+for part in vae transformer text_encoder tokenizer scheduler; do
+    rm -rf "$work/model"
+    cp -r "$source_model" "$work/model"
+    rm -r "$work/model/$part"
+    refused "$part" generate "$work/model" -p fox -W 48 -H 32 -f 5 --steps 1 -o new.y4m
+done
+
+finish
