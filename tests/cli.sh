@@ -2,6 +2,7 @@
 # shellcheck shell=sh
 root=${WEFT_SOURCE_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
 weft=${WEFT_BUILD_DIR:-$root/build}/weft
+[ -x "$weft" ] || { echo "$weft is not there; build first" && exit 1; }
 fixtures=$root/tests/fixtures
 model=$fixtures/basic/model
 work=$(mktemp -d)
@@ -29,7 +30,7 @@ run() {
 }
 
 listing() {
-    find "$work/out" -printf '%p %y %s %T@\n' | sort
+    find "$work/out" -type d -print -o -printf '%p %s %T@\n' | sort
 }
 
 # The message is one line, "weft: WHERE: WHAT WAS WRONG; WHAT TO DO".

@@ -143,7 +143,7 @@ signal() {
         tries=$((tries + 1))
     done
     before=$(date +%s)
-    kill -"$1" $pid
+    kill -"$1" $pid || true
     code=0
     wait $pid || code=$?
     tail -n 1 "$work/progress" >"$work/stderr"

@@ -85,7 +85,7 @@ gen 'missing' -o missing/new-%03d.png
 mkdir folder.mp4 folder.y4m
 gen 'folder.mp4' -o folder.mp4 -y
 gen 'folder.y4m' -o folder.y4m -y
-gen 'codec' -o new.mp4 --codec h999
+gen 'h999' -o new.mp4 --codec h999
 gen 'pix' -o new.mp4 --pix-fmt rgb999
 gen 'preset' -o new.mp4 --preset glacial
 gen '%' -o one.png

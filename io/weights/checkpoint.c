@@ -173,6 +173,11 @@ static enum wf_status open_shard(struct wf_checkpoint *c, const struct source *f
 {
     char path[PATH_BYTES];
     WF_TRY(join(from, path, shard));
+    if (!exists(path))
+        return wf_fail(from->err, WF_REFUSED,
+                       "%s: the index names this file, and it is not there; download the folder "
+                       "again",
+                       path);
     WF_TRY(wf_st_open(path, c->mem, &c->files[c->file_count], from->err));
     c->file_count++;
     return WF_OK;

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 struct weight {
     struct wf_param *param;
@@ -237,6 +240,9 @@ void wf_residency_stage_end(struct wf_residency *res)
         return;
     unload_all(res);
     wf_checkpoint_drop_pages(res->ckpt);
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* else free blocks of up to 32 MB may stay with the process */
+#endif
 }
 
 void wf_residency_close(struct wf_residency **res)

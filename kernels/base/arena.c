@@ -73,6 +73,8 @@ void *wf_arena_alloc(struct wf_arena *arena, size_t bytes)
     }
     if (!chunk) {
         chunk = new_chunk(arena, room > CHUNK_BYTES ? room : CHUNK_BYTES);
+        if (!chunk && room > need)
+            chunk = new_chunk(arena, need);
         if (!chunk)
             return NULL;
         struct wf_arena_chunk **link = &arena->first;

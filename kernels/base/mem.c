@@ -7,6 +7,9 @@
 
 enum { ALIGN = 64 };
 
+/* No single block is larger: a size that is comes from a damaged file. */
+static const size_t most_bytes = SIZE_MAX >> 25;
+
 struct wf_mem {
     atomic_size_t live[WF_MEM_TAGS];
     atomic_size_t total, peak;
@@ -19,6 +22,8 @@ struct block_header {
     size_t bytes;
     enum wf_mem_tag tag;
 };
+
+_Static_assert(sizeof(struct block_header) <= ALIGN, "the header fits below the block");
 
 struct wf_mem *wf_mem_open(void)
 {
@@ -55,7 +60,7 @@ static int must_fail(struct wf_mem *mem)
 
 void *wf_alloc(struct wf_mem *mem, enum wf_mem_tag tag, size_t bytes)
 {
-    if (bytes > SIZE_MAX / 2 || must_fail(mem))
+    if (bytes > most_bytes || must_fail(mem))
         return NULL;
     const size_t whole = (bytes + 2 * (size_t)ALIGN - 1) / ALIGN * ALIGN;
     unsigned char *base = aligned_alloc(ALIGN, whole);

@@ -2,16 +2,19 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum wf_status wf_fail(struct wf_error *err, enum wf_status status, const char *format, ...)
 {
     if (!err)
         return status;
-    err->status = status;
+    char text[sizeof err->text]; /* an argument may be the text that is replaced */
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    memcpy(err->text, text, sizeof text);
+    err->status = status;
     for (char *c = err->text; *c; c++) { /* names come from files: the message stays one line */
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';

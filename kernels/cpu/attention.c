@@ -7,7 +7,7 @@
 
 enum {
     KEYS = WF_TILE_DEPTH, /* of a block */
-    QUERY_TILES = 16,     /* of a block, at most */
+    QUERY_TILES = 32,     /* of a block, at most: keys are turned once for all of them */
     SMALL_WORK = 100000,  /* multiplications that are not worth waking other threads for */
 };
 
@@ -92,17 +92,15 @@ static void load_queries(const struct job *job)
 static void load_keys(const struct job *job, int64_t first, int keys)
 {
     const struct wf_tensor *k = &job->plan->a->k;
+    const struct wf_loops *loops = job->plan->loops;
     const int64_t d = k->dim[2];
-    const int tile_width = job->plan->loops->tile_width;
-    for (int column = 0; column < keys; column += tile_width) {
-        const int width = panel_width(tile_width, keys, column);
+    for (int column = 0; column < keys; column += loops->tile_width) {
+        const int width = panel_width(loops->tile_width, keys, column);
+        const int used = keys - column < width ? keys - column : width;
         float *panel = job->key + column * d;
-        for (int i = 0; i < width; i++) {
-            const bool filling = column + i >= keys;
-            const float *row = filling ? NULL : head_row(k, first + column + i, job->head);
-            for (int64_t j = 0; j < d; j++)
-                panel[j * width + i] = filling ? 0 : row[j];
-        }
+        loops->turn(panel, width, head_row(k, first + column, job->head), k->stride[0], used, d);
+        for (int64_t j = 0; j < d && used < width; j++)
+            memset(panel + j * width + used, 0, (size_t)(width - used) * sizeof *panel);
     }
 }
 

@@ -127,11 +127,23 @@ static int source_axis(const struct layout *l)
     return best == l->rank - 1 || l->from[l->rank - 1] == 0 ? -1 : best;
 }
 
+/* Whether a plane of f32 is to be turned: lines that are contiguous in the destination, and in the
+   source run across those of a contiguous axis. */
+static bool is_turn(const struct line *l, int64_t from_line)
+{
+    return l->dst_type == WF_F32 && l->src_type == WF_F32 && l->to == 1 && from_line == 1;
+}
+
 /* `lines` lines of `n` elements, the lines to_line and from_line apart, in square blocks. */
 static void copy_plane(const struct line *l, unsigned char *dst, const unsigned char *src,
                        int64_t lines, int64_t to_line, int64_t from_line, int64_t n)
 {
     const size_t to = wf_dtype_bytes(l->dst_type), from = wf_dtype_bytes(l->src_type);
+    if (is_turn(l, from_line)) {
+        l->loops->turn((float *)(void *)dst, to_line, (const float *)(const void *)src, l->from, n,
+                       lines);
+        return;
+    }
     for (int64_t at = 0; at < n; at += BLOCK) {
         const int64_t length = n - at < BLOCK ? n - at : BLOCK;
         for (int64_t i = 0; i < lines; i++)

@@ -18,6 +18,7 @@ enum { LANES = 4, ROWS = 6 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#pragma clang diagnostic ignored "-Wpass-failed" /* a loop that stays scalar is only slower */
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
@@ -35,6 +36,28 @@ ALWAYS_INLINE vector load(const float *at)
 ALWAYS_INLINE void store(float *at, vector value)
 {
     *(loose_vector *)at = value;
+}
+
+/* The first n values, and zeros. */
+ALWAYS_INLINE vector load_first(const float *at, int64_t n)
+{
+    vector value = {0};
+    memcpy(&value, at, (size_t)n * sizeof *at);
+    return value;
+}
+
+/* By halves: added one after the other, the lanes would wait for each other. */
+ALWAYS_INLINE float sum_of(vector value)
+{
+    float lane[LANES];
+    store(lane, value);
+    UNROLL
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        UNROLL
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    }
+    return lane[0];
 }
 
 /* Inlined with constant rows and vectors, so that acc lies in registers. */
@@ -134,24 +157,42 @@ ALWAYS_INLINE float float_of(uint32_t bits)
     return value;
 }
 
-/* e^x to 1 ulp or so: 2^n e^r with |r| <= ln 2 / 2; infinite and subnormal results included. */
-ALWAYS_INLINE float exponential(float x)
+/* x = n ln 2 + r with |r| <= ln 2 / 2; returns e^r. *n is whole, as a float and as an integer. */
+ALWAYS_INLINE float reduced_exponential(float x, int32_t *n)
 {
     const float rounder = 0x1.8p23f;
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x; /* a NaN passes both */
     const float shifted = x * 0x1.715476p+0f + rounder;
-    const float n = shifted - rounder;
-    const float r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f; /* ln 2 in two parts */
+    const float whole = shifted - rounder;
+    const float r = (x - whole * 0x1.62e4p-1f) - whole * 0x1.7f7d1cp-20f; /* ln 2 in two parts */
     float p = 0x1.6c16c2p-10f;
     p = p * r + 0x1.1240aap-7f;
     p = p * r + 0x1.555556p-5f;
     p = p * r + 0x1.555488p-3f;
     p = p * r + 0.5f;
-    p = p * (r * r) + r + 1.0f;
-    const int32_t whole = (int32_t)(bits_of(shifted) - bits_of(rounder)), half = whole >> 1;
-    const uint32_t low = (uint32_t)(half + 127) << 23, high = (uint32_t)(whole - half + 127) << 23;
+    *n = (int32_t)(bits_of(shifted) - bits_of(rounder));
+    return p * (r * r) + r + 1.0f;
+}
+
+/* e^x to 1 ulp or so; infinite and subnormal results included. */
+ALWAYS_INLINE float exponential(float x)
+{
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x; /* a NaN passes both */
+    int32_t n;
+    const float p = reduced_exponential(x, &n);
+    const int32_t half = n >> 1;
+    const uint32_t low = (uint32_t)(half + 127) << 23, high = (uint32_t)(n - half + 127) << 23;
     return p * float_of(low) * float_of(high);
+}
+
+/* The same for x of at most 0, with 0 in place of subnormal results. */
+ALWAYS_INLINE float exponential_of_negative(float x)
+{
+    const float bounded = x < -87.0f ? -87.0f : x;
+    int32_t n;
+    const float p = reduced_exponential(bounded, &n);
+    const float power = p * float_of((uint32_t)(n + 127) << 23);
+    return x < -87.0f ? 0.0f : power;
 }
 
 /* 1 + erf(x), to 1e-7 of 1 and 5e-5 of itself. Polynomials fitted to erf(x)/x in x^2 below 1, and
@@ -236,7 +277,7 @@ static void epilogue(float *y, const float *c, int64_t n, const struct wf_epilog
 static float softmax(float *score, int64_t n, const float *bias, const float *other_bias,
                      float *largest, float *sum)
 {
-    float top = *largest, total = 0;
+    float top = *largest;
     if (bias) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
@@ -247,22 +288,78 @@ static float softmax(float *score, int64_t n, const float *bias, const float *ot
         for (int64_t i = 0; i < n; i++)
             score[i] += other_bias[i];
     }
+    const int64_t whole = (n + LANES - 1) / LANES * LANES;
+    for (int64_t i = n; i < whole; i++)
+        score[i] = -INFINITY; /* so that the loops below need no remainder */
 #pragma omp simd reduction(max : top)
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < whole; i++)
         top = score[i] > top ? score[i] : top;
     if (top == -INFINITY) { /* nothing but keys out of reach so far */
         memset(score, 0, (size_t)n * sizeof *score);
         return 1.0f;
     }
-#pragma omp simd reduction(+ : total)
-    for (int64_t i = 0; i < n; i++) {
-        score[i] = exponential(score[i] - top);
-        total += score[i];
-    }
-    const float factor = exponential(*largest - top);
-    *sum = *sum * factor + total;
+#pragma omp simd
+    for (int64_t i = 0; i < whole; i++)
+        score[i] = exponential_of_negative(score[i] - top);
+    vector total = {0};
+    for (int64_t i = 0; i < whole; i += LANES)
+        total += load(score + i);
+    const float factor = exponential_of_negative(*largest - top);
+    *sum = *sum * factor + sum_of(total);
     *largest = top;
     return factor;
+}
+
+/* The elements of two registers in turns: of their first halves, and of their second. */
+#if defined(__AVX512F__)
+#define ZIP_LOW(a, b)                                                                              \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b)                                                                             \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif defined(__AVX2__)
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+/* A square of registers: as often as its side can be halved, rows are zipped with those half the
+   side below. */
+ALWAYS_INLINE void turn_square(float *dst, int64_t dst_pitch, const float *src, int64_t src_pitch)
+{
+    vector row[LANES], next[LANES];
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        row[i] = load(src + i * src_pitch);
+    UNROLL
+    for (int side = LANES; side > 1; side /= 2) {
+        UNROLL
+        for (int i = 0; i < LANES / 2; i++) {
+            next[2 * i] = ZIP_LOW(row[i], row[i + LANES / 2]);
+            next[2 * i + 1] = ZIP_HIGH(row[i], row[i + LANES / 2]);
+        }
+        UNROLL
+        for (int i = 0; i < LANES; i++)
+            row[i] = next[i];
+    }
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        store(dst + i * dst_pitch, row[i]);
+}
+
+static void turn(float *dst, int64_t dst_pitch, const float *src, int64_t src_pitch, int64_t rows,
+                 int64_t columns)
+{
+    const int64_t whole_rows = rows / LANES * LANES, whole_columns = columns / LANES * LANES;
+    for (int64_t i = 0; i < whole_rows; i += LANES) {
+        for (int64_t j = 0; j < whole_columns; j += LANES)
+            turn_square(dst + j * dst_pitch + i, dst_pitch, src + i * src_pitch + j, src_pitch);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = i < whole_rows ? whole_columns : 0; j < columns; j++)
+            dst[j * dst_pitch + i] = src[i * src_pitch + j];
+    }
 }
 
 static void scale(float *y, const float *x, int64_t n, float factor)
@@ -272,19 +369,40 @@ static void scale(float *y, const float *x, int64_t n, float factor)
         y[i] = x[i] * factor;
 }
 
+static float sum_row(const float *x, int64_t n)
+{
+    const int64_t whole = n / LANES * LANES;
+    vector sum = load_first(x + whole, n - whole);
+    for (int64_t i = 0; i < whole; i += LANES)
+        sum += load(x + i);
+    return sum_of(sum);
+}
+
+/* Of x - mean; *rest is their plain sum. Lanes without a value do not count. */
+static float sum_squares(const float *x, int64_t n, float mean, float *rest)
+{
+    const int64_t whole = n / LANES * LANES;
+    vector squares = {0}, sum = {0};
+    for (int64_t i = 0; i < whole; i += LANES) {
+        const vector value = load(x + i) - mean;
+        sum += value;
+        squares += value * value;
+    }
+    float last[LANES] = {0};
+    for (int64_t i = whole; i < n; i++)
+        last[i - whole] = x[i] - mean;
+    sum += load(last);
+    squares += load(last) * load(last);
+    *rest = sum_of(sum);
+    return sum_of(squares);
+}
+
 static void layer_norm(float *y, const float *x, const float *weight, const float *shift, int64_t n,
                        float eps)
 {
-    float sum = 0, rest = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i];
-    const float mean = sum / (float)n;
-#pragma omp simd reduction(+ : squares, rest)
-    for (int64_t i = 0; i < n; i++) {
-        rest += x[i] - mean;
-        squares += (x[i] - mean) * (x[i] - mean);
-    }
+    float rest;
+    const float mean = sum_row(x, n) / (float)n;
+    const float squares = sum_squares(x, n, mean, &rest);
     const float low = rest / (float)n; /* what rounding took from the mean */
     const float variance = squares / (float)n - low * low;
     const float factor = 1.0f / sqrtf((variance > 0 ? variance : 0) + eps);
@@ -311,10 +429,8 @@ ALWAYS_INLINE void rms_apply(float *y, const float *x, const float *weight, int6
 static void rms_norm(float *y, const float *x, const float *weight, int64_t n,
                      enum wf_rms_form form, enum wf_act act, float eps)
 {
-    float squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < n; i++)
-        squares += x[i] * x[i];
+    float rest;
+    const float squares = sum_squares(x, n, 0, &rest);
     const float length = sqrtf(squares);
     const float factor = form == WF_RMS_L2 ? sqrtf((float)n) / (length > eps ? length : eps)
                                            : 1.0f / sqrtf(squares / (float)n + eps);
@@ -499,6 +615,7 @@ const struct wf_loops WF_LOOPS = {
     .epilogue = epilogue,
     .softmax = softmax,
     .scale = scale,
+    .turn = turn,
     .layer_norm = layer_norm,
     .rms_norm = rms_norm,
     .rope = rope,

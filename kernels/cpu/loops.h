@@ -36,10 +36,15 @@ struct wf_loops {
 
     /* One step of an online softmax over n scores: adds the biases (NULL: none), replaces the
        scores by exp(score - *largest) with *largest brought up to date, adds them to *sum, and
-       returns the factor for what was summed before. */
+       returns the factor for what was summed before. score has room for n rounded up to 16; what is
+       there beyond n is overwritten. */
     float (*softmax)(float *score, int64_t n, const float *bias, const float *other_bias,
                      float *largest, float *sum);
     void (*scale)(float *y, const float *x, int64_t n, float factor);
+
+    /* dst[j,i] = src[i,j] for i below rows and j below columns. */
+    void (*turn)(float *dst, int64_t dst_pitch, const float *src, int64_t src_pitch, int64_t rows,
+                 int64_t columns);
 
     void (*layer_norm)(float *y, const float *x, const float *weight, const float *shift, int64_t n,
                        float eps);

@@ -54,7 +54,7 @@ struct weights {
 static enum wf_status failed(struct wf_backend *be, dnnl_status_t status)
 {
     if (status == dnnl_out_of_memory)
-        return wf_fail_memory(be->err, "oneDNN", 0);
+        return wf_fail(be->err, WF_FAILED, "oneDNN: out of memory; choose a smaller size");
     return wf_fail(be->err, WF_FAILED, "oneDNN: failed with status %d; build with WEFT_ONEDNN=OFF",
                    (int)status);
 }

@@ -1,0 +1,488 @@
+/* kernels/base and tensor: random numbers, types, arenas, memory, messages, views. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "io/weights/safetensors.h"
+#include "kernels/base/arena.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/mem.h"
+#include "kernels/base/rng.h"
+#include "kernels/base/status.h"
+#include "kernels/base/threads.h"
+#include "kernels/tensor.h"
+
+static void fixture_path(char path[4096], const char *name)
+{
+    const char *source = getenv("WEFT_SOURCE_DIR");
+    snprintf(path, 4096, "%s/tests/fixtures/vectors/%s", source ? source : ".", name);
+}
+
+/* --- random numbers ------------------------------------------------------------------------------
+ */
+
+static void rng_is_the_published_twister(void **state)
+{
+    (void)state;
+    struct wf_rng rng;
+    wf_rng_seed(&rng, 5489);
+    assert_int_equal(wf_rng_u32(&rng), 3499211612u);
+    for (int i = 1; i < 9999; i++)
+        wf_rng_u32(&rng);
+    assert_int_equal(wf_rng_u32(&rng), 4123659995u); /* the standard's 10000th */
+}
+
+static void rng_begins_as_torch(void **state)
+{
+    (void)state;
+    static const float expected[] = {-1.1258398f, -1.1523602f, -0.2505786f, -0.4338788f};
+    struct wf_rng rng;
+    float values[16];
+    wf_rng_seed(&rng, 0);
+    wf_rng_normal(&rng, values, 16);
+    for (int i = 0; i < 4; i++)
+        assert_true(fabsf(values[i] - expected[i]) < 1e-6f);
+}
+
+/* One seed's draws, one after the other from one generator. */
+static void check_draws(const struct wf_st_file *file, const json_t *entry)
+{
+    struct wf_rng rng;
+    wf_rng_seed(&rng, strtoull(json_string_value(json_object_get(entry, "seed")), NULL, 10));
+    const json_t *draws = json_object_get(entry, "draws"),
+                 *names = json_object_get(entry, "tensors");
+    for (size_t i = 0; i < json_array_size(draws); i++) {
+        const size_t n = (size_t)json_integer_value(json_array_get(draws, i));
+        const char *name = json_string_value(json_array_get(names, i));
+        const struct wf_st_tensor *t = wf_st_find(file, name);
+        assert_non_null(t);
+        assert_int_equal(t->bytes, n * sizeof(float));
+        float *ours = malloc(n * sizeof *ours), *theirs = malloc(n * sizeof *theirs);
+        assert_non_null(ours);
+        assert_non_null(theirs);
+        wf_to_f32(theirs, t->data, t->dtype, n);
+        wf_rng_normal(&rng, ours, n);
+        for (size_t j = 0; j < n; j++) {
+            if (!(fabsf(ours[j] - theirs[j]) <= 1e-6f * fmaxf(1, fabsf(theirs[j]))))
+                fail_msg("%s[%zu]: %.9g, torch %.9g", name, j, (double)ours[j], (double)theirs[j]);
+        }
+        free(ours);
+        free(theirs);
+    }
+}
+
+static void rng_draws_as_torch(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct wf_error err;
+    struct wf_st_file *file;
+    struct wf_mem *mem = wf_mem_open();
+    assert_non_null(mem);
+    fixture_path(path, "randn.json");
+    json_t *entries = json_load_file(path, 0, NULL);
+    assert_true(json_is_array(entries) && json_array_size(entries) > 0);
+    fixture_path(path, "randn.safetensors");
+    assert_int_equal(wf_st_open(path, mem, &file, &err), WF_OK);
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        check_draws(file, json_array_get(entries, i));
+    wf_st_close(&file);
+    json_decref(entries);
+    wf_mem_close(&mem);
+}
+
+static void rng_takes_the_low_seed_bits(void **state)
+{
+    (void)state;
+    struct wf_rng a, b;
+    wf_rng_seed(&a, 7);
+    wf_rng_seed(&b, 7 + (UINT64_C(9) << 32));
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(wf_rng_u32(&a), wf_rng_u32(&b));
+}
+
+/* --- types ---------------------------------------------------------------------------------------
+ */
+
+static void every_half_survives(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 65536; i++) {
+        const uint16_t bits = (uint16_t)i;
+        const float f16 = wf_f16_to_f32(bits), bf16 = wf_bf16_to_f32(bits);
+        if (isnan(f16))
+            assert_true((bits & 0x7c00) == 0x7c00 && isnan(wf_f16_to_f32(wf_f32_to_f16(f16))));
+        else
+            assert_int_equal(wf_f32_to_f16(f16), bits);
+        if (isnan(bf16))
+            assert_true(isnan(wf_bf16_to_f32(wf_f32_to_bf16(bf16))));
+        else
+            assert_int_equal(wf_f32_to_bf16(bf16), bits);
+    }
+}
+
+static void known_halves(void **state)
+{
+    (void)state;
+    assert_true(wf_f16_to_f32(0x3c00) == 1.0f);
+    assert_true(wf_f16_to_f32(0xc000) == -2.0f);
+    assert_true(wf_f16_to_f32(0x7bff) == 65504.0f);
+    assert_true(wf_f16_to_f32(0x0001) == 0x1p-24f);
+    assert_true(wf_f16_to_f32(0x03ff) == 1023 * 0x1p-24f);
+    assert_true(wf_bf16_to_f32(0x3f80) == 1.0f);
+    assert_int_equal(wf_f32_to_f16(65519.996f), 0x7bff);
+    assert_int_equal(wf_f32_to_f16(65520.0f), 0x7c00);
+    assert_int_equal(wf_f32_to_f16(-INFINITY), 0xfc00);
+    assert_int_equal(wf_f32_to_f16(-0.0f), 0x8000);
+    assert_int_equal(wf_f32_to_bf16(3.4028235e38f), 0x7f80);
+}
+
+/* Half way between two neighbours goes to the even one; a hair to either side does not. */
+static void halves_round_to_even(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i + 1 < 0x7bff; i++) {
+        const float low = wf_f16_to_f32((uint16_t)i), high = wf_f16_to_f32((uint16_t)(i + 1));
+        const float middle = 0.5f * (low + high);
+        assert_int_equal(wf_f32_to_f16(middle), i % 2 ? i + 1 : i);
+        assert_int_equal(wf_f32_to_f16(nextafterf(middle, 0)), i);
+        assert_int_equal(wf_f32_to_f16(nextafterf(middle, INFINITY)), i + 1);
+        assert_int_equal(wf_f32_to_f16(-middle), 0x8000 + (i % 2 ? i + 1 : i));
+    }
+    for (uint32_t i = 0x0080; i + 1 < 0x7f7f; i++) {
+        const float low = wf_bf16_to_f32((uint16_t)i), high = wf_bf16_to_f32((uint16_t)(i + 1));
+        const float middle = low + 0.5f * (high - low);
+        assert_int_equal(wf_f32_to_bf16(middle), i % 2 ? i + 1 : i);
+        assert_int_equal(wf_f32_to_bf16(nextafterf(middle, 0)), i);
+        assert_int_equal(wf_f32_to_bf16(nextafterf(middle, INFINITY)), i + 1);
+    }
+}
+
+static void conversion_at_odd_addresses(void **state)
+{
+    (void)state;
+    const float values[] = {1, -2, 0.5f, 65504, 0};
+    for (int dtype = WF_F32; dtype <= WF_BF16; dtype++) {
+        unsigned char bytes[32];
+        float back[5];
+        wf_from_f32(bytes + 1, (enum wf_dtype)dtype, values, 4);
+        wf_to_f32(back, bytes + 1, (enum wf_dtype)dtype, 4);
+        for (int i = 0; i < 3; i++)
+            assert_true(back[i] == values[i]);
+    }
+    assert_int_equal(wf_dtype_bytes(WF_F32), 4);
+    assert_int_equal(wf_dtype_bytes(WF_BF16), 2);
+    assert_int_equal(wf_dtype_bytes(WF_U8), 1);
+    assert_string_equal(wf_dtype_name(WF_BF16), "BF16");
+}
+
+/* --- memory --------------------------------------------------------------------------------------
+ */
+
+static void memory_is_counted(void **state)
+{
+    (void)state;
+    struct wf_mem *mem = wf_mem_open();
+    assert_non_null(mem);
+    void *a = wf_alloc(mem, WF_MEM_WEIGHTS, 100), *b = wf_calloc(mem, WF_MEM_CACHE, 10, 20);
+    void *none = wf_alloc(mem, WF_MEM_MISC, 0), *none_more = wf_alloc(mem, WF_MEM_MISC, 0);
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_true(none && none_more && none != none_more);
+    assert_int_equal((uintptr_t)a % 64, 0);
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(((unsigned char *)b)[i], 0);
+    assert_int_equal(wf_mem_live(mem, WF_MEM_WEIGHTS), 100);
+    assert_int_equal(wf_mem_live(mem, WF_MEM_CACHE), 200);
+    assert_int_equal(wf_mem_live_all(mem), 300);
+    wf_mem_hold(mem, WF_MEM_WEIGHTS, 1000);
+    wf_mem_drop(mem, WF_MEM_WEIGHTS, 1000);
+    wf_free(a);
+    assert_int_equal(wf_mem_live_all(mem), 200);
+    assert_int_equal(wf_mem_peak(mem), 1300);
+    wf_mem_peak_reset(mem);
+    assert_int_equal(wf_mem_peak(mem), 200);
+    char *text = wf_strdup(mem, "weft");
+    assert_string_equal(text, "weft");
+    wf_free(text);
+    wf_free(b);
+    wf_free(none);
+    wf_free(none_more);
+    wf_free(NULL);
+    assert_int_equal(wf_mem_live_all(mem), 0);
+    wf_mem_close(&mem);
+    assert_null(mem);
+}
+
+static void memory_fails_when_told(void **state)
+{
+    (void)state;
+    struct wf_mem *mem = wf_mem_open();
+    assert_non_null(mem);
+    assert_null(wf_alloc(mem, WF_MEM_MISC, SIZE_MAX));
+    assert_null(wf_alloc(mem, WF_MEM_MISC, SIZE_MAX / 2));
+    assert_null(wf_calloc(mem, WF_MEM_MISC, SIZE_MAX / 2, 3));
+    wf_mem_fail_at(mem, 2);
+    void *first = wf_alloc(mem, WF_MEM_MISC, 1);
+    assert_non_null(first);
+    assert_null(wf_strdup(mem, "second"));
+    void *third = wf_alloc(mem, WF_MEM_MISC, 1); /* once only */
+    assert_non_null(third);
+    wf_free(first);
+    wf_free(third);
+    assert_int_equal(wf_mem_live_all(mem), 0);
+    wf_mem_close(&mem);
+}
+
+/* A source that counts, and that is short of memory from a limit on. */
+struct counted {
+    struct wf_mem *mem;
+    size_t limit;
+    int taken, given;
+};
+
+static void *counted_take(void *context, size_t bytes)
+{
+    struct counted *c = context;
+    void *ptr = bytes > c->limit ? NULL : wf_alloc(c->mem, WF_MEM_ACTIVATIONS, bytes);
+    c->taken += ptr != NULL;
+    return ptr;
+}
+
+static void counted_give(void *context, void *ptr)
+{
+    struct counted *c = context;
+    c->given++;
+    wf_free(ptr);
+}
+
+static struct wf_arena_source counted_source(struct counted *c)
+{
+    *c = (struct counted){.mem = wf_mem_open(), .limit = SIZE_MAX};
+    assert_non_null(c->mem);
+    return (struct wf_arena_source){counted_take, counted_give, c};
+}
+
+static void close_counted(struct counted *c, struct wf_arena *arena)
+{
+    wf_arena_close(arena);
+    wf_arena_close(arena);
+    assert_int_equal(c->taken, c->given);
+    assert_int_equal(wf_mem_live_all(c->mem), 0);
+    wf_mem_close(&c->mem);
+}
+
+static void arena_is_a_stack(void **state)
+{
+    (void)state;
+    struct counted c;
+    struct wf_arena arena;
+    wf_arena_init(&arena, counted_source(&c));
+    unsigned char *a = wf_arena_alloc(&arena, 100);
+    assert_non_null(a);
+    assert_int_equal((uintptr_t)a % 64, 0);
+    const struct wf_arena_mark mark = wf_arena_mark(&arena);
+    unsigned char *b = wf_arena_alloc(&arena, 1);
+    memset(b, 1, 1);
+    assert_true(b >= a + 100);
+    wf_arena_release(&arena, mark);
+    assert_ptr_equal(wf_arena_alloc(&arena, 1), b);
+    assert_true(wf_arena_alloc(&arena, 0) != wf_arena_alloc(&arena, 0));
+    assert_null(wf_arena_alloc(&arena, SIZE_MAX));
+    assert_null(wf_arena_alloc(&arena, SIZE_MAX / 4));
+    close_counted(&c, &arena);
+}
+
+static void arena_joins_its_chunks(void **state)
+{
+    (void)state;
+    enum { BIG = 3 << 20 };
+    struct counted c;
+    struct wf_arena arena;
+    wf_arena_init(&arena, counted_source(&c));
+    const struct wf_arena_mark empty = wf_arena_mark(&arena);
+    unsigned char *part[4];
+    for (int i = 0; i < 4; i++) {
+        part[i] = wf_arena_alloc(&arena, BIG);
+        assert_non_null(part[i]);
+        memset(part[i], i, BIG);
+    }
+    for (int i = 0; i < 4; i++) /* growing moved nothing */
+        assert_true(part[i][0] == i && part[i][BIG - 1] == i);
+    assert_int_equal(c.taken, 4);
+    assert_int_equal(arena.peak, 4 * BIG);
+    wf_arena_release(&arena, empty);
+    assert_int_equal(arena.live, 0);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 4; i++)
+            memset(wf_arena_alloc(&arena, BIG), i, BIG);
+        wf_arena_release(&arena, empty);
+    }
+    assert_int_equal(c.taken, 5); /* one of the whole size, from then on */
+    close_counted(&c, &arena);
+}
+
+static void arena_lives_with_little(void **state)
+{
+    (void)state;
+    enum { BIG = 2 << 20 };
+    struct counted c;
+    struct wf_arena arena;
+    wf_arena_init(&arena, counted_source(&c));
+    const struct wf_arena_mark empty = wf_arena_mark(&arena);
+    assert_non_null(wf_arena_alloc(&arena, BIG));
+    assert_non_null(wf_arena_alloc(&arena, BIG));
+    wf_arena_release(&arena, empty);
+    c.limit = BIG; /* what is whole does not fit, its parts do */
+    assert_non_null(wf_arena_alloc(&arena, BIG));
+    assert_non_null(wf_arena_alloc(&arena, BIG));
+    c.limit = 0;
+    const size_t live = arena.live;
+    assert_null(wf_arena_alloc(&arena, BIG));
+    assert_int_equal(arena.live, live);
+    close_counted(&c, &arena);
+}
+
+/* Marks inside marks, at random, against a list that remembers what must be where. */
+static void arena_keeps_what_lives(void **state)
+{
+    (void)state;
+    enum { DEPTH = 8, EACH = 6 };
+    struct counted c;
+    struct wf_arena arena;
+    struct wf_rng rng;
+    wf_rng_seed(&rng, 1);
+    wf_arena_init(&arena, counted_source(&c));
+    struct {
+        struct wf_arena_mark mark;
+        unsigned char *ptr[EACH];
+        size_t bytes[EACH];
+    } level[DEPTH];
+    int depth = 0;
+    for (int step = 0; step < 4000; step++) {
+        if (depth < DEPTH && wf_rng_u32(&rng) % 2) {
+            level[depth].mark = wf_arena_mark(&arena);
+            for (int i = 0; i < EACH; i++) {
+                level[depth].bytes[i] = wf_rng_u32(&rng) % (i == 0 ? 700000 : 3000) + 1;
+                level[depth].ptr[i] = wf_arena_alloc(&arena, level[depth].bytes[i]);
+                assert_non_null(level[depth].ptr[i]);
+                memset(level[depth].ptr[i], depth * EACH + i, level[depth].bytes[i]);
+            }
+            depth++;
+        } else if (depth > 0) {
+            depth--;
+            for (int i = 0; i < EACH; i++) {
+                const unsigned char *ptr = level[depth].ptr[i];
+                assert_int_equal(ptr[0], depth * EACH + i);
+                assert_int_equal(ptr[level[depth].bytes[i] - 1], depth * EACH + i);
+            }
+            wf_arena_release(&arena, level[depth].mark);
+        }
+    }
+    close_counted(&c, &arena);
+}
+
+/* --- messages ------------------------------------------------------------------------------------
+ */
+
+static void messages_are_one_line(void **state)
+{
+    (void)state;
+    struct wf_error err;
+    assert_int_equal(wf_fail(&err, WF_REFUSED, "%s: bad %d", "a\nb\tc\x7f", 7), WF_REFUSED);
+    assert_int_equal(err.status, WF_REFUSED);
+    assert_string_equal(err.text, "a?b?c?: bad 7");
+    wf_fail(&err, WF_FAILED, "outer: %s", err.text); /* may wrap what it replaces */
+    assert_string_equal(err.text, "outer: a?b?c?: bad 7");
+    assert_int_equal(wf_fail(NULL, WF_CANCELLED, "nobody reads this"), WF_CANCELLED);
+    char longer[2000];
+    memset(longer, 'x', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    wf_fail(&err, WF_FAILED, "%s", longer);
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    assert_int_equal(wf_fail_memory(&err, "frames", 123), WF_FAILED);
+    assert_non_null(strstr(err.text, "123"));
+    assert_true(wf_thread_cores() >= 1);
+}
+
+/* --- views ---------------------------------------------------------------------------------------
+ */
+
+static void views_point_at_their_elements(void **state)
+{
+    (void)state;
+    float data[2 * 3 * 4];
+    const struct wf_tensor t = wf_tensor_of(data, WF_F32, WF_DIMS(2, 3, 4));
+    assert_int_equal(wf_tensor_count(&t), 24);
+    assert_int_equal(wf_tensor_bytes(&t), 96);
+    assert_int_equal(wf_tensor_rows(&t), 6);
+    assert_int_equal(wf_tensor_row(&t, 4), 16);
+    assert_true(wf_tensor_is_dense(&t));
+    const struct wf_tensor s = wf_tensor_slice(t, 1, 1, 2);
+    assert_ptr_equal(s.data, data + 4);
+    assert_false(wf_tensor_is_dense(&s));
+    assert_int_equal(wf_tensor_row(&s, 2), 12); /* row [1,0] */
+    const struct wf_tensor p = wf_tensor_permute(t, WF_ORDER(2, 0, 1));
+    assert_true(p.dim[0] == 4 && p.dim[1] == 2 && p.dim[2] == 3);
+    assert_true(p.stride[0] == 1 && p.stride[1] == 12 && p.stride[2] == 4);
+    assert_false(wf_tensor_same_dims(&p, &t));
+    const struct wf_tensor split = wf_tensor_split(s, 2, 2);
+    assert_true(split.rank == 4 && split.dim[2] == 2 && split.dim[3] == 2);
+    assert_true(split.stride[1] == 4 && split.stride[2] == 2 && split.stride[3] == 1);
+    const struct wf_tensor flat = wf_tensor_reshape(t, WF_DIMS(6, 4));
+    assert_true(flat.rank == 2 && flat.stride[0] == 4);
+    struct wf_tensor one = wf_tensor_slice(t, 0, 1, 1);
+    one.stride[0] = 999; /* the stride of a single element has no meaning */
+    assert_true(wf_tensor_is_dense(&one));
+}
+
+static void impossible_tensors_are_refused(void **state)
+{
+    (void)state;
+    struct counted c;
+    struct wf_arena arena;
+    struct wf_error err;
+    struct wf_tensor t;
+    wf_arena_init(&arena, counted_source(&c));
+    assert_int_equal(wf_tensor_new(&arena, WF_F32, &t, &err, WF_DIMS(3, 5)), WF_OK);
+    assert_true(wf_tensor_is_dense(&t) && wf_tensor_bytes(&t) == 60);
+    assert_int_equal(wf_tensor_new(&arena, WF_F32, &t, &err, WF_DIMS(3, 0)), WF_FAILED);
+    assert_int_equal(wf_tensor_new(&arena, WF_F32, &t, &err, WF_DIMS(-1, 4)), WF_FAILED);
+    assert_int_equal(wf_tensor_new(&arena, WF_F32, &t, &err, WF_DIMS(INT64_MAX, 1)), WF_FAILED);
+    assert_int_equal(
+        wf_tensor_new(&arena, WF_F32, &t, &err, WF_DIMS(INT64_C(1) << 40, INT64_C(1) << 40)),
+        WF_FAILED);
+    close_counted(&c, &arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rng_is_the_published_twister),
+        cmocka_unit_test(rng_begins_as_torch),
+        cmocka_unit_test(rng_draws_as_torch),
+        cmocka_unit_test(rng_takes_the_low_seed_bits),
+        cmocka_unit_test(every_half_survives),
+        cmocka_unit_test(known_halves),
+        cmocka_unit_test(halves_round_to_even),
+        cmocka_unit_test(conversion_at_odd_addresses),
+        cmocka_unit_test(memory_is_counted),
+        cmocka_unit_test(memory_fails_when_told),
+        cmocka_unit_test(arena_is_a_stack),
+        cmocka_unit_test(arena_joins_its_chunks),
+        cmocka_unit_test(arena_lives_with_little),
+        cmocka_unit_test(arena_keeps_what_lives),
+        cmocka_unit_test(messages_are_one_line),
+        cmocka_unit_test(views_point_at_their_elements),
+        cmocka_unit_test(impossible_tensors_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

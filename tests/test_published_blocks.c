@@ -1,0 +1,207 @@
+/* The published transformers, of oracle/sparse.py, loaded block by block: what is held of them is
+   what the policy says, and no page of the files is kept beside the copy. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "temporal/wan_weights.h"
+
+enum { SKIPPED = 77 };
+
+/* The sanitizers keep freed memory, and a copy of the address space. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const size_t sanitizers = (size_t)4 << 30;
+#else
+static const size_t sanitizers = 0;
+#endif
+
+/* Beside the weights: what is not the model's, and the pages between two of its tensors. */
+static const size_t slack = (size_t)48 << 20;
+
+static char folder[] = "/tmp/weft-published-XXXXXX";
+
+struct opened {
+    char path[512];
+    struct wf_mem *mem;
+    struct wf_backend *be;
+    struct wf_checkpoint *ckpt;
+    struct wf_wan *wan;
+    struct wf_error err;
+    size_t file_base, all_base; /* resident before anything was loaded */
+};
+
+/* A line of /proc/self/status, "RssFile:", in bytes. */
+static size_t resident(const char *line)
+{
+    char text[128];
+    unsigned long kilobytes = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    assert_non_null(status);
+    while (fgets(text, sizeof text, status)) {
+        if (strncmp(text, line, strlen(line)) == 0)
+            assert_int_equal(sscanf(text + strlen(line), "%lu", &kilobytes), 1);
+    }
+    fclose(status);
+    assert_true(kilobytes > 0);
+    return (size_t)kilobytes << 10;
+}
+
+static size_t weights(const struct opened *o)
+{
+    return wf_mem_live(o->mem, WF_MEM_WEIGHTS);
+}
+
+/* Makes the folder of a model. 0, or SKIPPED. */
+static int make(const char *model)
+{
+    char command[1024];
+    const char *source = getenv("WEFT_SOURCE_DIR");
+    snprintf(command, sizeof command,
+             "python3 '%s/tests/oracle/sparse.py' --model %s --out '%s/%s' >'%s/path-%s'",
+             source ? source : ".", model, folder, model, folder, model);
+    const int status = system(command);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : SKIPPED;
+}
+
+static void open_model(struct opened *o, const char *model, enum wf_offload offload)
+{
+    char name[64];
+    *o = (struct opened){0};
+    snprintf(name, sizeof name, "%s/path-%s", folder, model);
+    FILE *file = fopen(name, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%400s", o->path), 1);
+    fclose(file);
+    strcat(o->path, "/transformer");
+    o->mem = wf_mem_open();
+    assert_non_null(o->mem);
+    assert_int_equal(wf_backend_open("cpu", 0, o->mem, &o->err, &o->be), WF_OK);
+    if (wf_checkpoint_open(o->path, "diffusion_pytorch_model", NULL, o->mem, &o->ckpt, &o->err) !=
+            WF_OK ||
+        wf_wan_open(o->ckpt, offload, o->be, o->mem, &o->wan, &o->err) != WF_OK)
+        fail_msg("%s", o->err.text);
+    assert_int_equal(weights(o), 0); /* nothing is loaded by looking */
+    o->file_base = resident("RssFile:");
+    o->all_base = resident("VmRSS:");
+}
+
+static void close_model(struct opened *o)
+{
+    wf_wan_close(&o->wan);
+    wf_checkpoint_close(&o->ckpt);
+    wf_backend_close(&o->be);
+    assert_int_equal(wf_mem_live_all(o->mem), 0);
+    wf_mem_close(&o->mem);
+}
+
+/* Uses a group once; what it holds, which is again nothing of the file. */
+static size_t use(struct opened *o, int group)
+{
+    const size_t before = weights(o);
+    wf_residency_prefetch(o->wan->res, group + 1);
+    if (wf_residency_acquire(o->wan->res, group, &o->err) != WF_OK)
+        fail_msg("group %d: %s", group, o->err.text);
+    const size_t held = weights(o) - before;
+    assert_true(held > 0);
+    wf_residency_release(o->wan->res, group);
+    assert_int_equal(weights(o), before + held); /* kept until the stage ends */
+    assert_true(resident("RssFile:") <= o->file_base + slack);
+    assert_true(resident("VmRSS:") <= o->all_base + weights(o) + slack + sanitizers);
+    return held;
+}
+
+static void end_stage(struct opened *o)
+{
+    wf_residency_stage_end(o->wan->res);
+    assert_int_equal(weights(o), 0);
+    assert_true(resident("VmRSS:") <= o->all_base + slack + sanitizers);
+}
+
+/* Every group of 1.3B; a stage of a few at a time, so that a small machine can run it. */
+static void every_block_is_placed(void **state)
+{
+    (void)state;
+    enum { STAGE = 5 };
+    struct opened o;
+    open_model(&o, "1.3b", WF_OFFLOAD_MODEL);
+    const int groups = (int)o.wan->config.layers + 2;
+    assert_int_equal(groups, 32);
+    size_t all = 0, first_block = 0;
+    for (int group = 0; group < groups; group++) {
+        const size_t held = use(&o, group);
+        all += held;
+        if (group == o.wan->blocks[0].group)
+            first_block = held;
+        else if (group > o.wan->blocks[0].group && group != o.wan->head_group)
+            assert_int_equal(held, first_block);
+        if (group % STAGE == STAGE - 1)
+            end_stage(&o);
+    }
+    const size_t parameters = (size_t)wf_checkpoint_parameters(o.ckpt);
+    assert_true(all >= 2 * parameters && all <= 4 * parameters + parameters / 20);
+    end_stage(&o);
+    close_model(&o);
+}
+
+static void a_group_in_use_is_loaded_once(void **state)
+{
+    (void)state;
+    struct opened o;
+    open_model(&o, "1.3b", WF_OFFLOAD_NONE);
+    const size_t held = use(&o, o.wan->blocks[7].group);
+    assert_int_equal(wf_residency_acquire(o.wan->res, o.wan->blocks[7].group, &o.err), WF_OK);
+    assert_int_equal(weights(&o), held);
+    wf_residency_release(o.wan->res, o.wan->blocks[7].group);
+    wf_residency_stage_end(o.wan->res);
+    assert_int_equal(weights(&o), held); /* the policy `none` holds it to the end */
+    close_model(&o);
+}
+
+/* The first and the last block of 14B: more than the memory that this test may take lies between.
+ */
+static void the_largest_is_open_in_little(void **state)
+{
+    (void)state;
+    struct opened o;
+    open_model(&o, "14b", WF_OFFLOAD_MODEL);
+    assert_int_equal(wf_checkpoint_count(o.ckpt), 1095);
+    assert_true(wf_checkpoint_parameters(o.ckpt) == 14288491584);
+    assert_true(o.all_base < ((size_t)100 << 20) + sanitizers);
+    const int ends[] = {o.wan->blocks[0].group, o.wan->blocks[o.wan->config.layers - 1].group};
+    size_t held[2];
+    for (int i = 0; i < 2; i++) {
+        held[i] = use(&o, ends[i]);
+        end_stage(&o);
+    }
+    assert_int_equal(held[0], held[1]);
+    assert_true(held[0] < (size_t)1600 << 20);
+    close_model(&o);
+}
+
+int main(void)
+{
+    if (!mkdtemp(folder))
+        return EXIT_FAILURE;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_block_is_placed),
+        cmocka_unit_test(a_group_in_use_is_loaded_once),
+        cmocka_unit_test(the_largest_is_open_in_little),
+    };
+    int code = make("1.3b");
+    if (code == 0)
+        code = make("14b");
+    if (code == 0)
+        code = cmocka_run_group_tests(tests, NULL, NULL);
+    else
+        puts("skipped: it needs python3, and a file system with sparse files");
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command) == 0 ? code : EXIT_FAILURE;
+}
