@@ -50,10 +50,10 @@ info() {
     shift
     before=$(date +%s)
     measured info "$model" --json "$@"
-    result "$label: exit" "$([ "$code" = 0 ] || echo "exit $code")"
+    ok "$label: exit $code" [ "$code" = 0 ]
     ok "$label: seconds" [ $(($(date +%s) - before)) -le 10 ]
     # The sanitizers' own memory is not the program's.
-    ok "$label: $resident MB resident" [ "${WEFT_SANITIZED:-}" != "" -o "$resident" -lt 100 ]
+    [ -n "${WEFT_SANITIZED:-}" ] || ok "$label: $resident MB resident" [ "$resident" -lt 100 ]
 }
 
 # no WORD LABEL...: info refuses $model and its one line has WORD.

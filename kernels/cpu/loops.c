@@ -38,26 +38,25 @@ ALWAYS_INLINE void store(float *at, vector value)
     *(loose_vector *)at = value;
 }
 
-/* The first n values, and zeros. */
-ALWAYS_INLINE vector load_first(const float *at, int64_t n)
-{
-    vector value = {0};
-    memcpy(&value, at, (size_t)n * sizeof *at);
-    return value;
-}
+typedef float vector_4 __attribute__((vector_size(16)));
+typedef float vector_8 __attribute__((vector_size(32)));
 
 /* By halves: added one after the other, the lanes would wait for each other. */
 ALWAYS_INLINE float sum_of(vector value)
 {
-    float lane[LANES];
-    store(lane, value);
-    UNROLL
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        UNROLL
-        for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    }
-    return lane[0];
+#if defined(__AVX512F__)
+    const vector_8 eight = __builtin_shufflevector(value, value, 0, 1, 2, 3, 4, 5, 6, 7) +
+                           __builtin_shufflevector(value, value, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+    const vector_8 eight = value;
+#endif
+#if defined(__AVX2__)
+    const vector_4 four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
+                          __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+    const vector_4 four = value;
+#endif
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 /* Inlined with constant rows and vectors, so that acc lies in registers. */
@@ -372,7 +371,9 @@ static void scale(float *y, const float *x, int64_t n, float factor)
 static float sum_row(const float *x, int64_t n)
 {
     const int64_t whole = n / LANES * LANES;
-    vector sum = load_first(x + whole, n - whole);
+    vector sum = {0};
+    if (whole < n)
+        memcpy(&sum, x + whole, (size_t)(n - whole) * sizeof *x);
     for (int64_t i = 0; i < whole; i += LANES)
         sum += load(x + i);
     return sum_of(sum);
@@ -388,11 +389,13 @@ static float sum_squares(const float *x, int64_t n, float mean, float *rest)
         sum += value;
         squares += value * value;
     }
-    float last[LANES] = {0};
-    for (int64_t i = whole; i < n; i++)
-        last[i - whole] = x[i] - mean;
-    sum += load(last);
-    squares += load(last) * load(last);
+    if (whole < n) {
+        float last[LANES] = {0};
+        for (int64_t i = whole; i < n; i++)
+            last[i - whole] = x[i] - mean;
+        sum += load(last);
+        squares += load(last) * load(last);
+    }
     *rest = sum_of(sum);
     return sum_of(squares);
 }
@@ -421,9 +424,15 @@ static void layer_norm(float *y, const float *x, const float *weight, const floa
 ALWAYS_INLINE void rms_apply(float *y, const float *x, const float *weight, int64_t n, float factor,
                              const enum wf_act act)
 {
+    if (weight) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = activate(x[i] * factor * weight[i], act);
+        return;
+    }
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        y[i] = activate(weight ? x[i] * factor * weight[i] : x[i] * factor, act);
+        y[i] = activate(x[i] * factor, act);
 }
 
 static void rms_norm(float *y, const float *x, const float *weight, int64_t n,

@@ -1,0 +1,26 @@
+#!/bin/sh
+# The library as others use it: installed, found by pkg-config, linked by a program outside the tree.
+set -eu
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+prefix=$folder/usr
+cmake --install "$WEFT_BUILD_DIR" --prefix "$prefix" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+[ -x "$prefix/bin/weft" ] && [ -f "$prefix/include/weft.h" ]
+pc=$(find "$prefix" -name weft.pc)
+library=$(find "$prefix" -name 'libweft.so.0')
+[ -n "$pc" ] && [ -n "$library" ]
+
+# Outside the tree there is neither our include path nor our flags.
+cp "$WEFT_SOURCE_DIR/samples/stream.c" "$folder/stream.c"
+cd "$folder"
+# weft.pc names the prefix that was configured; this one is elsewhere.
+words=$(sed "s|^\(libdir=\).*|\1$(dirname "$library")|; s|^\(includedir=\).*|\1$prefix/include|" "$pc" >moved.pc &&
+    pkg-config --cflags --libs ./moved.pc)
+# shellcheck disable=SC2086 # a list of words
+cc -std=c11 -Wall -Wextra -Werror ${WEFT_SANITIZE_FLAG:-} stream.c -o stream $words
+# Nothing but weft_* leaves the library.
+others=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^weft_' | grep -v '^_' || true)
+[ -z "$others" ] || { echo "exported beside weft_*: $others"; exit 1; }
+LD_LIBRARY_PATH=$(dirname "$library") ./stream "$WEFT_SOURCE_DIR/tests/fixtures/basic/model" "a fox" 32 32 5 >frames
+[ "$(wc -c <frames)" -eq $((32 * 32 * 3 * 5)) ] || { echo "stream wrote $(wc -c <frames) bytes"; exit 1; }
+echo "installed, found, linked and run"
