@@ -7,22 +7,24 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 passed=0
 failed=0
 
-# run_tests FOLDER [CTEST OPTION]...; a run that ends without a count is one failure.
+# run_tests FOLDER [CTEST OPTION]...; a run that ends without a count is one failure, and a test that
+# was skipped counts neither way.
 run_tests() {
     folder=$1
     shift
     log=$folder/Testing/closing.log
     mkdir -p "$folder/Testing"
-    rm -f "$log"
+    : >"$log"
     ctest --test-dir "$folder" --output-on-failure -O "$log" "$@" || true
     count=$(sed -n 's/^.*% tests passed, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log")
     [ -n "$count" ] || count="1 1"
+    skipped=$(grep -c '\*\*\*Skipped' "$log") || true
     failed=$((failed + ${count% *}))
-    passed=$((passed + ${count#* } - ${count% *}))
+    passed=$((passed + ${count#* } - ${count% *} - skipped))
 }
 
 # shellcheck disable=SC2086 # a list of words
-setup_install $setup_packages libcmocka-dev ffmpeg
+setup_install $setup_packages libcmocka-dev ffmpeg python3
 setup_build "$root/build" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON
 run_tests "$root/build"
 

@@ -11,7 +11,7 @@ gen() {
 empty() { [ ! -s "$1" ]; }
 has() { grep -q -e "$2" "$1"; }
 # No temporary file is left beside the outputs.
-no_part() { [ -z "$(find "$work/out" -name '*.part*' -o -name '.*.??????')" ]; }
+no_part() { [ -z "$(find "$work/out" -name '*.part*')" ]; }
 
 # --- help and version ---
 run --version

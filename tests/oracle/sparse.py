@@ -8,7 +8,8 @@ What is known of the published files, and from where:
   14B    Wan-AI/Wan2.1-T2V-14B-Diffusers at 38ec498c. A public review of the downloaded transformer says 12 shards, 1095 tensors,
          14,288,491,584 elements, all F32. Its twin, Wan 2.2 A14B, whose 12 lengths are public, comes out equal to the byte. Assumed: the
          configurations, and that text encoder and VAE are the 1.3B folder's.
-  not    the values (zeros), and the tokenizer: a tiny one of tests/fixtures stands for the published 256,000 pieces (4,548,313 bytes).
+  not    the values (zeros), and the tokenizer: a tiny one of tests/fixtures. `--all-pieces` fills its spiece.model up to the published
+         256,000 pieces with numbers (4.6 MB; published: 4,548,313 bytes); tokenizer.json stays tiny.
 safetensors allows no shared bytes, so `--embedding both` holds the table twice, as a file written from untied tensors does.
 Python's standard library is enough. Exit status 77: the file system has no sparse files.
 """
@@ -29,6 +30,7 @@ MODELS = {  # name, revision, heads, ffn_dim, layers
 TYPES = {"": ("F32", 4), "fp16": ("F16", 2), "bf16": ("BF16", 2)}
 STEM = "diffusion_pytorch_model"
 SHARD_BYTES = 5 * 10**9
+PIECES = 256000
 MEAN = [-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921]
 STD = [2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.916]
 
@@ -222,6 +224,18 @@ def alter_shapes(shapes, args):
     return shapes
 
 
+def add_pieces(path):
+    """A SentencePiece model may be grown at its end: protobuf lets a field be repeated anywhere. Piece: 1 text, 2 score."""
+    tiny, at, count = path.read_bytes(), 0, 0
+    while tiny[at] == 0x0A:
+        at, count = at + 2 + tiny[at + 1], count + 1
+    with open(path, "ab") as file:
+        for i in range(count, PIECES):
+            text = f"\u2581{i:06}".encode()
+            piece = bytes([0x0A, len(text)]) + text + b"\x15" + struct.pack("<f", -30)
+            file.write(bytes([0x0A, len(piece)]) + piece)
+
+
 def write_model(folder, args):
     _, _, heads, ffn, layers = MODELS[args.model]
     all_configs = configs(heads, ffn, layers)
@@ -232,6 +246,8 @@ def write_model(folder, args):
         write_json(folder / component / name, all_configs[component])
     write_json(folder / "model_index.json", all_configs["model_index"])
     shutil.copytree(args.tokenizer, folder / "tokenizer")
+    if args.all_pieces:
+        add_pieces(folder / "tokenizer" / "spiece.model")
     write_weights(folder / "text_encoder", "model", alter_shapes(text_encoder_shapes(args.embedding), args), args)
     write_weights(folder / "transformer", STEM, alter_shapes(transformer_shapes(heads, ffn, layers), args), args)
     write_weights(folder / "vae", STEM, alter_shapes(vae_shapes(), args), args, shard=False)
@@ -281,6 +297,7 @@ def arguments():
     parser.add_argument("--set-key", action="append", default=[], metavar="COMPONENT.KEY=JSON")
     parser.add_argument("--drop-tensor", action="append", default=[], metavar="NAME")
     parser.add_argument("--shape-of", action="append", default=[], metavar="NAME=DIM,DIM")
+    parser.add_argument("--all-pieces", action="store_true")
     parser.add_argument("--tokenizer", type=pathlib.Path, default=fixtures / "basic" / "model" / "tokenizer")
     return parser.parse_args()
 
