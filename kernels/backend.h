@@ -9,6 +9,7 @@
 #ifndef WEFT_KERNELS_BACKEND_H
 #define WEFT_KERNELS_BACKEND_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -178,8 +179,8 @@ struct wf_backend {
     struct wf_error *err; /* where a failing call leaves its message */
     void *state;          /* the backend's own */
     int threads;
-    double
-        flops; /* work performed since the caller last set it to 0; 2 for a multiply and an add */
+    double flops; /* work performed since the caller set it to 0; 2 for a multiply and an add */
+    const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
 /* Opens "ref" or "cpu". threads: 0 for every core that the process may use. *be is NULL on failure.
