@@ -79,9 +79,7 @@ gen 'format' -o new
 gen 'exr' --format exr
 gen 'format' -o -
 gen 'missing' -o missing/new.y4m
-gen 'missing' -o missing/new.mp4
 gen 'missing' -o missing/new.safetensors
-gen 'missing' -o missing/new-%03d.png
 mkdir folder.mp4 folder.y4m
 gen 'folder.mp4' -o folder.mp4 -y
 gen 'folder.y4m' -o folder.y4m -y
@@ -91,6 +89,8 @@ done
 gen 'old.y4m' -o old.y4m
 gen 'old.safetensors' -o old.safetensors
 if "$weft" generate --help | grep -q mp4; then
+    gen 'missing' -o missing/new.mp4
+    gen 'missing' -o missing/new-%03d.png
     gen 'old.mp4' -o old.mp4
     gen 'h999' -o new.mp4 --codec h999
     gen 'pix' -o new.mp4 --pix-fmt rgb999
