@@ -118,6 +118,7 @@ static enum wf_status add_embedders(struct wf_wan *w, struct wf_error *err)
     WF_TRY(wf_layer_add(w->res, &w->time_2, WF_PARAM_LINEAR, WF_DIMS(d, d), err, time, 2));
     WF_TRY(wf_layer_add(w->res, &w->time_proj, WF_PARAM_LINEAR, WF_DIMS(6 * d, d), err,
                         "condition_embedder.time_proj"));
+    w->time_1.weight.keep_f32 = w->time_2.weight.keep_f32 = w->time_proj.weight.keep_f32 = true;
     WF_TRY(
         wf_layer_add(w->res, &w->text_1, WF_PARAM_LINEAR, WF_DIMS(d, c->text_dim), err, text, 1));
     return wf_layer_add(w->res, &w->text_2, WF_PARAM_LINEAR, WF_DIMS(d, d), err, text, 2);

@@ -14,17 +14,17 @@ struct window {
     int64_t width; /* output pixels in a line */
 };
 
-static const float *tap_source(const struct window *win, int64_t t, int64_t h, int64_t w)
+static const void *tap_source(const struct window *win, int64_t t, int64_t h, int64_t w, int64_t c)
 {
     const struct wf_tensor *x = win->x;
     if (t < 0 || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
         return NULL;
-    return (const float *)x->data + t * x->stride[0] + h * x->stride[1] + w * x->stride[2];
+    return wf_at(x, t * x->stride[0] + h * x->stride[1] + w * x->stride[2] + c);
 }
 
 /* `n` channels from channel c on of one tap, for `count` pixels from pixel `row` on. */
-static void fill_tap(const struct window *win, int64_t frame, int64_t row, int count, int64_t tap,
-                     int64_t c, size_t n, float *a)
+static void fill_tap(const struct window *win, const struct wf_loops *loops, int64_t frame,
+                     int64_t row, int count, int64_t tap, int64_t c, int64_t n, float *a)
 {
     const int64_t plane = win->taps_h * win->taps_w;
     const int64_t t = frame * win->stride_t + tap / plane - win->before_t;
@@ -32,12 +32,12 @@ static void fill_tap(const struct window *win, int64_t frame, int64_t row, int c
     const int64_t right = tap % win->taps_w - win->before_w;
     int64_t line = row / win->width, place = row % win->width;
     for (int i = 0; i < count; i++) {
-        const float *x =
-            tap_source(win, t, line * win->stride_hw + down, place * win->stride_hw + right);
+        const void *x =
+            tap_source(win, t, line * win->stride_hw + down, place * win->stride_hw + right, c);
         if (x)
-            memcpy(a + i * WF_TILE_PITCH, x + c, n * sizeof *a);
+            loops->to_f32(a + i * WF_TILE_PITCH, x, win->x->dtype, n);
         else
-            memset(a + i * WF_TILE_PITCH, 0, n * sizeof *a);
+            memset(a + i * WF_TILE_PITCH, 0, (size_t)n * sizeof *a);
         if (++place == win->width) {
             place = 0;
             line++;
@@ -45,15 +45,15 @@ static void fill_tap(const struct window *win, int64_t frame, int64_t row, int c
     }
 }
 
-static void fill_window(const struct window *win, int64_t frame, int64_t row, int count,
-                        int64_t from, int depth, float *a)
+static void fill_window(const struct window *win, const struct wf_loops *loops, int64_t frame,
+                        int64_t row, int count, int64_t from, int depth, float *a)
 {
     const int64_t channels = win->x->dim[3];
     for (int done = 0; done < depth;) {
         const int64_t tap = (from + done) / channels, c = (from + done) % channels;
         const int64_t left = depth - done, rest = channels - c;
         const int n = (int)(left < rest ? left : rest);
-        fill_tap(win, frame, row, count, tap, c, (size_t)n, a + done);
+        fill_tap(win, loops, frame, row, count, tap, c, n, a + done);
         done += n;
     }
 }
@@ -63,11 +63,11 @@ struct conv_job {
     struct window window;
 };
 
-static void fill_conv(const void *context, int64_t frame, int64_t row, int count, int64_t from,
-                      int depth, float *a)
+static void fill_conv(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
+                      int count, int64_t from, int depth, float *a)
 {
     const struct conv_job *job = context;
-    fill_window(&job->window, frame, row, count, from, depth, a);
+    fill_window(&job->window, loops, frame, row, count, from, depth, a);
 }
 
 /* Frames of padding come first in a row: their products are skipped. */
@@ -152,11 +152,11 @@ struct upconv_job {
     struct window window;
 };
 
-static void fill_upconv(const void *context, int64_t frame, int64_t row, int count, int64_t from,
-                        int depth, float *a)
+static void fill_upconv(const void *context, const struct wf_loops *loops, int64_t frame,
+                        int64_t row, int count, int64_t from, int depth, float *a)
 {
     const struct upconv_job *job = context;
-    fill_window(&job->window, frame, row, count, from, depth, a);
+    fill_window(&job->window, loops, frame, row, count, from, depth, a);
 }
 
 /* At place p, even results belong to line 2p, odd ones to line 2p - 1; at an edge one is outside.

@@ -3,12 +3,13 @@
 #include "kernels/cpu/matrix.h"
 #include "kernels/ref/ref.h"
 
-/* The values in the file, in its type. */
+/* The values in the file, in its type, and what they are rounded to. */
 struct file_values {
     const unsigned char *src;
-    enum wf_dtype dtype;
+    enum wf_dtype dtype, kept;
     const struct wf_loops *loops;
-    int64_t outputs, channels, taps; /* of the file's kernel */
+    int64_t outputs, channels, taps; /* taps of a column */
+    void (*fill)(const struct file_values *f, int64_t column, float *values);
 };
 
 static const unsigned char *file_at(const struct file_values *f, int64_t element)
@@ -24,16 +25,14 @@ static float file_value(const struct file_values *f, int64_t element)
 }
 
 /* [out,in]: a column is a row of the file. */
-static void linear_column(const void *context, int64_t column, float *values)
+static void linear_column(const struct file_values *f, int64_t column, float *values)
 {
-    const struct file_values *f = context;
     f->loops->to_f32(values, file_at(f, column * f->channels), f->dtype, f->channels);
 }
 
 /* [out,in,taps] to taps, then channels. */
-static void conv_column(const void *context, int64_t column, float *values)
+static void conv_column(const struct file_values *f, int64_t column, float *values)
 {
-    const struct file_values *f = context;
     for (int64_t c = 0; c < f->channels; c++) {
         for (int64_t tap = 0; tap < f->taps; tap++)
             values[tap * f->channels + c] =
@@ -49,9 +48,8 @@ static bool falls_on(int64_t k, int64_t near, int64_t odd)
 }
 
 /* Column (phase, output) of the folded 2x2 kernel, whose taps are sums of the nine weights. */
-static void upconv_column(const void *context, int64_t column, float *values)
+static void upconv_column(const struct file_values *f, int64_t column, float *values)
 {
-    const struct file_values *f = context;
     const int64_t phase = column / f->outputs, o = column % f->outputs;
     for (int64_t tap = 0; tap < 4; tap++) {
         for (int64_t c = 0; c < f->channels; c++) {
@@ -65,29 +63,56 @@ static void upconv_column(const void *context, int64_t column, float *values)
     }
 }
 
+static int64_t depth_of(const struct file_values *f)
+{
+    return f->channels * f->taps;
+}
+
+/* A column of any kind, rounded to the type that the parameter is kept in. */
+static void fill_column(const void *context, int64_t column, float *values)
+{
+    enum { PIECE = 128 };
+    const struct file_values *f = context;
+    uint16_t narrow[PIECE];
+    f->fill(f, column, values);
+    for (int64_t done = 0; f->kept != WF_F32 && done < depth_of(f); done += PIECE) {
+        const int64_t left = depth_of(f) - done, n = left < PIECE ? left : PIECE;
+        f->loops->from_f32(narrow, f->kept, values + done, n);
+        f->loops->to_f32(values + done, narrow, f->kept, n);
+    }
+}
+
 /* Our own form, from dense values. */
 static enum wf_status pack(struct wf_backend *be, const struct wf_param *p, const void *src,
                            enum wf_dtype dtype, struct wf_panels *panels)
 {
     struct file_values f = {.src = src,
                             .dtype = dtype,
+                            .kept = wf_operand_type(be, p),
                             .loops = wf_cpu_of(be)->loops,
                             .outputs = p->dim[0],
-                            .channels = p->dim[1]};
+                            .channels = p->dim[1],
+                            .taps = 1};
+    int64_t columns = p->dim[0];
     switch (p->kind) {
     case WF_PARAM_LINEAR:
-        return wf_panels_pack(be, panels, p->dim[1], p->dim[0], linear_column, &f);
+        f.fill = linear_column;
+        break;
     case WF_PARAM_CONV:
+        f.fill = conv_column;
         f.taps = p->dim[2] * p->dim[3] * p->dim[4];
-        return wf_panels_pack(be, panels, p->dim[1] * f.taps, p->dim[0], conv_column, &f);
+        break;
     case WF_PARAM_UPCONV:
-        return wf_panels_pack(be, panels, 4 * p->dim[1], 4 * p->dim[0], upconv_column, &f);
+        f.fill = upconv_column;
+        f.taps = 4;
+        columns *= 4;
+        break;
     case WF_PARAM_VECTOR:
     case WF_PARAM_TABLE:
-        break;
+        return wf_fail(be->err, WF_FAILED, "load: a parameter of kind %d; this is a bug in weft",
+                       (int)p->kind);
     }
-    return wf_fail(be->err, WF_FAILED, "load: a parameter of kind %d; this is a bug in weft",
-                   (int)p->kind);
+    return wf_panels_pack(be, panels, depth_of(&f), columns, fill_column, &f);
 }
 
 enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
