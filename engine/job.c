@@ -237,13 +237,6 @@ void weft_job_cancel(struct weft_job *job)
 
 /* --- running --- */
 
-static enum wf_status check_cancel(const struct weft_job *job)
-{
-    if (!atomic_load(&job->cancelled))
-        return WF_OK;
-    return wf_fail(error_of(job), WF_CANCELLED, "job: cancelled; nothing was written");
-}
-
 static void tell(const struct weft_job *job, enum weft_stage stage, int done, int total,
                  double stage_began)
 {
@@ -283,7 +276,6 @@ static enum wf_status encode(struct weft_job *job)
     static const char *const names[WF_HALVES] = {"prompt_embeds", "negative_prompt_embeds"};
     struct wf_tensor embeds[WF_HALVES];
     for (int half = 0; half < job->halves; half++) {
-        WF_TRY(check_cancel(job));
         WF_TRY(m->family->encode(m->pipeline, half, &job->arena, &embeds[half], err));
         if (job->request.dump)
             WF_TRY(wf_dump_embeds(job->request.dump, names[half], backend(job), embeds[half],
@@ -386,7 +378,6 @@ static enum wf_status run_denoise(struct weft_job *job)
     WF_TRY(dump_latents(job, "latents_initial"));
     tell(job, WEFT_STAGE_DENOISE, 0, steps, began);
     for (int step = 0; step < steps; step++) {
-        WF_TRY(check_cancel(job));
         const double step_began = wf_clock();
         WF_TRY(denoise_step(job, step));
         job->step_seconds[job->steps_done++] = wf_clock() - step_began;
@@ -437,7 +428,6 @@ static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
 
 static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
 {
-    WF_TRY(check_cancel(job));
     if (job->state == WF_JOB_DONE)
         return WF_OK;
     if (job->state == WF_JOB_BROKEN)
@@ -452,7 +442,11 @@ static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
 enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame)
 {
     *frame = (struct weft_frame){.width = job->width, .height = job->height};
-    const enum wf_status status = pull(job, frame);
+    backend(job)->cancel = &job->cancelled;
+    enum wf_status status = pull(job, frame);
+    backend(job)->cancel = NULL;
+    if (status == WF_OK && atomic_load(&job->cancelled))
+        status = wf_fail_cancelled(error_of(job));
     if (status != WF_OK) {
         frame->rgb = NULL;
         job->state = WF_JOB_BROKEN;

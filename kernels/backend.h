@@ -13,6 +13,7 @@
 #ifndef WEFT_KERNELS_BACKEND_H
 #define WEFT_KERNELS_BACKEND_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -188,8 +189,8 @@ struct wf_backend {
     void *state;           /* the backend's own */
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;
-    double
-        flops; /* work performed since the caller last set it to 0; 2 for a multiply and an add */
+    double flops; /* work performed since the caller set it to 0; 2 for a multiply and an add */
+    const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
 /* Opens "ref" or "cpu". dtype: "f32" or "bf16" for products, NULL for what the device is fast at.

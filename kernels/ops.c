@@ -168,6 +168,15 @@ static enum wf_status check_act(struct wf_backend *be, const char *what, enum wf
     return WF_OK;
 }
 
+/* Before a slot is called: a caller that wants to stop is heard, the work is counted. */
+static enum wf_status begin(struct wf_backend *be, double flops)
+{
+    if (be->cancel && atomic_load_explicit(be->cancel, memory_order_relaxed))
+        return wf_fail_cancelled(be->err);
+    be->flops += flops;
+    return WF_OK;
+}
+
 enum wf_status wf_sync(struct wf_backend *be)
 {
     return be->ops.sync(be);
@@ -263,7 +272,7 @@ enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a)
     WF_TRY(check_act(be, "gemm", a->act));
     if (a->gate.data && !a->accumulate)
         return wf_fail(be->err, WF_FAILED, "gemm: a gate without accumulation; " ADVICE);
-    be->flops += 2.0 * (double)m * (double)n * (double)k;
+    WF_TRY(begin(be, 2.0 * (double)m * (double)n * (double)k));
     return be->ops.gemm(be, a);
 }
 
@@ -304,7 +313,7 @@ enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a)
     WF_TRY(check_output(be, "conv: y", &a->y, EXPECT(t, h, ww, w[0])));
     WF_TRY(check_frames(be, "conv: y", &a->y));
     WF_TRY(check_bias(be, "conv: bias", a->bias, w[0]));
-    be->flops += conv_flops(a);
+    WF_TRY(begin(be, conv_flops(a)));
     return be->ops.conv(be, a);
 }
 
@@ -319,7 +328,8 @@ enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
     WF_TRY(check_frames(be, "upconv: y", &a->y));
     WF_TRY(check_bias(be, "upconv: bias", a->bias, w[0]));
     /* as four 2x2 convolutions of the small picture */
-    be->flops += 2.0 * (double)(x[0] * (x[1] + 1) * (x[2] + 1)) * 16.0 * (double)(w[0] * w[1]);
+    WF_TRY(
+        begin(be, 2.0 * (double)(x[0] * (x[1] + 1) * (x[2] + 1)) * 16.0 * (double)(w[0] * w[1])));
     return be->ops.upconv(be, a);
 }
 
@@ -335,7 +345,7 @@ enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a)
     if (a->rel_bias.data)
         WF_TRY(check_input(be, "attention: rel_bias", &a->rel_bias, EXPECT(h, s + l - 1)));
     WF_TRY(check_optional(be, "attention: key_bias", &a->key_bias, l));
-    be->flops += 2.0 * (double)s * (double)l * (double)(d + e) * (double)h;
+    WF_TRY(begin(be, 2.0 * (double)s * (double)l * (double)(d + e) * (double)h));
     return be->ops.attention(be, a);
 }
 
@@ -345,7 +355,7 @@ enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *
     WF_TRY(check_feed(be, "layer_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "layer_norm: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_optional(be, "layer_norm: shift", &a->shift, a->x.dim[1]));
-    be->flops += 8.0 * (double)wf_tensor_count(&a->x);
+    WF_TRY(begin(be, 8.0 * (double)wf_tensor_count(&a->x)));
     return be->ops.layer_norm(be, a);
 }
 
@@ -355,7 +365,7 @@ enum wf_status wf_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a)
     WF_TRY(check_feed(be, "rms_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "rms_norm: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_act(be, "rms_norm", a->act));
-    be->flops += 4.0 * (double)wf_tensor_count(&a->x);
+    WF_TRY(begin(be, 4.0 * (double)wf_tensor_count(&a->x)));
     return be->ops.rms_norm(be, a);
 }
 
@@ -369,7 +379,7 @@ enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a)
     WF_TRY(check_output(be, "rope: y", &a->y, EXPECT(x[0], x[1], x[2])));
     WF_TRY(check_input(be, "rope: cos", &a->cos, EXPECT(x[0], x[2] / 2)));
     WF_TRY(check_input(be, "rope: sin", &a->sin, EXPECT(x[0], x[2] / 2)));
-    be->flops += 3.0 * (double)wf_tensor_count(&a->x);
+    WF_TRY(begin(be, 3.0 * (double)wf_tensor_count(&a->x)));
     return be->ops.rope(be, a);
 }
 
@@ -385,7 +395,7 @@ enum wf_status wf_lincomb(struct wf_backend *be, const struct wf_lincomb *a)
             return wf_fail(be->err, WF_FAILED, "lincomb: x[%d] has shape [%s], y [%s]; " ADVICE, i,
                            show(a->x[i].rank, a->x[i].dim).text, show(a->y.rank, a->y.dim).text);
     }
-    be->flops += 2.0 * a->terms * (double)wf_tensor_count(&a->y);
+    WF_TRY(begin(be, 2.0 * a->terms * (double)wf_tensor_count(&a->y)));
     return be->ops.lincomb(be, a);
 }
 
@@ -395,7 +405,7 @@ enum wf_status wf_affine(struct wf_backend *be, const struct wf_affine *a)
     WF_TRY(check_output(be, "affine: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "affine: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_optional(be, "affine: shift", &a->shift, a->x.dim[1]));
-    be->flops += 2.0 * (double)wf_tensor_count(&a->x);
+    WF_TRY(begin(be, 2.0 * (double)wf_tensor_count(&a->x)));
     return be->ops.affine(be, a);
 }
 
@@ -417,7 +427,7 @@ enum wf_status wf_act(struct wf_backend *be, struct wf_tensor y, struct wf_tenso
     WF_TRY(check_dense(be, "act: x", &x));
     WF_TRY(check_same(be, "act: x", &x, &y));
     WF_TRY(check_act(be, "act", act));
-    be->flops += (double)wf_tensor_count(&y);
+    WF_TRY(begin(be, (double)wf_tensor_count(&y)));
     return be->ops.act(be, &y, &x, act);
 }
 
@@ -428,7 +438,7 @@ enum wf_status wf_gated_act(struct wf_backend *be, struct wf_tensor y, struct wf
     WF_TRY(check_input(be, "gated_act: a", &a, EXPECT(y.dim[0], y.dim[1])));
     WF_TRY(check_input(be, "gated_act: b", &b, EXPECT(y.dim[0], y.dim[1])));
     WF_TRY(check_act(be, "gated_act", act));
-    be->flops += 2.0 * (double)wf_tensor_count(&y);
+    WF_TRY(begin(be, 2.0 * (double)wf_tensor_count(&y)));
     return be->ops.gated_act(be, &y, &a, &b, act);
 }
 
@@ -457,6 +467,6 @@ enum wf_status wf_pack_u8(struct wf_backend *be, struct wf_tensor y, struct wf_t
     if (y.dtype != WF_U8)
         return wf_fail(be->err, WF_FAILED, "pack_u8: y is of type %s, expected U8; " ADVICE,
                        wf_dtype_name(y.dtype));
-    be->flops += 2.0 * (double)wf_tensor_count(&y);
+    WF_TRY(begin(be, 2.0 * (double)wf_tensor_count(&y)));
     return be->ops.pack_u8(be, &y, &x);
 }

@@ -133,6 +133,7 @@ ok 'reader gone: message' [ -z "$(message_fault)" ]
 
 # signal NAME NUMBER OUTPUT: ends a long run after its first step.
 signal() {
+    : >"$work/progress"
     # shellcheck disable=SC2086
     "$weft" generate "$model" -p fox $clip --steps 1000 -o "$3" --progress plain \
         2>"$work/progress" &

@@ -161,6 +161,15 @@ static int best_shape(const double fit[SHAPES])
 
 /* --- judging a clip --- */
 
+/* A shape that is here in one frame and there in the next has not moved. */
+static double longest_step(const struct look *looks, int count)
+{
+    double longest = 0;
+    for (int i = 1; i < count; i++)
+        longest = fmax(longest, hypot(looks[i].x - looks[i - 1].x, looks[i].y - looks[i - 1].y));
+    return longest;
+}
+
 static struct verdict judge(const struct task *task, const struct look *looks, int count, int width,
                             int height)
 {
@@ -177,7 +186,8 @@ static struct verdict judge(const struct task *task, const struct look *looks, i
     v.first = color_of(first->rgb) == task->color && best_shape(first->fit) == task->shape;
     const int seen = fabs(dx) > fabs(dy) ? (dx < 0 ? LEFT : RIGHT) : (dy < 0 ? UP : DOWN);
     const double moved = seen < UP ? fabs(dx) / width : fabs(dy) / height;
-    v.direction = seen == task->direction && moved > quarter;
+    v.direction = seen == task->direction && moved > quarter &&
+                  longest_step(looks, count) < quarter * fmin(width, height);
     printf("%-34s seed %-6llu colour %s, direction %s (%.2f of the side), shape %s (%.3f), first "
            "frame %s (%.3f)\n",
            task->prompt, (unsigned long long)task->seed, v.color ? "ok" : "WRONG",

@@ -79,25 +79,27 @@ gen 'format' -o new
 gen 'exr' --format exr
 gen 'format' -o -
 gen 'missing' -o missing/new.y4m
-gen 'missing' -o missing/new.mp4
 gen 'missing' -o missing/new.safetensors
-gen 'missing' -o missing/new-%03d.png
 mkdir folder.mp4 folder.y4m
 gen 'folder.mp4' -o folder.mp4 -y
 gen 'folder.y4m' -o folder.y4m -y
-gen 'h999' -o new.mp4 --codec h999
-gen 'pix' -o new.mp4 --pix-fmt rgb999
-gen 'preset' -o new.mp4 --preset glacial
-gen '%' -o one.png
-gen 'png' -o '%s.png'
-gen 'png' -o '%d-%d.png'
 for name in old.y4m old.mp4 old.safetensors old-00003.png; do
     echo keep >$name
 done
 gen 'old.y4m' -o old.y4m
-gen 'old.mp4' -o old.mp4
 gen 'old.safetensors' -o old.safetensors
-gen 'old-' -o old-%05d.png
+if "$weft" generate --help | grep -q mp4; then
+    gen 'missing' -o missing/new.mp4
+    gen 'missing' -o missing/new-%03d.png
+    gen 'old.mp4' -o old.mp4
+    gen 'h999' -o new.mp4 --codec h999
+    gen 'pix' -o new.mp4 --pix-fmt rgb999
+    gen 'preset' -o new.mp4 --preset glacial
+    gen 'old-' -o old-%05d.png
+    gen '%' -o one.png
+    gen 'png' -o '%s.png'
+    gen 'png' -o '%d-%d.png'
+fi
 gen 'missing' --report missing/report.json
 gen 'folder.mp4' --report folder.mp4
 gen 'old.mp4' --dump old.mp4

@@ -29,3 +29,8 @@ enum wf_status wf_fail_memory(struct wf_error *err, const char *where, unsigned 
                    "smaller --decode-chunk-size",
                    where, bytes);
 }
+
+enum wf_status wf_fail_cancelled(struct wf_error *err)
+{
+    return wf_fail(err, WF_CANCELLED, "job: cancelled; nothing was written");
+}

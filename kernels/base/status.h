@@ -25,6 +25,9 @@ enum wf_status wf_fail(struct wf_error *err, enum wf_status status, const char *
 /* The message of an allocation that failed. */
 enum wf_status wf_fail_memory(struct wf_error *err, const char *where, unsigned long long bytes);
 
+/* The message of a job that was told to stop. */
+enum wf_status wf_fail_cancelled(struct wf_error *err);
+
 /* Returns from the calling function when the call did not succeed. */
 #define WF_TRY(call)                                                                               \
     do {                                                                                           \
