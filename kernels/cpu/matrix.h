@@ -29,6 +29,10 @@ struct wf_packed {
 enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
                                 const struct wf_panels **panels);
 
+/* An UPCONV's 2x2 kernel as the CONV that the library and the panels have: its outputs are the four
+   cases of upconv (see conv.c), one after the other. */
+struct wf_param wf_folded(const struct wf_param *p);
+
 /* left [frames,rows,depth] times panels. The work is split into blocks of rows and of columns; a
    result does not depend on the split. */
 struct wf_product {
