@@ -210,10 +210,10 @@ enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const vo
                              enum wf_dtype dtype);
 void wf_param_unload(struct wf_backend *be, struct wf_param *p);
 /* F32 or BF16: what a LINEAR, CONV or UPCONV, loaded or not, is kept in and takes as x. BF16 where
-   that is the backend's choice, the parameter is not marked keep_f32, and its sums are over
-   WF_NARROW channels or more: narrower layers cost little, and rounding a pixel of a few channels
-   turns its direction, which is all that Wan's channel norm passes on. */
-enum { WF_NARROW = 64 };
+   that is the backend's choice, the parameter is not marked keep_f32, and it has at least this many
+   channels to add up: narrower layers cost little, and rounding a few channels turns their
+   direction, which is all that Wan's channel norm passes on. */
+enum { WF_BF16_LINEAR = 128, WF_BF16_CONV = 32 };
 enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param *p);
 enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a);
 enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a);

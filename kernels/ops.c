@@ -247,7 +247,8 @@ enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const vo
 
 enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param *p)
 {
-    return p->keep_f32 || p->dim[1] < WF_NARROW ? WF_F32 : be->compute;
+    const int64_t least = p->kind == WF_PARAM_LINEAR ? WF_BF16_LINEAR : WF_BF16_CONV;
+    return p->keep_f32 || p->dim[1] < least ? WF_F32 : be->compute;
 }
 
 void wf_param_unload(struct wf_backend *be, struct wf_param *p)

@@ -358,7 +358,7 @@ void test_load(struct check *c)
     load_case(c, WF_PARAM_CONV, WF_DIMS(16, 16, 3, 3, 3));
     load_case(c, WF_PARAM_CONV, WF_DIMS(5, 3, 1, 3, 3));
     load_case(c, WF_PARAM_UPCONV, WF_DIMS(16, 16, 1, 3, 3));
-    load_case(c, WF_PARAM_LINEAR, WF_DIMS(64, 64));
+    load_case(c, WF_PARAM_LINEAR, WF_DIMS(64, 128));
     load_case(c, WF_PARAM_CONV, WF_DIMS(32, 64, 1, 3, 3));
     load_case(c, WF_PARAM_UPCONV, WF_DIMS(16, 64, 1, 3, 3));
 }

@@ -1,6 +1,7 @@
 /* The whole engine against what diffusers computed in float32: every folder below tests/fixtures,
    or those that are named on the command line (make more with tests/oracle/make_cases.py), with
-   products in f32 and in bf16. Bounds are those of the design. */
+   products in f32 and in bf16. Bounds are those of the design. Layers as narrow as most of these
+   stay f32 (wf_operand_type); test_bf16 has wide ones. */
 #include <dirent.h>
 #include <jansson.h>
 #include <stdio.h>
