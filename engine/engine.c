@@ -27,9 +27,6 @@ static enum wf_status check_settings(const struct weft_settings *s, struct wf_er
     if (s->threads < 0 || s->threads > 4096)
         return wf_fail(err, WF_REFUSED,
                        "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);
-    if (s->dtype && strcmp(s->dtype, "f32") != 0)
-        return wf_fail(err, WF_REFUSED, "dtype: %s is not supported on this device; use f32",
-                       s->dtype);
     if (s->offload != WEFT_OFFLOAD_NONE && s->offload != WEFT_OFFLOAD_MODEL)
         return wf_fail(err, WF_REFUSED, "offload: policy %d is not known; use none or model",
                        (int)s->offload);
@@ -56,7 +53,7 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     e->mem = wf_mem_open();
     if (!e->mem)
         return wf_fail_memory(&e->err, "engine", 0);
-    return wf_backend_open(device, s->threads, e->mem, &e->err, &e->be);
+    return wf_backend_open(device, s->dtype, s->threads, e->mem, &e->err, &e->be);
 }
 
 enum weft_status weft_engine_open(const struct weft_settings *settings, struct weft_engine **engine)

@@ -40,10 +40,10 @@ static json_t *report(const struct weft_job *job, double write_seconds)
     static const char *const offloads[] = {"none", "model"};
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
-                  job->model->folder, "family", job->model->family->name, "device", e->device,
-                  "dtype", "f32", "offload", offloads[e->offload], "threads", e->be->threads);
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
+                             job->model->folder, "family", job->model->family->name, "device",
+                             e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32",
+                             "offload", offloads[e->offload], "threads", e->be->threads);
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
     json_t *rest = json_pack("{s:i, s:i, s:I, s:i, s:o, s:f, s:f, s:I}", "width", job->width,

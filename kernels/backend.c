@@ -30,13 +30,27 @@ static const struct wf_ops *find_ops(const char *name)
     return NULL;
 }
 
-enum wf_status wf_backend_open(const char *name, int threads, struct wf_mem *mem,
+static bool is_known(const char *dtype)
+{
+    return !dtype || strcmp(dtype, "f32") == 0 || strcmp(dtype, "bf16") == 0;
+}
+
+static enum wf_dtype choose_compute(const struct wf_backend *be, const char *dtype)
+{
+    const bool narrow = dtype ? strcmp(dtype, "bf16") == 0 : be->ops.is_fast(be, WF_BF16);
+    return narrow ? WF_BF16 : WF_F32;
+}
+
+enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be)
 {
     *be = NULL;
     const struct wf_ops *ops = find_ops(name);
     if (!ops)
         return wf_fail(err, WF_REFUSED, "device %s: unknown; use cpu", name);
+    if (!is_known(dtype))
+        return wf_fail(err, WF_REFUSED,
+                       "dtype: %s is not supported on this device; use f32 or bf16", dtype);
     if (has_empty_slot(ops))
         return wf_fail(err, WF_FAILED, "device %s: an operation is missing; this is a bug in weft",
                        name);
@@ -52,6 +66,7 @@ enum wf_status wf_backend_open(const char *name, int threads, struct wf_mem *mem
         wf_free(opened);
         return status;
     }
+    opened->compute = choose_compute(opened, dtype);
     *be = opened;
     return WF_OK;
 }

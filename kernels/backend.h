@@ -5,7 +5,11 @@
    Contracts are written as `x [S,d]`: lengths by axis, slowest first. Unless an operation says so,
    every operand is f32, its last axis has stride 1, its other axes may have any stride, and outputs
    do not overlap inputs. Operations run in order; on a device they may still run when the call
-   returns, and wf_sync waits for them. One thread at a time uses a backend. */
+   returns, and wf_sync waits for them. One thread at a time uses a backend.
+
+   Products of matrices take both operands in one type, f32 or bf16, and add up in f32; which one,
+   wf_operand_type says of a parameter. What feeds a product is written in that type by the
+   operation before it: "y F32 or BF16" below. All else is f32. */
 #ifndef WEFT_KERNELS_BACKEND_H
 #define WEFT_KERNELS_BACKEND_H
 
@@ -36,6 +40,7 @@ struct wf_param {
     enum wf_param_kind kind;
     int rank;
     int64_t dim[5];
+    bool keep_f32;           /* LINEAR, CONV, UPCONV: never rounded to bf16 */
     struct wf_tensor tensor; /* VECTOR, TABLE: the values. Others: the backend's choice */
     void *packed;            /* the backend's own form; NULL while not loaded, where it keeps one */
     bool loaded;
@@ -44,7 +49,8 @@ struct wf_param {
 enum wf_act { WF_ACT_NONE, WF_ACT_GELU_TANH, WF_ACT_GELU_ERF, WF_ACT_SILU };
 
 /* y = act(x w^T + bias), or y += gate * act(x w^T + bias).
-   x [M,K], w LINEAR [N,K], bias VECTOR [N] or NULL, y [M,N], gate [N] (data NULL: 1). */
+   x [M,K] of w's type, w LINEAR [N,K], bias VECTOR [N] or NULL, y [M,N] (F32 or BF16; F32 to
+   accumulate), gate [N] (data NULL: 1). */
 struct wf_gemm {
     struct wf_tensor x, y, gate;
     const struct wf_param *w, *bias;
@@ -53,10 +59,10 @@ struct wf_gemm {
 };
 
 /* Channels-last convolution, y = conv(x) + bias, or y += conv(x) + bias.
-   x [T,H,W,C], w CONV [O,C,kt,kh,kw], bias VECTOR [O] or NULL, y [T',H',W',O]; each frame of x and
-   y is dense, frames may be apart. All padding is zeros: pad_front frames before the first (none
-   after the last), pad_h and pad_w rows and columns before and after. T' = (pad_front + T - kt) /
-   stride_t + 1; H' = (pad_h[0] + H + pad_h[1] - kh) / stride_hw + 1. */
+   x [T,H,W,C] of w's type, w CONV [O,C,kt,kh,kw], bias VECTOR [O] or NULL, y [T',H',W',O]; each
+   frame of x and y is dense, frames may be apart. All padding is zeros: pad_front frames before the
+   first (none after the last), pad_h and pad_w rows and columns before and after. T' = (pad_front +
+   T - kt) / stride_t + 1; H' = (pad_h[0] + H + pad_h[1] - kh) / stride_hw + 1. */
 struct wf_conv {
     struct wf_tensor x, y;
     const struct wf_param *w, *bias;
@@ -65,15 +71,16 @@ struct wf_conv {
     bool accumulate;
 };
 
-/* y = conv3x3(nearest 2x of x) + bias, zero padding 1. x [T,H,W,C], w UPCONV [O,C,1,3,3],
-   bias VECTOR [O] or NULL, y [T,2H,2W,O]; frames dense. */
+/* y = conv3x3(nearest 2x of x) + bias, zero padding 1. x [T,H,W,C] of w's type, w UPCONV
+   [O,C,1,3,3], bias VECTOR [O] or NULL, y [T,2H,2W,O]; frames dense. A backend may add up weights
+   before it rounds them to w's type. */
 struct wf_upconv {
     struct wf_tensor x, y;
     const struct wf_param *w, *bias;
 };
 
 /* y = softmax(scale * q k^T + bias) v, for each head; no S x L buffer is made.
-   q [S,h,d], k [L,h,d], v [L,h,e], y [S,h,e].
+   q [S,h,d], k [L,h,d], v [L,h,e], y [S,h,e] (F32 or BF16).
    rel_bias [h,S+L-1]: query i and key j get element j - i + S - 1; data NULL for none.
    key_bias [L]: added to every score of key j; data NULL for none. */
 struct wf_attention {
@@ -83,7 +90,7 @@ struct wf_attention {
 };
 
 /* y = (x - mean) / sqrt(var + eps) * weight + shift, along the last axis; statistics in f32 or
-   wider. x [M,d], y [M,d] (may be x), weight [d], shift [d]; data NULL: 1 and 0. */
+   wider. x [M,d], y [M,d] (F32 or BF16; may be x), weight [d], shift [d]; data NULL: 1 and 0. */
 struct wf_layer_norm {
     struct wf_tensor x, y, weight, shift;
     float eps;
@@ -94,7 +101,7 @@ enum wf_rms_form {
     WF_RMS_L2,   /* x / max(|x|, eps) * sqrt(d) * weight: the channel norm of Wan's VAE */
 };
 
-/* x [M,d], y [M,d] (may be x), weight [d] (data NULL: 1); act NONE or SILU on the result. */
+/* x [M,d], y [M,d] (F32 or BF16; may be x), weight [d] (data NULL: 1); act on the result. */
 struct wf_rms_norm {
     struct wf_tensor x, y, weight;
     enum wf_rms_form form;
@@ -128,6 +135,8 @@ struct wf_ops {
     const char *name;
 
     enum wf_status (*open)(struct wf_backend *be);
+    /* Whether products of that type are faster here than those of f32. */
+    bool (*is_fast)(const struct wf_backend *be, enum wf_dtype dtype);
     void (*close)(struct wf_backend *be);
     void (*set_threads)(struct wf_backend *be, int threads);
 
@@ -161,7 +170,7 @@ struct wf_ops {
     /* y = act(x), dense, same dims; y may be x. */
     enum wf_status (*act)(struct wf_backend *be, const struct wf_tensor *y,
                           const struct wf_tensor *x, enum wf_act act);
-    /* y = act(a) * b, [M,n] each; y may be a or b. */
+    /* y = act(a) * b, [M,n] each; y F32 or BF16, may be a or b. */
     enum wf_status (*gated_act)(struct wf_backend *be, const struct wf_tensor *y,
                                 const struct wf_tensor *a, const struct wf_tensor *b,
                                 enum wf_act act);
@@ -176,16 +185,18 @@ struct wf_ops {
 struct wf_backend {
     struct wf_ops ops; /* a copy: what is not overridden is ref's */
     struct wf_mem *mem;
-    struct wf_error *err; /* where a failing call leaves its message */
-    void *state;          /* the backend's own */
+    struct wf_error *err;  /* where a failing call leaves its message */
+    void *state;           /* the backend's own */
+    enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;
     double flops; /* work performed since the caller set it to 0; 2 for a multiply and an add */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
-/* Opens "ref" or "cpu". threads: 0 for every core that the process may use. *be is NULL on failure.
-   err must outlive the backend. */
-enum wf_status wf_backend_open(const char *name, int threads, struct wf_mem *mem,
+/* Opens "ref" or "cpu". dtype: "f32" or "bf16" for products, NULL for what the device is fast at.
+   threads: 0 for every core that the process may use. *be is NULL on failure. err must outlive the
+   backend. */
+enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be);
 void wf_backend_close(struct wf_backend **be);
 struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activations */
@@ -198,6 +209,12 @@ enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor sr
 enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const void *src,
                              enum wf_dtype dtype);
 void wf_param_unload(struct wf_backend *be, struct wf_param *p);
+/* F32 or BF16: what a LINEAR, CONV or UPCONV, loaded or not, is kept in and takes as x. BF16 where
+   that is the backend's choice, the parameter is not marked keep_f32, and it has at least this many
+   channels to add up: narrower layers cost little, and rounding a few channels turns their
+   direction, which is all that Wan's channel norm passes on. */
+enum { WF_BF16_LINEAR = 128, WF_BF16_CONV = 32 };
+enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param *p);
 enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a);
 enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a);
 enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a);

@@ -61,18 +61,32 @@ static enum wf_status check_dims(struct wf_backend *be, const char *what, const 
     return WF_OK;
 }
 
-/* An f32 operand whose last axis is contiguous. */
-static enum wf_status check_input(struct wf_backend *be, const char *what,
-                                  const struct wf_tensor *t, const struct expected *e)
+static enum wf_status check_type(struct wf_backend *be, const char *what, const struct wf_tensor *t,
+                                 enum wf_dtype dtype)
+{
+    if (t->dtype != dtype)
+        return wf_fail(be->err, WF_FAILED, "%s: is of type %s, expected %s; " ADVICE, what,
+                       wf_dtype_name(t->dtype), wf_dtype_name(dtype));
+    return WF_OK;
+}
+
+/* An operand of that type whose last axis is contiguous. */
+static enum wf_status check_operand(struct wf_backend *be, const char *what,
+                                    const struct wf_tensor *t, enum wf_dtype dtype,
+                                    const struct expected *e)
 {
     WF_TRY(check_dims(be, what, t, e));
-    if (t->dtype != WF_F32)
-        return wf_fail(be->err, WF_FAILED, "%s: is of type %s, expected F32; " ADVICE, what,
-                       wf_dtype_name(t->dtype));
+    WF_TRY(check_type(be, what, t, dtype));
     if (t->dim[t->rank - 1] != 1 && t->stride[t->rank - 1] != 1)
         return wf_fail(be->err, WF_FAILED, "%s: its last axis has stride %lld, expected 1; " ADVICE,
                        what, (long long)t->stride[t->rank - 1]);
     return WF_OK;
+}
+
+static enum wf_status check_input(struct wf_backend *be, const char *what,
+                                  const struct wf_tensor *t, const struct expected *e)
+{
+    return check_operand(be, what, t, WF_F32, e);
 }
 
 static enum wf_status check_no_repeat(struct wf_backend *be, const char *what,
@@ -90,6 +104,14 @@ static enum wf_status check_output(struct wf_backend *be, const char *what,
                                    const struct wf_tensor *t, const struct expected *e)
 {
     WF_TRY(check_input(be, what, t, e));
+    return check_no_repeat(be, what, t);
+}
+
+/* An output that may feed a product: F32 or BF16. */
+static enum wf_status check_feed(struct wf_backend *be, const char *what, const struct wf_tensor *t,
+                                 const struct expected *e)
+{
+    WF_TRY(check_operand(be, what, t, t->dtype == WF_BF16 ? WF_BF16 : WF_F32, e));
     return check_no_repeat(be, what, t);
 }
 
@@ -223,6 +245,12 @@ enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const vo
     return WF_OK;
 }
 
+enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param *p)
+{
+    const int64_t least = p->kind == WF_PARAM_LINEAR ? WF_BF16_LINEAR : WF_BF16_CONV;
+    return p->keep_f32 || p->dim[1] < least ? WF_F32 : be->compute;
+}
+
 void wf_param_unload(struct wf_backend *be, struct wf_param *p)
 {
     if (!p->loaded)
@@ -235,9 +263,11 @@ enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a)
 {
     WF_TRY(check_param(be, "gemm: w", a->w, WF_PARAM_LINEAR));
     const int64_t n = a->w->dim[0], k = a->w->dim[1];
-    WF_TRY(check_input(be, "gemm: x", &a->x, EXPECT(ANY, k)));
+    WF_TRY(check_operand(be, "gemm: x", &a->x, wf_operand_type(be, a->w), EXPECT(ANY, k)));
     const int64_t m = a->x.dim[0];
-    WF_TRY(check_output(be, "gemm: y", &a->y, EXPECT(m, n)));
+    WF_TRY(check_feed(be, "gemm: y", &a->y, EXPECT(m, n)));
+    if (a->accumulate)
+        WF_TRY(check_type(be, "gemm: y", &a->y, WF_F32));
     WF_TRY(check_bias(be, "gemm: bias", a->bias, n));
     WF_TRY(check_optional(be, "gemm: gate", &a->gate, n));
     WF_TRY(check_act(be, "gemm", a->act));
@@ -271,7 +301,8 @@ enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a)
 {
     WF_TRY(check_param(be, "conv: w", a->w, WF_PARAM_CONV));
     const int64_t *w = a->w->dim;
-    WF_TRY(check_input(be, "conv: x", &a->x, EXPECT(ANY, ANY, ANY, w[1])));
+    WF_TRY(check_operand(be, "conv: x", &a->x, wf_operand_type(be, a->w),
+                         EXPECT(ANY, ANY, ANY, w[1])));
     WF_TRY(check_frames(be, "conv: x", &a->x));
     if (a->stride_t < 1 || a->stride_hw < 1 || a->pad_front < 0 || a->pad_h[0] < 0 ||
         a->pad_h[1] < 0 || a->pad_w[0] < 0 || a->pad_w[1] < 0)
@@ -291,7 +322,8 @@ enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
 {
     WF_TRY(check_param(be, "upconv: w", a->w, WF_PARAM_UPCONV));
     const int64_t *w = a->w->dim, *x = a->x.dim;
-    WF_TRY(check_input(be, "upconv: x", &a->x, EXPECT(ANY, ANY, ANY, w[1])));
+    WF_TRY(check_operand(be, "upconv: x", &a->x, wf_operand_type(be, a->w),
+                         EXPECT(ANY, ANY, ANY, w[1])));
     WF_TRY(check_frames(be, "upconv: x", &a->x));
     WF_TRY(check_output(be, "upconv: y", &a->y, EXPECT(x[0], 2 * x[1], 2 * x[2], w[0])));
     WF_TRY(check_frames(be, "upconv: y", &a->y));
@@ -310,7 +342,7 @@ enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a)
     const int64_t l = a->k.dim[0];
     WF_TRY(check_input(be, "attention: v", &a->v, EXPECT(l, h, ANY)));
     const int64_t e = a->v.dim[2];
-    WF_TRY(check_output(be, "attention: y", &a->y, EXPECT(s, h, e)));
+    WF_TRY(check_feed(be, "attention: y", &a->y, EXPECT(s, h, e)));
     if (a->rel_bias.data)
         WF_TRY(check_input(be, "attention: rel_bias", &a->rel_bias, EXPECT(h, s + l - 1)));
     WF_TRY(check_optional(be, "attention: key_bias", &a->key_bias, l));
@@ -321,7 +353,7 @@ enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a)
 enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a)
 {
     WF_TRY(check_input(be, "layer_norm: x", &a->x, EXPECT(ANY, ANY)));
-    WF_TRY(check_output(be, "layer_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
+    WF_TRY(check_feed(be, "layer_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "layer_norm: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_optional(be, "layer_norm: shift", &a->shift, a->x.dim[1]));
     WF_TRY(begin(be, 8.0 * (double)wf_tensor_count(&a->x)));
@@ -331,7 +363,7 @@ enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *
 enum wf_status wf_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a)
 {
     WF_TRY(check_input(be, "rms_norm: x", &a->x, EXPECT(ANY, ANY)));
-    WF_TRY(check_output(be, "rms_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
+    WF_TRY(check_feed(be, "rms_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "rms_norm: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_act(be, "rms_norm", a->act));
     WF_TRY(begin(be, 4.0 * (double)wf_tensor_count(&a->x)));
@@ -403,7 +435,7 @@ enum wf_status wf_act(struct wf_backend *be, struct wf_tensor y, struct wf_tenso
 enum wf_status wf_gated_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor a,
                             struct wf_tensor b, enum wf_act act)
 {
-    WF_TRY(check_output(be, "gated_act: y", &y, EXPECT(ANY, ANY)));
+    WF_TRY(check_feed(be, "gated_act: y", &y, EXPECT(ANY, ANY)));
     WF_TRY(check_input(be, "gated_act: a", &a, EXPECT(y.dim[0], y.dim[1])));
     WF_TRY(check_input(be, "gated_act: b", &b, EXPECT(y.dim[0], y.dim[1])));
     WF_TRY(check_act(be, "gated_act", act));

@@ -3,11 +3,11 @@
 #include "kernels/base/arena.h"
 
 enum wf_status wf_causal_begin(const struct wf_causal_cache *cache, struct wf_backend *be,
-                               struct wf_arena *arena, const int64_t dims[4],
-                               struct wf_causal_input *input)
+                               struct wf_arena *arena, const struct wf_param *conv,
+                               const int64_t dims[4], struct wf_causal_input *input)
 {
     const int kept = cache->valid;
-    WF_TRY(wf_tensor_new(arena, WF_F32, &input->x, be->err,
+    WF_TRY(wf_tensor_new(arena, wf_operand_type(be, conv), &input->x, be->err,
                          WF_DIMS(kept + dims[0], dims[1], dims[2], dims[3])));
     input->body = wf_tensor_slice(input->x, 0, kept, dims[0]);
     input->pad_front = WF_CAUSAL_FRAMES - kept;

@@ -22,10 +22,11 @@ struct wf_causal_input {
     int pad_front;         /* zero frames that stand before x */
 };
 
-/* Takes the room from the arena and copies the kept frames in front. */
+/* Takes the room for the convolution's input from the arena, in the type that it takes, and copies
+   the kept frames in front. */
 enum wf_status wf_causal_begin(const struct wf_causal_cache *cache, struct wf_backend *be,
-                               struct wf_arena *arena, const int64_t dims[4],
-                               struct wf_causal_input *input);
+                               struct wf_arena *arena, const struct wf_param *conv,
+                               const int64_t dims[4], struct wf_causal_input *input);
 /* Keeps the last frames of a filled input for the next chunk. */
 enum wf_status wf_causal_keep(struct wf_causal_cache *cache, struct wf_backend *be,
                               const struct wf_causal_input *input);

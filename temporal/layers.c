@@ -38,6 +38,18 @@ enum wf_status wf_linear(struct wf_backend *be, const struct wf_layer *layer, st
                            .x = x, .y = y, .w = &layer->weight, .bias = &layer->bias, .act = act});
 }
 
+enum wf_status wf_operand(struct wf_backend *be, struct wf_arena *arena,
+                          const struct wf_layer *layer, struct wf_tensor x,
+                          struct wf_tensor *operand)
+{
+    const enum wf_dtype type = wf_operand_type(be, &layer->weight);
+    *operand = x;
+    if (x.dtype == type)
+        return WF_OK;
+    WF_TRY(wf_tensor_new(arena, type, operand, be->err, x.rank, x.dim));
+    return wf_copy(be, *operand, x);
+}
+
 enum wf_status wf_linear_add(struct wf_backend *be, const struct wf_layer *layer,
                              struct wf_tensor x, struct wf_tensor y, struct wf_tensor gate)
 {

@@ -4,6 +4,7 @@
 #define WEFT_TEMPORAL_LAYERS_H
 
 #include "io/weights/residency.h"
+#include "kernels/base/arena.h"
 
 struct wf_layer {
     struct wf_param weight, bias;
@@ -24,6 +25,10 @@ enum wf_status wf_vector_add(struct wf_residency *res, struct wf_param *p, int r
 /* y = act(x w^T + b); x [M,in], y [M,out]. */
 enum wf_status wf_linear(struct wf_backend *be, const struct wf_layer *layer, struct wf_tensor x,
                          struct wf_tensor y, enum wf_act act);
+/* x in the type that the layer takes: itself, or a copy in the arena. */
+enum wf_status wf_operand(struct wf_backend *be, struct wf_arena *arena,
+                          const struct wf_layer *layer, struct wf_tensor x,
+                          struct wf_tensor *operand);
 /* y += gate * (x w^T + b); gate [out], data NULL for 1. */
 enum wf_status wf_linear_add(struct wf_backend *be, const struct wf_layer *layer,
                              struct wf_tensor x, struct wf_tensor y, struct wf_tensor gate);

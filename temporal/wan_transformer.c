@@ -24,6 +24,12 @@ const struct wf_wan_config *wf_wan_get_config(const struct wf_wan *w)
 
 /* --- text --- */
 
+/* What the layer takes. */
+static enum wf_dtype type_for(const struct wf_wan *w, const struct wf_layer *layer)
+{
+    return wf_operand_type(w->be, &layer->weight);
+}
+
 static void give(struct wf_wan *w, struct wf_tensor *t)
 {
     if (t->data)
@@ -41,9 +47,10 @@ static void drop_text(struct wf_wan *w, struct wf_wan_text *text)
     }
 }
 
-static enum wf_status take(struct wf_wan *w, struct wf_tensor *t, int rank, const int64_t *dims)
+static enum wf_status take(struct wf_wan *w, enum wf_dtype dtype, struct wf_tensor *t, int rank,
+                           const int64_t *dims)
 {
-    struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, rank, dims);
+    struct wf_tensor shape = wf_tensor_of(NULL, dtype, rank, dims);
     shape.data = w->be->ops.take(w->be, WF_MEM_CACHE, wf_tensor_bytes(&shape));
     if (!shape.data)
         return wf_fail_memory(w->be->err, "transformer", wf_tensor_bytes(&shape));
@@ -85,13 +92,14 @@ static enum wf_status embed_text(struct wf_wan *w, struct wf_wan_text *text,
                                  struct wf_tensor embeds, int64_t total, struct wf_arena *arena)
 {
     const int64_t real = embeds.dim[0], rows = real < total ? real + 1 : real;
-    struct wf_tensor padded, hidden;
-    WF_TRY(take(w, &text->context, WF_DIMS(rows, w->d)));
-    WF_TRY(take(w, &text->key_bias, WF_DIMS(rows)));
+    struct wf_tensor padded, operand, hidden;
+    WF_TRY(take(w, type_for(w, &w->blocks[0].cross.k), &text->context, WF_DIMS(rows, w->d)));
+    WF_TRY(take(w, WF_F32, &text->key_bias, WF_DIMS(rows)));
     WF_TRY(fill_key_bias(w, text, real, total));
     WF_TRY(padded_rows(w, embeds, rows, arena, &padded));
-    WF_TRY(wf_tensor_new(arena, WF_F32, &hidden, w->be->err, WF_DIMS(rows, w->d)));
-    WF_TRY(wf_linear(w->be, &w->text_1, padded, hidden, WF_ACT_GELU_TANH));
+    WF_TRY(wf_operand(w->be, arena, &w->text_1, padded, &operand));
+    WF_TRY(wf_tensor_new(arena, type_for(w, &w->text_2), &hidden, w->be->err, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_linear(w->be, &w->text_1, operand, hidden, WF_ACT_GELU_TANH));
     return wf_linear(w->be, &w->text_2, hidden, text->context, WF_ACT_NONE);
 }
 
@@ -115,13 +123,13 @@ static enum wf_status text_keys(struct wf_wan *w, const struct wf_wan_block *b, 
     if (v->data)
         return WF_OK;
     const int64_t rows = text->context.dim[0];
-    WF_TRY(take(w, k, WF_DIMS(rows, w->d)));
+    WF_TRY(take(w, WF_F32, k, WF_DIMS(rows, w->d)));
     WF_TRY(wf_linear(w->be, &b->cross.k, text->context, *k, WF_ACT_NONE));
     WF_TRY(wf_rms_norm(w->be, &(struct wf_rms_norm){.x = *k,
                                                     .y = *k,
                                                     .weight = b->cross.norm_k.tensor,
                                                     .eps = (float)w->config.eps}));
-    WF_TRY(take(w, v, WF_DIMS(rows, w->d)));
+    WF_TRY(take(w, WF_F32, v, WF_DIMS(rows, w->d)));
     return wf_linear(w->be, &b->cross.v, text->context, *v, WF_ACT_NONE);
 }
 
@@ -137,10 +145,10 @@ static struct wf_tensor heads(const struct wf_wan *w, struct wf_tensor t)
     return wf_tensor_split(t, 1, w->config.head_dim);
 }
 
-static enum wf_status new_rows(const struct pass *p, struct wf_wan *w, int64_t width,
-                               struct wf_tensor *t)
+static enum wf_status new_rows(const struct pass *p, struct wf_wan *w, enum wf_dtype dtype,
+                               int64_t width, struct wf_tensor *t)
 {
-    return wf_tensor_new(p->arena, WF_F32, t, w->be->err, WF_DIMS(p->tokens, width));
+    return wf_tensor_new(p->arena, dtype, t, w->be->err, WF_DIMS(p->tokens, width));
 }
 
 /* Queries or keys: projected, normalised over all heads together, and turned when there is a table.
@@ -176,10 +184,10 @@ static enum wf_status self_attention(struct wf_wan *w, const struct pass *p,
                                      struct wf_tensor x)
 {
     struct wf_tensor n, q, k, v;
-    WF_TRY(new_rows(p, w, w->d, &n));
-    WF_TRY(new_rows(p, w, w->d, &q));
-    WF_TRY(new_rows(p, w, w->d, &k));
-    WF_TRY(new_rows(p, w, w->d, &v));
+    WF_TRY(new_rows(p, w, type_for(w, &b->self.q), w->d, &n));
+    WF_TRY(new_rows(p, w, WF_F32, w->d, &q));
+    WF_TRY(new_rows(p, w, WF_F32, w->d, &k));
+    WF_TRY(new_rows(p, w, WF_F32, w->d, &v));
     WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
                                                         .y = n,
                                                         .shift = row(modulation, 0),
@@ -196,16 +204,16 @@ static enum wf_status cross_attention(struct wf_wan *w, const struct pass *p,
                                       const struct wf_wan_block *b, int layer,
                                       const struct wf_wan_text *text, struct wf_tensor x)
 {
-    struct wf_tensor n, q;
-    WF_TRY(new_rows(p, w, w->d, &n));
-    WF_TRY(new_rows(p, w, w->d, &q));
+    struct wf_tensor n, q, source;
+    WF_TRY(new_rows(p, w, type_for(w, &b->cross.q), w->d, &n));
+    WF_TRY(new_rows(p, w, WF_F32, w->d, &q));
     if (w->config.cross_attn_norm)
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
                                                             .y = n,
                                                             .weight = b->norm2.weight.tensor,
                                                             .shift = b->norm2.bias.tensor,
                                                             .eps = (float)w->config.eps}));
-    const struct wf_tensor source = w->config.cross_attn_norm ? n : x;
+    WF_TRY(wf_operand(w->be, p->arena, &b->cross.q, w->config.cross_attn_norm ? n : x, &source));
     WF_TRY(project(w, p, &b->cross.q, &b->cross.norm_q, false, source, q));
     WF_TRY(attend(w, q, text->keys[layer], text->values[layer], text->key_bias, n));
     return wf_linear_add(w->be, &b->cross.out, n, x, (struct wf_tensor){0});
@@ -219,8 +227,9 @@ static enum wf_status feed_forward(struct wf_wan *w, const struct pass *p,
     enum { SLICE = 4096 };
     const int64_t rows = p->tokens < SLICE ? p->tokens : SLICE;
     struct wf_tensor n, hidden;
-    WF_TRY(wf_tensor_new(p->arena, WF_F32, &n, w->be->err, WF_DIMS(rows, w->d)));
-    WF_TRY(wf_tensor_new(p->arena, WF_F32, &hidden, w->be->err, WF_DIMS(rows, w->config.ffn_dim)));
+    WF_TRY(wf_tensor_new(p->arena, type_for(w, &b->ffn_in), &n, w->be->err, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_tensor_new(p->arena, type_for(w, &b->ffn_out), &hidden, w->be->err,
+                         WF_DIMS(rows, w->config.ffn_dim)));
     for (int64_t i = 0; i < p->tokens; i += SLICE) {
         const int64_t count = p->tokens - i < SLICE ? p->tokens - i : SLICE;
         const struct wf_tensor part = wf_tensor_slice(x, 0, i, count);
@@ -330,7 +339,8 @@ static struct wf_tensor patches(const struct wf_wan_config *c, struct wf_tensor 
 static enum wf_status embed_latents(struct wf_wan *w, struct pass *p, struct wf_tensor latents)
 {
     struct wf_tensor tokens = patches(&w->config, latents), dense;
-    WF_TRY(wf_tensor_new(p->arena, WF_F32, &dense, w->be->err, tokens.rank, tokens.dim));
+    WF_TRY(wf_tensor_new(p->arena, type_for(w, &w->patch_embedding), &dense, w->be->err,
+                         tokens.rank, tokens.dim));
     WF_TRY(wf_copy(w->be, dense, tokens));
     dense = wf_tensor_reshape(dense, WF_DIMS(p->tokens, wf_tensor_count(&dense) / p->tokens));
     WF_TRY(wf_linear(w->be, &w->patch_embedding, dense, p->x[0], WF_ACT_NONE));
@@ -389,8 +399,8 @@ static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,
     WF_TRY(wf_lincomb(w->be,
                       &(struct wf_lincomb){
                           .x = {table, time, ones}, .c = {1, 1, 1}, .terms = 3, .y = modulation}));
-    WF_TRY(new_rows(p, w, w->d, &n));
-    WF_TRY(new_rows(p, w, w->proj_out.bias.dim[0], &columns));
+    WF_TRY(new_rows(p, w, type_for(w, &w->proj_out), w->d, &n));
+    WF_TRY(new_rows(p, w, WF_F32, w->proj_out.bias.dim[0], &columns));
     for (int half = 0; half < p->halves; half++) {
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x[half],
                                                             .y = n,
@@ -424,7 +434,7 @@ static enum wf_status forward(struct wf_wan *w, struct pass *p, struct wf_tensor
                               struct wf_error *err)
 {
     for (int half = 0; half < p->halves; half++)
-        WF_TRY(new_rows(p, w, w->d, &p->x[half]));
+        WF_TRY(new_rows(p, w, WF_F32, w->d, &p->x[half]));
     WF_TRY(wf_residency_acquire(w->res, w->embed_group, err));
     const enum wf_status status = prologue(w, p, latents, timestep);
     wf_residency_release(w->res, w->embed_group);

@@ -120,7 +120,12 @@ static enum wf_status add_embedders(struct wf_wan *w, struct wf_error *err)
                         "condition_embedder.time_proj"));
     WF_TRY(
         wf_layer_add(w->res, &w->text_1, WF_PARAM_LINEAR, WF_DIMS(d, c->text_dim), err, text, 1));
-    return wf_layer_add(w->res, &w->text_2, WF_PARAM_LINEAR, WF_DIMS(d, d), err, text, 2);
+    WF_TRY(wf_layer_add(w->res, &w->text_2, WF_PARAM_LINEAR, WF_DIMS(d, d), err, text, 2));
+    struct wf_layer *const exact[] = {&w->patch_embedding, &w->time_1, &w->time_2,
+                                      &w->time_proj,       &w->text_1, &w->text_2};
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+        exact[i]->weight.keep_f32 = true; /* next to no work, and all that follows lives on them */
+    return WF_OK;
 }
 
 static enum wf_status add_head(struct wf_wan *w, struct wf_error *err)
@@ -129,7 +134,10 @@ static enum wf_status add_head(struct wf_wan *w, struct wf_error *err)
     const int64_t out = c->out_channels * c->patch[0] * c->patch[1] * c->patch[2];
     WF_TRY(wf_residency_group(w->res, &w->head_group, err));
     WF_TRY(wf_vector_add(w->res, &w->table, WF_DIMS(1, 2, w->d), err, "scale_shift_table"));
-    return wf_layer_add(w->res, &w->proj_out, WF_PARAM_LINEAR, WF_DIMS(out, w->d), err, "proj_out");
+    WF_TRY(
+        wf_layer_add(w->res, &w->proj_out, WF_PARAM_LINEAR, WF_DIMS(out, w->d), err, "proj_out"));
+    w->proj_out.weight.keep_f32 = true; /* little work, and its rounding would be the velocity's */
+    return WF_OK;
 }
 
 static enum wf_status open_into(struct wf_wan *w, struct wf_checkpoint *ckpt,

@@ -20,7 +20,8 @@ struct wf_wan_block {
 
 /* What a prompt is to the network. */
 struct wf_wan_text {
-    struct wf_tensor context;  /* [L,d]: the real rows, then one for all padding, if there is any */
+    struct wf_tensor context;  /* [L,d] for products: the real rows, then one for all padding, if
+                                  there is any */
     struct wf_tensor key_bias; /* [L]: 0, and ln(count) for the row that stands for count rows */
     struct wf_tensor *keys;    /* [L,d] a layer; data NULL until the first forward */
     struct wf_tensor *values;

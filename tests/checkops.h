@@ -50,7 +50,10 @@ int64_t pick_of(struct check *c, int count, const int64_t *values);
 /* Random values of -1..1 in a new operand of the case. */
 struct operand *make(struct check *c, enum role role, enum layout layout, enum wf_dtype dtype,
                      int rank, const int64_t *dims);
-/* The same, all elements in low..high. */
+struct operand *make_values(struct check *c, enum role role, enum layout layout,
+                            enum wf_dtype dtype, float low, float high, int rank,
+                            const int64_t *dims);
+/* The same in f32, all elements in low..high. */
 struct operand *make_within(struct check *c, enum role role, enum layout layout, float low,
                             float high, int rank, const int64_t *dims);
 /* Sets element i of a dense f32 operand before the backends run. */
@@ -59,11 +62,15 @@ void set_value(struct operand *o, int64_t i, float value);
 struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scale, int rank,
                             const int64_t *dims);
 
+/* The type of an output that may feed a product. */
+enum wf_dtype feed_type(struct check *c);
+
 void label(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fail(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void expect_ok(struct check *c, enum wf_status status);
 /* Ends a case: outputs within a relative L2 error and, element by element, within the same share of
-   the largest value (0: equal bytes); guards, gaps and inputs untouched. Frees the operands. */
+   the largest value (0: equal bytes), and beyond that a step of bf16 here and there where that is
+   their type; guards, gaps and inputs untouched. Frees the operands. */
 void finish(struct check *c, double tolerance);
 
 /* One entry for each member of struct wf_ops. */
@@ -92,6 +99,6 @@ void test_load(struct check *c);     /* load, unload */
 void test_open(struct check *c);     /* open, close, set_threads */
 void test_contracts(struct check *c);
 
-int bench(const char *device, const char *only, int threads);
+int bench(const char *device, const char *dtype, const char *only, int threads);
 
 #endif

@@ -31,6 +31,18 @@ static struct wf_tensor values(struct stand *s, int rank, const int64_t *dims)
     return t;
 }
 
+/* The same in the type that a parameter takes. */
+static struct wf_tensor operand(struct stand *s, const struct wf_param *p, int rank,
+                                const int64_t *dims)
+{
+    const struct wf_tensor f32 = values(s, rank, dims);
+    struct wf_tensor t = f32; /* a narrower type fits into its place */
+    t.dtype = wf_operand_type(s->be, p);
+    if (t.dtype != WF_F32 && wf_copy(s->be, t, f32) != WF_OK)
+        exit(1);
+    return t;
+}
+
 static struct wf_param param(struct stand *s, enum wf_param_kind kind, int rank,
                              const int64_t *dims)
 {
@@ -96,7 +108,7 @@ static void bench_gemm(struct stand *s, int64_t m, int64_t n, int64_t k, enum wf
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
     struct wf_param w = param(s, WF_PARAM_LINEAR, WF_DIMS(n, k));
     struct wf_param bias = param(s, WF_PARAM_VECTOR, WF_DIMS(n));
-    const struct wf_gemm a = {.x = values(s, WF_DIMS(m, k)),
+    const struct wf_gemm a = {.x = operand(s, &w, WF_DIMS(m, k)),
                               .y = values(s, WF_DIMS(m, n)),
                               .w = &w,
                               .bias = &bias,
@@ -122,7 +134,7 @@ static void bench_conv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t
         return;
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
     struct wf_param p = param(s, WF_PARAM_CONV, WF_DIMS(o, c, taps, size, size));
-    const struct wf_conv a = {.x = values(s, WF_DIMS(taps + 1, h, w, c)),
+    const struct wf_conv a = {.x = operand(s, &p, WF_DIMS(taps + 1, h, w, c)),
                               .y = values(s, WF_DIMS(2, h, w, o)),
                               .w = &p,
                               .pad_h = {size / 2, size / 2},
@@ -148,8 +160,9 @@ static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64
         return;
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
     struct wf_param p = param(s, WF_PARAM_UPCONV, WF_DIMS(o, c, 1, 3, 3));
-    const struct wf_upconv a = {
-        .x = values(s, WF_DIMS(1, h, w, c)), .y = values(s, WF_DIMS(1, 2 * h, 2 * w, o)), .w = &p};
+    const struct wf_upconv a = {.x = operand(s, &p, WF_DIMS(1, h, w, c)),
+                                .y = values(s, WF_DIMS(1, 2 * h, 2 * w, o)),
+                                .w = &p};
     char shape[64];
     snprintf(shape, sizeof shape, "%dx%d to twice, %d to %d channels", (int)h, (int)w, (int)c,
              (int)o);
@@ -330,10 +343,10 @@ static void bench_all(struct stand *s)
     bench_rope(s, 448, 6, 32);
 }
 
-int bench(const char *device, const char *only, int threads)
+int bench(const char *device, const char *dtype, const char *only, int threads)
 {
     struct stand s = {.mem = wf_mem_open(), .only = only};
-    if (!s.mem || wf_backend_open(device, threads, s.mem, &s.err, &s.be) != WF_OK) {
+    if (!s.mem || wf_backend_open(device, dtype, threads, s.mem, &s.err, &s.be) != WF_OK) {
         printf("%s\n", s.err.text);
         wf_mem_close(&s.mem);
         return 1;

@@ -15,19 +15,34 @@ static void maybe_bias(struct check *c, int64_t n, const struct wf_param *bias[B
     }
 }
 
+/* F32, or half of the time BF16 where products are in bf16. */
+enum wf_dtype feed_type(struct check *c)
+{
+    return c->be[REF]->compute == WF_BF16 && chance(c, 50) ? WF_BF16 : WF_F32;
+}
+
+/* The type of x for a parameter. */
+static enum wf_dtype operand_type(const struct check *c, const struct wf_param *p)
+{
+    return wf_operand_type(c->be[REF], &p[REF]);
+}
+
 static void gemm_case(struct check *c, int64_t m, int64_t n, int64_t k)
 {
-    struct operand *x = make(c, INPUT, chance(c, 60) ? DENSE : GAPS, WF_F32, WF_DIMS(m, k));
-    struct operand *y = make(c, OUTPUT, chance(c, 60) ? DENSE : GAPS, WF_F32, WF_DIMS(m, n));
+    struct wf_param *w = make_param(c, WF_PARAM_LINEAR, 1, WF_DIMS(n, k));
+    const enum wf_dtype type = operand_type(c, w);
     const bool accumulate = chance(c, 50);
+    const enum wf_dtype y_type = accumulate ? WF_F32 : feed_type(c);
+    struct operand *x = make(c, INPUT, chance(c, 60) ? DENSE : GAPS, type, WF_DIMS(m, k));
+    struct operand *y = make(c, OUTPUT, chance(c, 60) ? DENSE : GAPS, y_type, WF_DIMS(m, n));
     struct operand *gate =
         accumulate && chance(c, 50) ? make(c, INPUT, DENSE, WF_F32, WF_DIMS(n)) : NULL;
-    struct wf_param *w = make_param(c, WF_PARAM_LINEAR, 1, WF_DIMS(n, k));
     const struct wf_param *bias[BACKENDS];
     maybe_bias(c, n, bias);
     const enum wf_act act = (enum wf_act)pick(c, WF_ACT_NONE, WF_ACT_SILU);
-    label(c, "m %d n %d k %d act %d accumulate %d gate %d bias %d", (int)m, (int)n, (int)k,
-          (int)act, accumulate, gate != NULL, bias[REF] != NULL);
+    label(c, "m %d n %d k %d %s to %s act %d accumulate %d gate %d bias %d", (int)m, (int)n, (int)k,
+          wf_dtype_name(type), wf_dtype_name(y_type), (int)act, accumulate, gate != NULL,
+          bias[REF] != NULL);
     for (int b = 0; b < BACKENDS; b++) {
         struct wf_gemm a = {.x = x->t[b],
                             .y = y->t[b],
@@ -65,9 +80,9 @@ static void conv_case(struct check *c, const struct conv_shape *s)
     const int64_t t = (s->pad_front + s->t - s->kt) / s->stride_t + 1;
     const int64_t h = (s->pad_h[0] + s->h + s->pad_h[1] - s->kh) / s->stride_hw + 1;
     const int64_t w = (s->pad_w[0] + s->w + s->pad_w[1] - s->kw) / s->stride_hw + 1;
-    struct operand *x = make(c, INPUT, FRAMES, WF_F32, WF_DIMS(s->t, s->h, s->w, s->c));
-    struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, h, w, s->o));
     struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(s->o, s->c, s->kt, s->kh, s->kw));
+    struct operand *x = make(c, INPUT, FRAMES, operand_type(c, p), WF_DIMS(s->t, s->h, s->w, s->c));
+    struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, h, w, s->o));
     const struct wf_param *bias[BACKENDS];
     maybe_bias(c, s->o, bias);
     const bool accumulate = chance(c, 30);
@@ -96,7 +111,7 @@ static struct conv_shape random_conv(struct check *c)
     struct conv_shape s = {.t = pick(c, 1, 4),
                            .h = PICK_OF(c, 1, 2, 3, 7, 8, 17),
                            .w = PICK_OF(c, 1, 2, 3, 8, 13, 16, 31),
-                           .c = PICK_OF(c, 1, 3, 4, 8, 12, 16, 17, 32, 48, 96),
+                           .c = PICK_OF(c, 1, 3, 4, 8, 12, 16, 17, 32, 48, 64, 77, 96),
                            .o = PICK_OF(c, 1, 3, 4, 8, 12, 16, 17, 32, 48, 96),
                            .kt = PICK_OF(c, 1, 1, 3, 3, 2),
                            .kh = PICK_OF(c, 1, 3, 3, 2, 5)};
@@ -131,10 +146,10 @@ static enum wf_status conv_chunk(struct wf_backend *be, struct wf_conv a, int fi
 static void conv_chunks_case(struct check *c, int64_t h, int64_t w, int64_t channels, int64_t o)
 {
     const int frames = (int)pick(c, 3, 6), taps = (int)PICK_OF(c, 2, 3);
-    struct operand *x = make(c, INPUT, FRAMES, WF_F32, WF_DIMS(frames, h, w, channels));
+    struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(o, channels, taps, 3, 3));
+    struct operand *x = make(c, INPUT, FRAMES, operand_type(c, p), WF_DIMS(frames, h, w, channels));
     struct operand *whole = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(frames, h, w, o));
     struct operand *parts = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(frames, h, w, o));
-    struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(o, channels, taps, 3, 3));
     label(c, "chunks of %d frames %dx%d, %d to %d channels", frames, (int)h, (int)w, (int)channels,
           (int)o);
     for (int b = 0; b < BACKENDS; b++) {
@@ -175,11 +190,13 @@ void test_conv(struct check *c)
 void test_upconv(struct check *c)
 {
     for (int i = 0; i < 40; i++) {
-        const int64_t t = pick(c, 1, 3), h = pick(c, 1, 9), w = pick(c, 1, 17);
-        const int64_t in = PICK_OF(c, 1, 3, 8, 16, 24, 64), o = PICK_OF(c, 1, 3, 8, 16, 32, 33);
-        struct operand *x = make(c, INPUT, FRAMES, WF_F32, WF_DIMS(t, h, w, in));
-        struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, 2 * h, 2 * w, o));
+        const int64_t t = pick(c, 1, 3), w = pick(c, 1, 17);
+        const int64_t h = chance(c, 80) ? pick(c, 1, 9) : pick(c, 14, 35);
+        const int64_t in = PICK_OF(c, 1, 3, 8, 16, 24, 64, 96), o = PICK_OF(c, 1, 3, 8, 16, 32, 33);
         struct wf_param *p = make_param(c, WF_PARAM_UPCONV, 1, WF_DIMS(o, in, 1, 3, 3));
+        const enum wf_dtype type = operand_type(c, p);
+        struct operand *x = make(c, INPUT, FRAMES, type, WF_DIMS(t, h, w, in));
+        struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, 2 * h, 2 * w, o));
         const struct wf_param *bias[BACKENDS];
         maybe_bias(c, o, bias);
         label(c, "x %dx%dx%dx%d o %d bias %d", (int)t, (int)h, (int)w, (int)in, (int)o,
@@ -188,7 +205,8 @@ void test_upconv(struct check *c)
             const struct wf_upconv a = {x->t[b], y->t[b], &p[b], bias[b]};
             expect_ok(c, wf_upconv(c->be[b], &a));
         }
-        finish(c, 1e-5);
+        /* in bf16, sums of weights are rounded once, the weights themselves in ref */
+        finish(c, type == WF_BF16 ? 4e-3 : 1e-5);
     }
 }
 
@@ -218,7 +236,8 @@ static void attention_case(struct check *c, const struct attention_case *k)
     struct operand *q = make_within(c, INPUT, layout, -big, big, WF_DIMS(k->s, k->heads, k->d));
     struct operand *key = make_within(c, INPUT, layout, -big, big, WF_DIMS(k->l, k->heads, k->d));
     struct operand *v = make(c, INPUT, layout, WF_F32, WF_DIMS(k->l, k->heads, k->e));
-    struct operand *y = make(c, OUTPUT, layout, WF_F32, WF_DIMS(k->s, k->heads, k->e));
+    const enum wf_dtype y_type = feed_type(c);
+    struct operand *y = make(c, OUTPUT, layout, y_type, WF_DIMS(k->s, k->heads, k->e));
     struct operand *rel = NULL, *bias = NULL;
     if (k->rel_bias)
         rel = make_within(c, INPUT, layout, -8, 8, WF_DIMS(k->heads, k->s + k->l - 1));
@@ -226,9 +245,9 @@ static void attention_case(struct check *c, const struct attention_case *k)
         bias = make_within(c, INPUT, DENSE, -5, 5, WF_DIMS(k->l));
     if (bias && k->hide_keys)
         hide_some_keys(c, bias, k->l);
-    label(c, "s %d l %d heads %d d %d e %d magnitude %g rel_bias %d key_bias %d hidden %d",
-          (int)k->s, (int)k->l, (int)k->heads, (int)k->d, (int)k->e, (double)big, k->rel_bias,
-          k->key_bias, k->hide_keys);
+    label(c, "s %d l %d heads %d d %d e %d to %s magnitude %g rel_bias %d key_bias %d hidden %d",
+          (int)k->s, (int)k->l, (int)k->heads, (int)k->d, (int)k->e, wf_dtype_name(y_type),
+          (double)big, k->rel_bias, k->key_bias, k->hide_keys);
     for (int b = 0; b < BACKENDS; b++) {
         struct wf_attention a = {.q = q->t[b], .k = key->t[b], .v = v->t[b], .y = y->t[b]};
         a.scale = 1.0f / sqrtf((float)k->d);

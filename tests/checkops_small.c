@@ -34,10 +34,11 @@ void test_layer_norm(struct check *c)
 {
     for (int i = 0; i < 60; i++) {
         const int64_t m = some_rows(c), d = some_width(c);
-        const bool in_place = chance(c, 30);
+        const enum wf_dtype type = feed_type(c);
+        const bool in_place = type == WF_F32 && chance(c, 30);
         const float offset = chance(c, 30) ? 20 : 0; /* a mean far from 0 */
         struct operand *y =
-            make_within(c, OUTPUT, dense_or_gaps(c), offset - 1, offset + 1, WF_DIMS(m, d));
+            make_values(c, OUTPUT, dense_or_gaps(c), type, offset - 1, offset + 1, WF_DIMS(m, d));
         struct operand *x = in_place ? y
                                      : make_within(c, INPUT, dense_or_gaps(c), offset - 1,
                                                    offset + 1, WF_DIMS(m, d));
@@ -56,8 +57,9 @@ void test_rms_norm(struct check *c)
 {
     for (int i = 0; i < 80; i++) {
         const int64_t m = some_rows(c), d = some_width(c);
-        const bool in_place = chance(c, 30);
-        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, d));
+        const enum wf_dtype type = feed_type(c);
+        const bool in_place = type == WF_F32 && chance(c, 30);
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), type, WF_DIMS(m, d));
         struct operand *x = in_place ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, d));
         struct operand *weight = maybe(c, d);
         const enum wf_rms_form form = chance(c, 50) ? WF_RMS_MEAN : WF_RMS_L2;
@@ -168,8 +170,9 @@ void test_gated_act(struct check *c)
     for (int i = 0; i < 60; i++) {
         const int64_t m = some_rows(c), n = some_width(c);
         const enum wf_act act = (enum wf_act)pick(c, WF_ACT_NONE, WF_ACT_SILU);
-        const int same = (int)pick(c, 0, 3); /* y is a, b or neither */
-        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, n));
+        const enum wf_dtype type = feed_type(c);
+        const int same = type == WF_F32 ? (int)pick(c, 0, 3) : 0; /* y is a, b or neither */
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), type, WF_DIMS(m, n));
         struct operand *left =
             same == 1 ? y : make_within(c, INPUT, dense_or_gaps(c), -6, 6, WF_DIMS(m, n));
         struct operand *right =
@@ -319,7 +322,7 @@ void test_transfer(struct check *c)
 /* Loading fails cleanly at every allocation, and loads again afterwards. */
 static void load_case(struct check *c, enum wf_param_kind kind, int rank, const int64_t *dims)
 {
-    static const float values[32 * 32 * 9];
+    static const float values[64 * 64 * 9];
     for (int b = 0; b < BACKENDS; b++) {
         struct wf_param p = {.kind = kind, .rank = rank};
         memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
@@ -355,27 +358,36 @@ void test_load(struct check *c)
     load_case(c, WF_PARAM_CONV, WF_DIMS(16, 16, 3, 3, 3));
     load_case(c, WF_PARAM_CONV, WF_DIMS(5, 3, 1, 3, 3));
     load_case(c, WF_PARAM_UPCONV, WF_DIMS(16, 16, 1, 3, 3));
+    load_case(c, WF_PARAM_LINEAR, WF_DIMS(64, 128));
+    load_case(c, WF_PARAM_CONV, WF_DIMS(32, 64, 1, 3, 3));
+    load_case(c, WF_PARAM_UPCONV, WF_DIMS(16, 64, 1, 3, 3));
 }
 
 void test_open(struct check *c)
 {
     struct wf_backend *be;
     label(c, "unknown name");
-    if (wf_backend_open("none", 1, c->mem, &c->err, &be) != WF_REFUSED || be)
+    if (wf_backend_open("none", NULL, 1, c->mem, &c->err, &be) != WF_REFUSED || be)
         fail(c, "an unknown backend opened");
+    label(c, "unknown type");
+    if (wf_backend_open("cpu", "f8", 1, c->mem, &c->err, &be) != WF_REFUSED || be)
+        fail(c, "an unknown type was taken");
     static const char *const names[] = {"ref", "cpu"};
     for (int b = 0; b < BACKENDS; b++) {
         label(c, "%s", names[b]);
         const size_t live = wf_mem_live_all(c->mem);
         for (long nth = 1;; nth++) {
             wf_mem_fail_at(c->mem, nth);
-            const enum wf_status status = wf_backend_open(names[b], 3, c->mem, &c->err, &be);
+            const enum wf_status status = wf_backend_open(names[b], NULL, 3, c->mem, &c->err, &be);
             wf_mem_fail_at(c->mem, 0);
             if (status == WF_OK)
                 break;
             if (be || wf_mem_live_all(c->mem) != live)
                 fail(c, "a failed open left something behind");
         }
+        if (!be->ops.is_fast(be, WF_F32) ||
+            (be->compute == WF_BF16) != be->ops.is_fast(be, WF_BF16))
+            fail(c, "products are not in the type that is fast");
         if (be->threads != 3)
             fail(c, "threads %d, expected 3", be->threads);
         be->ops.set_threads(be, 2);
@@ -416,6 +428,13 @@ void test_contracts(struct check *c)
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m45, .y = m45, .w = &w}), "gemm: x");
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m43, .w = &w}), "gemm: y");
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &table}), "gemm: w");
+    struct wf_tensor narrow = m43, narrow_y = m45;
+    narrow.dtype = narrow_y.dtype = WF_BF16;
+    expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = narrow, .y = m45, .w = &w}), "gemm: x");
+    expect_refusal(
+        c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = narrow_y, .w = &w, .accumulate = true}),
+        "gemm: y");
+    expect_refusal(c, wf_rms_norm(be, &(struct wf_rms_norm){.x = narrow, .y = m43}), "rms_norm: x");
     expect_refusal(c, wf_conv(be, &(struct wf_conv){.x = f, .y = f, .w = &w}), "conv: w");
     expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.y = m43}), "lincomb");
     expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.x = {m43}, .y = repeated, .terms = 1}),

@@ -76,6 +76,14 @@ double largest_difference(const float *a, const float *b, size_t count)
     return largest;
 }
 
+double psnr(const float *a, const float *b, size_t count)
+{
+    double squares = 0;
+    for (size_t i = 0; i < count; i++)
+        squares += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return squares == 0 ? INFINITY : 10 * log10((double)count / squares);
+}
+
 double share_within(const float *a, const float *b, size_t count, double bound)
 {
     size_t within = 0;

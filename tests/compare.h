@@ -21,6 +21,8 @@ bool array_same_dims(const struct array *a, const struct array *b);
 /* |a - b| / |b| in the Euclidean norm; infinity where a value is not finite. */
 double relative_l2(const float *a, const float *b, size_t count);
 double largest_difference(const float *a, const float *b, size_t count);
+/* Of values within 0..1, in dB; infinity where they are the same. */
+double psnr(const float *a, const float *b, size_t count);
 /* The share of values whose difference is at most bound. */
 double share_within(const float *a, const float *b, size_t count, double bound);
 

@@ -36,7 +36,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->folder));
     f->mem = wf_mem_open();
     assert_non_null(f->mem);
-    assert_int_equal(wf_backend_open("ref", 1, f->mem, &f->err, &f->be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &f->be), WF_OK);
     wf_arena_init(&f->arena, wf_backend_source(f->be));
     *state = f;
     return 0;

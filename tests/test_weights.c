@@ -488,7 +488,7 @@ static void open_house(struct fixture *f, struct house *h, enum wf_offload polic
                                                          "\"data_offsets\":[64,68]}}",
         68);
     assert_int_equal(open_folder(f, "model", NULL, &h->ckpt), WF_OK);
-    assert_int_equal(wf_backend_open("ref", 1, f->mem, &f->err, &h->be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &h->be), WF_OK);
     assert_int_equal(wf_residency_open(policy, h->ckpt, h->be, f->mem, &h->res, &f->err), WF_OK);
     assert_int_equal(wf_residency_group(h->res, &h->first, &f->err), WF_OK);
     assert_int_equal(
@@ -609,7 +609,7 @@ static void a_thousand_weights_are_no_trouble(void **state)
     write_text(f, "config.json", "{}");
     write_named_st(f, "model.safetensors", header, 4 * WEIGHTS);
     assert_int_equal(open_folder(f, "model", NULL, &ckpt), WF_OK);
-    assert_int_equal(wf_backend_open("ref", 1, f->mem, &f->err, &be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &be), WF_OK);
     assert_int_equal(wf_residency_open(WF_OFFLOAD_MODEL, ckpt, be, f->mem, &res, &f->err), WF_OK);
     for (int i = 0; i < WEIGHTS; i++) {
         int group = 0;

@@ -71,7 +71,7 @@ static enum wf_status run_in(struct wf_wan_vae *v, struct wf_wan_stage *s, struc
                                              .shift = v->mean,
                                              .low = -FLT_MAX,
                                              .high = FLT_MAX}));
-    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, z.dim, &input));
+    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, &s->conv1.weight, z.dim, &input));
     WF_TRY(wf_linear(be, &s->project, rows(z), rows(input.body), WF_ACT_NONE));
     WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], s->out), &y));
     WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
@@ -87,16 +87,17 @@ static enum wf_status run_res(struct wf_wan_vae *v, struct wf_wan_stage *s, stru
     const int64_t wide[4] = {x->dim[0], x->dim[1], x->dim[2], s->out};
     struct wf_causal_input first, second;
     struct wf_tensor middle;
-    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, x->dim, &first));
+    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, &s->conv1.weight, x->dim, &first));
     WF_TRY(norm_silu(v, &s->norm1, *x, first.body, WF_ACT_SILU));
     WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &middle, be->err, 4, wide));
     WF_TRY(convolve(v, &s->conv1, &s->cache1, &first, middle, false));
-    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, wide, &second));
+    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, &s->conv2.weight, wide, &second));
     WF_TRY(norm_silu(v, &s->norm2, middle, second.body, WF_ACT_SILU));
     if (s->in != s->out) {
-        struct wf_tensor shortcut;
+        struct wf_tensor source, shortcut;
+        WF_TRY(wf_operand(be, &v->scratch, &s->project, *x, &source));
         WF_TRY(new_hidden(v, 4, wide, &shortcut));
-        WF_TRY(wf_linear(be, &s->project, rows(*x), rows(shortcut), WF_ACT_NONE));
+        WF_TRY(wf_linear(be, &s->project, rows(source), rows(shortcut), WF_ACT_NONE));
         turn_over(v);
         *x = shortcut;
     }
@@ -110,7 +111,7 @@ static enum wf_status attend_frame(struct wf_wan_vae *v, const struct wf_wan_sta
     struct wf_backend *be = v->base.be;
     const int64_t positions = x.dim[0], c = s->in;
     struct wf_tensor n, qkv;
-    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &n, be->err, 2, x.dim));
+    WF_TRY(wf_tensor_new(&v->scratch, wf_operand_type(be, &s->qkv.weight), &n, be->err, 2, x.dim));
     WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &qkv, be->err, WF_DIMS(positions, 3, 1, c)));
     WF_TRY(norm_silu(v, &s->norm1, x, n, WF_ACT_NONE));
     WF_TRY(
@@ -154,7 +155,8 @@ static enum wf_status double_frames(struct wf_wan_vae *v, struct wf_wan_stage *s
     const int64_t h = x->dim[1], w = x->dim[2];
     struct wf_causal_input input;
     struct wf_tensor pairs, y;
-    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, (int64_t[]){rest, h, w, c}, &input));
+    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, &s->conv2.weight,
+                           (int64_t[]){rest, h, w, c}, &input));
     WF_TRY(wf_copy(be, input.body, wf_tensor_slice(*x, 0, lone, rest)));
     WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
     WF_TRY(wf_conv(be, &(struct wf_conv){.x = input.x,
@@ -179,13 +181,14 @@ static enum wf_status double_frames(struct wf_wan_vae *v, struct wf_wan_stage *s
 static enum wf_status run_upsample(struct wf_wan_vae *v, struct wf_wan_stage *s,
                                    struct wf_tensor *x)
 {
-    struct wf_tensor y;
+    struct wf_tensor source, y;
     if (s->doubles_time)
         WF_TRY(double_frames(v, s, x));
+    WF_TRY(wf_operand(v->base.be, &v->scratch, &s->conv1, *x, &source));
     WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], 2 * x->dim[1], 2 * x->dim[2], s->out), &y));
     WF_TRY(wf_upconv(
         v->base.be,
-        &(struct wf_upconv){.x = *x, .y = y, .w = &s->conv1.weight, .bias = &s->conv1.bias}));
+        &(struct wf_upconv){.x = source, .y = y, .w = &s->conv1.weight, .bias = &s->conv1.bias}));
     turn_over(v);
     *x = y;
     return WF_OK;
@@ -195,7 +198,7 @@ static enum wf_status run_out(struct wf_wan_vae *v, struct wf_wan_stage *s, stru
 {
     struct wf_tensor y;
     struct wf_causal_input input;
-    WF_TRY(wf_causal_begin(&s->cache1, v->base.be, &v->scratch, x->dim, &input));
+    WF_TRY(wf_causal_begin(&s->cache1, v->base.be, &v->scratch, &s->conv1.weight, x->dim, &input));
     WF_TRY(norm_silu(v, &s->norm1, *x, input.body, WF_ACT_SILU));
     WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], 3), &y));
     WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));

@@ -130,6 +130,7 @@ static enum wf_status add_in(struct wf_wan_vae *v, int64_t out, struct wf_error 
     WF_TRY(new_stage(v, STAGE_IN, z, out, &s, err));
     WF_TRY(wf_layer_add(v->res, &s->project, WF_PARAM_LINEAR, WF_DIMS(z, z, 1, 1, 1), err,
                         "post_quant_conv"));
+    s->project.weight.keep_f32 = true;
     return add_conv(v, &s->conv1, out, z, err, "decoder.", "conv_in");
 }
 

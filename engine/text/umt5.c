@@ -29,9 +29,9 @@ struct wf_umt5 {
 /* Where the values of a call lie; S is the count of tokens. */
 struct pass {
     int64_t count;
-    struct wf_tensor x, normed;         /* [S,width] */
+    struct wf_tensor x, normed;         /* [S,width]; normed, attended and gated for products */
     struct wf_tensor q, k, v, attended; /* [S,inner] */
-    struct wf_tensor gate, up;          /* [S,feed_forward] */
+    struct wf_tensor gate, up, gated;   /* [S,feed_forward] */
     struct wf_tensor bias;              /* [heads,2S-1] */
     float *host_table, *host_bias;      /* [buckets,heads], [heads,2S-1] */
 };
@@ -185,17 +185,27 @@ static enum wf_status new_pass(struct wf_umt5 *enc, struct wf_arena *arena, stru
                                struct wf_error *err)
 {
     const struct config *c = &enc->config;
+    const struct layer *l = enc->layers; /* the others are of the same kind */
+    const enum wf_dtype compute[3] = {wf_operand_type(enc->be, &l->q),
+                                      wf_operand_type(enc->be, &l->o),
+                                      wf_operand_type(enc->be, &l->down)};
     const struct {
         struct wf_tensor *tensor;
+        enum wf_dtype dtype;
         int64_t rows, width;
     } buffers[] = {
-        {&p->normed, p->count, c->width},    {&p->q, p->count, c->inner},
-        {&p->k, p->count, c->inner},         {&p->v, p->count, c->inner},
-        {&p->attended, p->count, c->inner},  {&p->gate, p->count, c->feed_forward},
-        {&p->up, p->count, c->feed_forward}, {&p->bias, c->heads, 2 * p->count - 1},
+        {&p->normed, compute[0], p->count, c->width},
+        {&p->q, WF_F32, p->count, c->inner},
+        {&p->k, WF_F32, p->count, c->inner},
+        {&p->v, WF_F32, p->count, c->inner},
+        {&p->attended, compute[1], p->count, c->inner},
+        {&p->gate, WF_F32, p->count, c->feed_forward},
+        {&p->up, WF_F32, p->count, c->feed_forward},
+        {&p->gated, compute[2], p->count, c->feed_forward},
+        {&p->bias, WF_F32, c->heads, 2 * p->count - 1},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        WF_TRY(wf_tensor_new(arena, WF_F32, buffers[i].tensor, err,
+        WF_TRY(wf_tensor_new(arena, buffers[i].dtype, buffers[i].tensor, err,
                              WF_DIMS(buffers[i].rows, buffers[i].width)));
     const size_t table = (size_t)(c->buckets * c->heads), bias = (size_t)wf_tensor_count(&p->bias);
     p->host_table = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, table, sizeof(float));
@@ -261,8 +271,8 @@ static enum wf_status feed_forward(struct wf_umt5 *enc, const struct layer *l, c
     WF_TRY(normalise(enc, &l->feed_norm, p->x, p->normed));
     WF_TRY(project(enc, &l->gate, p->normed, p->gate, false));
     WF_TRY(project(enc, &l->up, p->normed, p->up, false));
-    WF_TRY(wf_gated_act(enc->be, p->gate, p->gate, p->up, WF_ACT_GELU_TANH));
-    return project(enc, &l->down, p->gate, p->x, true);
+    WF_TRY(wf_gated_act(enc->be, p->gated, p->gate, p->up, WF_ACT_GELU_TANH));
+    return project(enc, &l->down, p->gated, p->x, true);
 }
 
 static enum wf_status run_layer(struct wf_umt5 *enc, int index, const struct pass *p,

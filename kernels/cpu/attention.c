@@ -174,9 +174,11 @@ static void store_rows(const struct job *job)
     const struct plan *p = job->plan;
     const struct wf_tensor *y = &p->a->y;
     for (int i = 0; i < job->queries; i++) {
-        float *row = (float *)y->data + (job->first + i) * y->stride[0] + job->head * y->stride[1];
-        p->loops->scale(row, job->sum + (int64_t)i * p->value_width, y->dim[2],
-                        1.0f / job->total[i]);
+        float *sum = job->sum + (int64_t)i * p->value_width;
+        void *row = wf_at(y, (job->first + i) * y->stride[0] + job->head * y->stride[1]);
+        p->loops->scale(y->dtype == WF_F32 ? row : sum, sum, y->dim[2], 1.0f / job->total[i]);
+        if (y->dtype != WF_F32)
+            p->loops->from_f32(row, y->dtype, sum, y->dim[2]);
     }
 }
 

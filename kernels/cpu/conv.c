@@ -5,6 +5,8 @@
 #include "kernels/cpu/library.h"
 #include "kernels/cpu/matrix.h"
 
+enum { SMALL_SHUFFLE = 16384 }; /* values that are not worth waking other threads for */
+
 /* Where the kernel lies and what it reads. */
 struct window {
     const struct wf_tensor *x;
@@ -14,17 +16,17 @@ struct window {
     int64_t width; /* output pixels in a line */
 };
 
-static const float *tap_source(const struct window *win, int64_t t, int64_t h, int64_t w)
+static const void *tap_source(const struct window *win, int64_t t, int64_t h, int64_t w, int64_t c)
 {
     const struct wf_tensor *x = win->x;
     if (t < 0 || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
         return NULL;
-    return (const float *)x->data + t * x->stride[0] + h * x->stride[1] + w * x->stride[2];
+    return wf_at(x, t * x->stride[0] + h * x->stride[1] + w * x->stride[2] + c);
 }
 
 /* `n` channels from channel c on of one tap, for `count` pixels from pixel `row` on. */
-static void fill_tap(const struct window *win, int64_t frame, int64_t row, int count, int64_t tap,
-                     int64_t c, size_t n, float *a)
+static void fill_tap(const struct window *win, const struct wf_loops *loops, int64_t frame,
+                     int64_t row, int count, int64_t tap, int64_t c, int64_t n, float *a)
 {
     const int64_t plane = win->taps_h * win->taps_w;
     const int64_t t = frame * win->stride_t + tap / plane - win->before_t;
@@ -32,12 +34,12 @@ static void fill_tap(const struct window *win, int64_t frame, int64_t row, int c
     const int64_t right = tap % win->taps_w - win->before_w;
     int64_t line = row / win->width, place = row % win->width;
     for (int i = 0; i < count; i++) {
-        const float *x =
-            tap_source(win, t, line * win->stride_hw + down, place * win->stride_hw + right);
+        const void *x =
+            tap_source(win, t, line * win->stride_hw + down, place * win->stride_hw + right, c);
         if (x)
-            memcpy(a + i * WF_TILE_PITCH, x + c, n * sizeof *a);
+            loops->to_f32(a + i * WF_TILE_PITCH, x, win->x->dtype, n);
         else
-            memset(a + i * WF_TILE_PITCH, 0, n * sizeof *a);
+            memset(a + i * WF_TILE_PITCH, 0, (size_t)n * sizeof *a);
         if (++place == win->width) {
             place = 0;
             line++;
@@ -45,15 +47,15 @@ static void fill_tap(const struct window *win, int64_t frame, int64_t row, int c
     }
 }
 
-static void fill_window(const struct window *win, int64_t frame, int64_t row, int count,
-                        int64_t from, int depth, float *a)
+static void fill_window(const struct window *win, const struct wf_loops *loops, int64_t frame,
+                        int64_t row, int count, int64_t from, int depth, float *a)
 {
     const int64_t channels = win->x->dim[3];
     for (int done = 0; done < depth;) {
         const int64_t tap = (from + done) / channels, c = (from + done) % channels;
         const int64_t left = depth - done, rest = channels - c;
         const int n = (int)(left < rest ? left : rest);
-        fill_tap(win, frame, row, count, tap, c, (size_t)n, a + done);
+        fill_tap(win, loops, frame, row, count, tap, c, n, a + done);
         done += n;
     }
 }
@@ -63,11 +65,11 @@ struct conv_job {
     struct window window;
 };
 
-static void fill_conv(const void *context, int64_t frame, int64_t row, int count, int64_t from,
-                      int depth, float *a)
+static void fill_conv(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
+                      int count, int64_t from, int depth, float *a)
 {
     const struct conv_job *job = context;
-    fill_window(&job->window, frame, row, count, from, depth, a);
+    fill_window(&job->window, loops, frame, row, count, from, depth, a);
 }
 
 /* Frames of padding come first in a row: their products are skipped. */
@@ -152,11 +154,11 @@ struct upconv_job {
     struct window window;
 };
 
-static void fill_upconv(const void *context, int64_t frame, int64_t row, int count, int64_t from,
-                        int depth, float *a)
+static void fill_upconv(const void *context, const struct wf_loops *loops, int64_t frame,
+                        int64_t row, int count, int64_t from, int depth, float *a)
 {
     const struct upconv_job *job = context;
-    fill_window(&job->window, frame, row, count, from, depth, a);
+    fill_window(&job->window, loops, frame, row, count, from, depth, a);
 }
 
 /* At place p, even results belong to line 2p, odd ones to line 2p - 1; at an edge one is outside.
@@ -184,10 +186,85 @@ static void finish_upconv(const void *context, const struct wf_loops *loops, int
     }
 }
 
-enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
+static enum wf_status own_upconv(struct wf_backend *be, const struct upconv_job *job)
 {
+    const struct wf_upconv *a = job->a;
     const struct wf_panels *panels;
     WF_TRY(wf_packed_panels(be, a->w, &panels));
+    return wf_product_run(be, "upconv",
+                          &(const struct wf_product){.right = panels,
+                                                     .frames = a->x.dim[0],
+                                                     .rows = (a->x.dim[1] + 1) * (a->x.dim[2] + 1),
+                                                     .context = job,
+                                                     .fill = fill_upconv,
+                                                     .finish = finish_upconv});
+}
+
+/* Lines of places that the library computes at a time, so that the cases stay in the cache. */
+enum { STRIP = 16 };
+
+/* The cases at places of `count` lines from line `first` on of a frame; y [1,count,W+1,4 O]. */
+static enum wf_status library_strip(struct wf_backend *be, const struct wf_upconv *a, int64_t frame,
+                                    int64_t first, int64_t count, struct wf_tensor y, bool *done)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    const struct wf_packed *packed = a->w->packed;
+    const struct wf_param folded = wf_folded(a->w);
+    const int64_t height = a->x.dim[1], above = first == 0, below = first + count > height;
+    const int64_t top = first - 1 + above, lines = count + 1 - above - below;
+    const struct wf_tensor x = wf_tensor_slice(a->x, 0, frame, 1);
+    const struct wf_conv strip = {.x = wf_tensor_slice(x, 1, top, lines),
+                                  .y = y,
+                                  .w = &folded,
+                                  .pad_h = {(int)above, (int)below},
+                                  .pad_w = {1, 1},
+                                  .stride_t = 1,
+                                  .stride_hw = 1};
+    return cpu->library->conv(be, cpu->library_state, &strip, packed->library, done);
+}
+
+static enum wf_status library_frame(struct wf_backend *be, const struct upconv_job *job,
+                                    int64_t frame, float *cases, bool *done)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const int64_t lines = job->a->x.dim[1] + 1, width = job->window.width;
+    const int64_t columns = 4 * job->a->y.dim[3];
+    *done = true;
+    for (int64_t first = 0; first < lines; first += STRIP) {
+        const int64_t count = lines - first < STRIP ? lines - first : STRIP, places = count * width;
+        const struct wf_tensor y = wf_tensor_of(cases, WF_F32, WF_DIMS(1, count, width, columns));
+        *done = false;
+        WF_TRY(library_strip(be, job->a, frame, first, count, y, done));
+        if (!*done)
+            break;
+        const int team = wf_cpu_team(be, places * columns, SMALL_SHUFFLE);
+#pragma omp parallel for num_threads(team) schedule(static)
+        for (int64_t i = 0; i < places; i++)
+            finish_upconv(job, loops, frame, first * width + i, 0, (int)columns,
+                          cases + i * columns);
+    }
+    return WF_OK;
+}
+
+static enum wf_status library_upconv(struct wf_backend *be, const struct upconv_job *job,
+                                     bool *done)
+{
+    const int64_t lines = job->a->x.dim[1] + 1, strip = lines < STRIP ? lines : STRIP;
+    const size_t bytes = (size_t)(strip * job->window.width * 4 * job->a->y.dim[3]) * sizeof(float);
+    float *cases = be->ops.take(be, WF_MEM_ACTIVATIONS, bytes);
+    if (!cases)
+        return wf_fail_memory(be->err, "upconv", bytes);
+    enum wf_status status = WF_OK;
+    *done = true;
+    for (int64_t frame = 0; frame < job->a->x.dim[0] && status == WF_OK && *done; frame++)
+        status = library_frame(be, job, frame, cases, done);
+    be->ops.give(be, cases);
+    return status;
+}
+
+enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
+{
+    const struct wf_packed *packed = a->w->packed;
     const struct upconv_job job = {.a = a,
                                    .window = {.x = &a->x,
                                               .taps_h = 2,
@@ -197,11 +274,8 @@ enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
                                               .stride_t = 1,
                                               .stride_hw = 1,
                                               .width = a->x.dim[2] + 1}};
-    return wf_product_run(be, "upconv",
-                          &(const struct wf_product){.right = panels,
-                                                     .frames = a->x.dim[0],
-                                                     .rows = (a->x.dim[1] + 1) * (a->x.dim[2] + 1),
-                                                     .context = &job,
-                                                     .fill = fill_upconv,
-                                                     .finish = finish_upconv});
+    bool done = false;
+    if (packed->library)
+        WF_TRY(library_upconv(be, &job, &done));
+    return done ? WF_OK : own_upconv(be, &job);
 }

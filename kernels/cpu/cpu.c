@@ -60,6 +60,12 @@ static void cpu_close(struct wf_backend *be)
     be->state = NULL;
 }
 
+static bool cpu_is_fast(const struct wf_backend *be, enum wf_dtype dtype)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    return dtype == WF_F32 || (cpu->library && cpu->library->is_fast(cpu->library_state, dtype));
+}
+
 enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t bytes)
 {
     struct wf_cpu *cpu = wf_cpu_of(be);
@@ -84,6 +90,7 @@ void *wf_cpu_own_scratch(const struct wf_backend *be)
 const struct wf_ops wf_cpu_ops = {
     .name = "cpu",
     .open = cpu_open,
+    .is_fast = cpu_is_fast,
     .close = cpu_close,
     .set_threads = wf_ref_set_threads,
     .take = wf_ref_take,

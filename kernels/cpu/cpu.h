@@ -24,6 +24,12 @@ static inline struct wf_cpu *wf_cpu_of(const struct wf_backend *be)
     return be->state;
 }
 
+/* Element `at` of t. */
+static inline void *wf_at(const struct wf_tensor *t, int64_t at)
+{
+    return (unsigned char *)t->data + (size_t)at * wf_dtype_bytes(t->dtype);
+}
+
 /* How many threads to wake for that much work; one if it is no more than `small`. */
 static inline int wf_cpu_team(const struct wf_backend *be, int64_t work, int64_t small)
 {

@@ -1,16 +1,14 @@
-#include <string.h>
-
 #include "kernels/cpu/library.h"
 #include "kernels/cpu/matrix.h"
 
-static void fill_rows(const void *context, int64_t frame, int64_t row, int count, int64_t from,
-                      int depth, float *a)
+static void fill_rows(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
+                      int count, int64_t from, int depth, float *a)
 {
     (void)frame;
     const struct wf_gemm *g = context;
-    const float *x = (const float *)g->x.data + row * g->x.stride[0] + from;
     for (int i = 0; i < count; i++)
-        memcpy(a + i * WF_TILE_PITCH, x + i * g->x.stride[0], (size_t)depth * sizeof *a);
+        loops->to_f32(a + i * WF_TILE_PITCH, wf_at(&g->x, (row + i) * g->x.stride[0] + from),
+                      g->x.dtype, depth);
 }
 
 static void finish_row(const void *context, const struct wf_loops *loops, int64_t frame,
@@ -23,7 +21,14 @@ static void finish_row(const void *context, const struct wf_loops *loops, int64_
                                   .gate = gate ? gate + column : NULL,
                                   .act = g->act,
                                   .accumulate = g->accumulate};
-    loops->epilogue((float *)g->y.data + row * g->y.stride[0] + column, sums, n, &e);
+    void *y = wf_at(&g->y, row * g->y.stride[0] + column);
+    if (g->y.dtype == WF_F32) {
+        loops->epilogue(y, sums, n, &e);
+        return;
+    }
+    float values[WF_BLOCK_COLUMNS];
+    loops->epilogue(values, sums, n, &e);
+    loops->from_f32(y, g->y.dtype, values, n);
 }
 
 enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)

@@ -7,6 +7,8 @@
 struct wf_library {
     enum wf_status (*open)(struct wf_backend *be, void **state);
     void (*close)(struct wf_backend *be, void *state);
+    /* Whether its products of that type are faster than those of f32. */
+    bool (*is_fast)(void *state, enum wf_dtype dtype);
 
     /* LINEAR and CONV, in the library's own layout; *weights stays NULL where our loops are as
        good. */

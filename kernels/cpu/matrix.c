@@ -4,7 +4,6 @@
 
 enum {
     ROW_TILES = 8,       /* of a block */
-    COLUMNS = 256,       /* of a block: a multiple of every tile's width */
     SMALL_WORK = 200000, /* multiplications that are not worth waking other threads for */
 };
 
@@ -57,7 +56,7 @@ struct block {
     int64_t frame, row, column;
     int rows, columns; /* columns are padded */
     float *left;       /* [rows,WF_TILE_DEPTH], of pitch WF_TILE_PITCH */
-    float *sums;       /* [rows,COLUMNS] */
+    float *sums;       /* [rows,WF_BLOCK_COLUMNS] */
 };
 
 static void multiply(const struct wf_loops *loops, const struct wf_product *p,
@@ -70,8 +69,8 @@ static void multiply(const struct wf_loops *loops, const struct wf_product *p,
         for (int row = 0; row < b->rows; row += loops->tile_rows) {
             const int left = b->rows - row;
             loops->tile(left < loops->tile_rows ? left : loops->tile_rows, width, depth,
-                        b->left + row * WF_TILE_PITCH, panel, b->sums + row * COLUMNS + column,
-                        COLUMNS, add);
+                        b->left + row * WF_TILE_PITCH, panel,
+                        b->sums + row * WF_BLOCK_COLUMNS + column, WF_BLOCK_COLUMNS, add);
         }
         column += width;
     }
@@ -84,16 +83,16 @@ static void run_block(const struct wf_loops *loops, const struct wf_product *p,
     for (int64_t from = start; from < p->right->depth; from += WF_TILE_DEPTH) {
         const int64_t left = p->right->depth - from;
         const int depth = left < WF_TILE_DEPTH ? (int)left : WF_TILE_DEPTH;
-        p->fill(p->context, b->frame, b->row, b->rows, from, depth, b->left);
+        p->fill(p->context, loops, b->frame, b->row, b->rows, from, depth, b->left);
         multiply(loops, p, b, from, depth, from > start);
     }
     if (start >= p->right->depth)
-        memset(b->sums, 0, (size_t)b->rows * COLUMNS * sizeof *b->sums);
+        memset(b->sums, 0, (size_t)b->rows * WF_BLOCK_COLUMNS * sizeof *b->sums);
     const int64_t left = p->right->columns - b->column;
     const int columns = left < b->columns ? (int)left : b->columns;
     for (int i = 0; i < b->rows; i++)
         p->finish(p->context, loops, b->frame, b->row + i, b->column, columns,
-                  b->sums + i * COLUMNS);
+                  b->sums + i * WF_BLOCK_COLUMNS);
 }
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -107,7 +106,7 @@ static void choose_block(const struct wf_backend *be, const struct wf_product *p
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
     const int64_t enough = be->threads > 1 ? 3 * (int64_t)be->threads : 1;
-    *columns = COLUMNS;
+    *columns = WF_BLOCK_COLUMNS;
     for (int tiles = ROW_TILES;; tiles /= 2) {
         *rows = tiles * loops->tile_rows;
         const int64_t row_blocks = p->frames * divide_up(p->rows, *rows);
@@ -127,7 +126,8 @@ enum wf_status wf_product_run(struct wf_backend *be, const char *where, const st
     int rows, columns;
     choose_block(be, p, &rows, &columns);
     const size_t left_floats = (size_t)rows * WF_TILE_PITCH;
-    WF_TRY(wf_cpu_scratch(be, where, (left_floats + (size_t)rows * COLUMNS) * sizeof(float)));
+    WF_TRY(
+        wf_cpu_scratch(be, where, (left_floats + (size_t)rows * WF_BLOCK_COLUMNS) * sizeof(float)));
     const int64_t row_blocks = divide_up(p->rows, rows);
     const int64_t tasks = p->frames * row_blocks * divide_up(p->right->columns, columns);
     const double work =

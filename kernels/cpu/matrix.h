@@ -4,8 +4,10 @@
 
 #include "kernels/cpu/cpu.h"
 
+enum { WF_BLOCK_COLUMNS = 256 }; /* a multiple of every tile's width */
+
 /* The right operand [depth,columns], in panels of the tile's width one after the other, each
-   [depth,width] dense; columns that fill up the last panel are zeros. */
+   [depth,width] dense f32; columns that fill up the last panel are zeros. */
 struct wf_panels {
     int64_t depth, columns;
     float *data;
@@ -27,6 +29,10 @@ struct wf_packed {
 enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
                                 const struct wf_panels **panels);
 
+/* An UPCONV's 2x2 kernel as the CONV that the library and the panels have: its outputs are the four
+   cases of upconv (see conv.c), one after the other. */
+struct wf_param wf_folded(const struct wf_param *p);
+
 /* left [frames,rows,depth] times panels. The work is split into blocks of rows and of columns; a
    result does not depend on the split. */
 struct wf_product {
@@ -35,11 +41,11 @@ struct wf_product {
     const void *context;
     /* Elements from .. from + depth - 1 of `count` rows of a frame, to a [count] of pitch
        WF_TILE_PITCH. */
-    void (*fill)(const void *context, int64_t frame, int64_t row, int count, int64_t from,
-                 int depth, float *a);
+    void (*fill)(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
+                 int count, int64_t from, int depth, float *a);
     int64_t (*start)(const void *context, int64_t frame); /* depth where the sums of a frame start:
                                                              what is before it is zeros */
-    /* n sums of a row from a column on, to where they belong. */
+    /* n sums of a row from a column on, at most WF_BLOCK_COLUMNS, to where they belong. */
     void (*finish)(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
                    int64_t column, int n, const float *sums);
 };

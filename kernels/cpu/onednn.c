@@ -22,6 +22,7 @@ struct key {
     dnnl_dims_t x, x_stride, w, y, y_stride; /* [n,c,t,h,w], or [m,k] and [m,n] */
     dnnl_dims_t before, after, stride;
     int rank, threads;
+    dnnl_data_type_t type, y_type; /* of x and w, and of y */
     int act;
     int has_bias, has_gate, accumulate;
 };
@@ -112,7 +113,18 @@ static enum wf_status onednn_open(struct wf_backend *be, void **state)
     return WF_OK;
 }
 
-static bool is_fast(const_dnnl_primitive_desc_t pd)
+static bool onednn_is_fast(void *state, enum wf_dtype dtype)
+{
+    (void)state;
+    return dtype == WF_F32 || dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
+}
+
+static dnnl_data_type_t type_of(enum wf_dtype dtype)
+{
+    return dtype == WF_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static bool has_fast_kernel(const_dnnl_primitive_desc_t pd)
 {
     const char *name = NULL;
     return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name) ==
@@ -160,9 +172,9 @@ static dnnl_status_t make_descs(const struct key *k, const dnnl_memory_desc_t *w
     const dnnl_dims_t vector = {k->y[1]}, row = {1, k->y[1]};
     d->w = *w;
     dnnl_status_t status =
-        dnnl_memory_desc_init_by_strides(&d->x, k->rank, k->x, dnnl_f32, k->x_stride);
+        dnnl_memory_desc_init_by_strides(&d->x, k->rank, k->x, k->type, k->x_stride);
     if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_strides(&d->y, k->rank, k->y, dnnl_f32, k->y_stride);
+        status = dnnl_memory_desc_init_by_strides(&d->y, k->rank, k->y, k->y_type, k->y_stride);
     if (status == dnnl_success)
         status = dnnl_memory_desc_init_by_tag(&d->gate, 2, row, dnnl_f32, dnnl_ab);
     if (status != dnnl_success || k->rank == 2) {
@@ -224,7 +236,7 @@ static dnnl_status_t fill_entry(const struct onednn *lib, const dnnl_memory_desc
     dnnl_status_t status = make_descs(&e->key, w, &d);
     if (status == dnnl_success)
         status = make_desc(lib, &e->key, &d, &pd);
-    if (status == dnnl_success && pd && is_fast(pd)) {
+    if (status == dnnl_success && pd && has_fast_kernel(pd)) {
         status = dnnl_primitive_create(&e->primitive, pd);
         if (status == dnnl_success)
             status = make_args(lib, &d, pd, e);
@@ -336,6 +348,8 @@ static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const stru
         k.x_stride[0] = a->x.stride[0];
         k.y_stride[0] = a->y.stride[0];
     }
+    k.type = type_of(a->x.dtype);
+    k.y_type = type_of(a->y.dtype);
     k.act = (int)a->act;
     k.has_bias = a->bias != NULL;
     k.has_gate = a->gate.data != NULL;
@@ -395,6 +409,8 @@ static enum wf_status onednn_conv(struct wf_backend *be, void *state, const stru
         k.after[1 + i] = i == 0 ? a->pad_h[1] : a->pad_w[1];
         k.stride[1 + i] = a->stride_hw;
     }
+    k.type = type_of(a->x.dtype);
+    k.y_type = type_of(a->y.dtype);
     k.has_bias = a->bias != NULL;
     k.accumulate = a->accumulate;
     void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
@@ -414,16 +430,18 @@ static dnnl_status_t choose_layout(const struct wf_backend *be, const struct one
     else
         conv_key(&k, p->dim, p->dim[2], SAMPLE_HW + p->dim[3] - 1, SAMPLE_HW + p->dim[4] - 1,
                  SAMPLE_HW, SAMPLE_HW);
+    k.type = type_of(wf_operand_type(be, p));
+    k.y_type = dnnl_f32;
     struct descs d;
     dnnl_memory_desc_t any;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status =
-        dnnl_memory_desc_init_by_tag(&any, k.rank, k.w, dnnl_f32, dnnl_format_tag_any);
+        dnnl_memory_desc_init_by_tag(&any, k.rank, k.w, k.type, dnnl_format_tag_any);
     if (status == dnnl_success)
         status = make_descs(&k, &any, &d);
     if (status == dnnl_success)
         status = make_desc(lib, &k, &d, &pd);
-    if (status == dnnl_success && pd && is_fast(pd)) {
+    if (status == dnnl_success && pd && has_fast_kernel(pd)) {
         *out = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
         *fast = true;
     }
@@ -564,6 +582,7 @@ static enum wf_status onednn_unpack(struct wf_backend *be, void *state, const vo
 const struct wf_library wf_onednn = {
     .open = onednn_open,
     .close = onednn_close,
+    .is_fast = onednn_is_fast,
     .load = onednn_load,
     .unload = onednn_unload,
     .unpack = onednn_unpack,

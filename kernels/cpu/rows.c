@@ -11,14 +11,38 @@ static float *row_of(const struct wf_tensor *t, int64_t row)
     return (float *)t->data + wf_tensor_row(t, row);
 }
 
+/* Where a row of y is computed: in y, or beside it where it has to be converted. */
+static float *begin_row(const struct wf_backend *be, const struct wf_tensor *y, int64_t row)
+{
+    return y->dtype == WF_F32 ? row_of(y, row) : wf_cpu_own_scratch(be);
+}
+
+static void end_row(const struct wf_loops *loops, const struct wf_tensor *y, int64_t row,
+                    const float *values)
+{
+    if (y->dtype != WF_F32)
+        loops->from_f32(wf_at(y, wf_tensor_row(y, row)), y->dtype, values, y->dim[y->rank - 1]);
+}
+
+/* Room for the rows of y that have to be converted. */
+static enum wf_status row_room(struct wf_backend *be, const char *where, const struct wf_tensor *y)
+{
+    if (y->dtype == WF_F32)
+        return WF_OK;
+    return wf_cpu_scratch(be, where, (size_t)y->dim[y->rank - 1] * sizeof(float));
+}
+
 enum wf_status wf_cpu_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
     const int64_t rows = a->x.dim[0], width = a->x.dim[1], elements = rows * width;
+    WF_TRY(row_room(be, "layer_norm", &a->y));
 #pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
-    for (int64_t m = 0; m < rows; m++)
-        loops->layer_norm(row_of(&a->y, m), row_of(&a->x, m), a->weight.data, a->shift.data, width,
-                          a->eps);
+    for (int64_t m = 0; m < rows; m++) {
+        float *y = begin_row(be, &a->y, m);
+        loops->layer_norm(y, row_of(&a->x, m), a->weight.data, a->shift.data, width, a->eps);
+        end_row(loops, &a->y, m, y);
+    }
     return WF_OK;
 }
 
@@ -26,10 +50,13 @@ enum wf_status wf_cpu_rms_norm(struct wf_backend *be, const struct wf_rms_norm *
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
     const int64_t rows = a->x.dim[0], width = a->x.dim[1], elements = rows * width;
+    WF_TRY(row_room(be, "rms_norm", &a->y));
 #pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
-    for (int64_t m = 0; m < rows; m++)
-        loops->rms_norm(row_of(&a->y, m), row_of(&a->x, m), a->weight.data, width, a->form, a->act,
-                        a->eps);
+    for (int64_t m = 0; m < rows; m++) {
+        float *y = begin_row(be, &a->y, m);
+        loops->rms_norm(y, row_of(&a->x, m), a->weight.data, width, a->form, a->act, a->eps);
+        end_row(loops, &a->y, m, y);
+    }
     return WF_OK;
 }
 
@@ -116,12 +143,15 @@ enum wf_status wf_cpu_gated_act(struct wf_backend *be, const struct wf_tensor *y
                                 enum wf_act act)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const struct pieces p =
-        cut(y, wf_tensor_is_dense(y) && wf_tensor_is_dense(a) && wf_tensor_is_dense(b));
+    const bool dense = wf_tensor_is_dense(y) && wf_tensor_is_dense(a) && wf_tensor_is_dense(b);
+    const struct pieces p = cut(y, dense && y->dtype == WF_F32);
+    WF_TRY(row_room(be, "gated_act", y));
 #pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
-    for (int64_t i = 0; i < p.count; i++)
-        loops->gated_act(piece_of(y, &p, i), piece_of(a, &p, i), piece_of(b, &p, i),
-                         piece_length(&p, i), act);
+    for (int64_t i = 0; i < p.count; i++) {
+        float *to = p.dense ? piece_of(y, &p, i) : begin_row(be, y, i);
+        loops->gated_act(to, piece_of(a, &p, i), piece_of(b, &p, i), piece_length(&p, i), act);
+        end_row(loops, y, i, to);
+    }
     return WF_OK;
 }
 

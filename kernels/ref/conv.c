@@ -1,33 +1,36 @@
 #include "kernels/ref/ref.h"
 
-/* One pixel of one frame, or NULL in the padding. */
-static const float *pixel(const struct wf_tensor *x, int64_t t, int64_t h, int64_t w)
+enum { PADDING = -1 };
+
+/* Where one pixel of one frame starts, or PADDING. */
+static int64_t pixel(const struct wf_tensor *x, int64_t t, int64_t h, int64_t w)
 {
     if (t < 0 || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
-        return NULL;
-    return (const float *)x->data + t * x->stride[0] + h * x->stride[1] + w * x->stride[2];
+        return PADDING;
+    return t * x->stride[0] + h * x->stride[1] + w * x->stride[2];
 }
 
-/* The sum over one tap of the kernel; weights of neighbouring channels are `step` apart. */
-static double tap(const float *x, const float *w, int64_t channels, int64_t step)
+/* The sum over one tap of output o: a pixel's channels with weight `k` of each channel's. */
+static double tap(const struct wf_tensor *x, int64_t at, const struct wf_tensor *w, int64_t o,
+                  int64_t k)
 {
+    const int64_t channels = w->dim[1], taps = w->dim[2] * w->dim[3] * w->dim[4];
     double sum = 0;
-    for (int64_t c = 0; x && c < channels; c++)
-        sum += (double)x[c] * (double)w[c * step];
+    for (int64_t c = 0; at != PADDING && c < channels; c++)
+        sum += (double)wf_get(x, at + c) * (double)wf_get(w, (o * channels + c) * taps + k);
     return sum;
 }
 
 static double conv_sum(const struct wf_conv *a, int64_t t, int64_t h, int64_t w, int64_t o)
 {
-    const int64_t *dim = a->w->dim, channels = dim[1], taps = dim[2] * dim[3] * dim[4];
-    const float *weight = (const float *)a->w->tensor.data + o * channels * taps;
+    const int64_t *dim = a->w->dim, taps = dim[2] * dim[3] * dim[4];
     double sum = 0;
     for (int64_t k = 0; k < taps; k++) {
         const int64_t kt = k / (dim[3] * dim[4]), kh = k / dim[4] % dim[3], kw = k % dim[4];
-        const float *x =
+        const int64_t x =
             pixel(&a->x, t * a->stride_t + kt - a->pad_front, h * a->stride_hw + kh - a->pad_h[0],
                   w * a->stride_hw + kw - a->pad_w[0]);
-        sum += tap(x, weight + k, channels, taps);
+        sum += tap(&a->x, x, &a->w->tensor, o, k);
     }
     return sum;
 }
@@ -51,13 +54,11 @@ enum wf_status wf_ref_conv(struct wf_backend *be, const struct wf_conv *a)
 
 static double upconv_sum(const struct wf_upconv *a, int64_t t, int64_t h, int64_t w, int64_t o)
 {
-    const int64_t channels = a->w->dim[1];
-    const float *weight = (const float *)a->w->tensor.data + o * channels * 9;
     double sum = 0;
     for (int64_t k = 0; k < 9; k++) {
         const int64_t up_h = h + k / 3 - 1, up_w = w + k % 3 - 1; /* in the doubled picture */
-        const float *x = up_h < 0 || up_w < 0 ? NULL : pixel(&a->x, t, up_h / 2, up_w / 2);
-        sum += tap(x, weight + k, channels, 9);
+        const int64_t x = up_h < 0 || up_w < 0 ? PADDING : pixel(&a->x, t, up_h / 2, up_w / 2);
+        sum += tap(&a->x, x, &a->w->tensor, o, k);
     }
     return sum;
 }

@@ -83,9 +83,9 @@ enum wf_status wf_ref_gated_act(struct wf_backend *be, const struct wf_tensor *y
     (void)be;
     for (int64_t m = 0; m < y->dim[0]; m++) {
         const float *left = wf_row(a, m), *right = wf_row(b, m);
-        float *to = wf_row(y, m);
+        const int64_t to = wf_tensor_row(y, m);
         for (int64_t i = 0; i < y->dim[1]; i++)
-            to[i] = (float)(wf_ref_activate((double)left[i], act) * (double)right[i]);
+            wf_set(y, to + i, wf_ref_activate((double)left[i], act) * (double)right[i]);
     }
     return WF_OK;
 }

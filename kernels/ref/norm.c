@@ -9,7 +9,7 @@ enum wf_status wf_ref_layer_norm(struct wf_backend *be, const struct wf_layer_no
     const float *weight = a->weight.data, *shift = a->shift.data;
     for (int64_t m = 0; m < a->x.dim[0]; m++) {
         const float *x = wf_row(&a->x, m);
-        float *y = wf_row(&a->y, m);
+        const int64_t y = wf_tensor_row(&a->y, m);
         double mean = 0, variance = 0;
         for (int64_t i = 0; i < width; i++)
             mean += (double)x[i] / (double)width;
@@ -18,8 +18,8 @@ enum wf_status wf_ref_layer_norm(struct wf_backend *be, const struct wf_layer_no
         const double factor = 1 / sqrt(variance + (double)a->eps);
         for (int64_t i = 0; i < width; i++) {
             const double value = ((double)x[i] - mean) * factor;
-            y[i] =
-                (float)(value * (weight ? (double)weight[i] : 1) + (shift ? (double)shift[i] : 0));
+            wf_set(&a->y, y + i,
+                   value * (weight ? (double)weight[i] : 1) + (shift ? (double)shift[i] : 0));
         }
     }
     return WF_OK;
@@ -42,11 +42,11 @@ enum wf_status wf_ref_rms_norm(struct wf_backend *be, const struct wf_rms_norm *
     const float *weight = a->weight.data;
     for (int64_t m = 0; m < a->x.dim[0]; m++) {
         const float *x = wf_row(&a->x, m);
-        float *y = wf_row(&a->y, m);
+        const int64_t y = wf_tensor_row(&a->y, m);
         const double factor = rms_factor(a, x);
         for (int64_t i = 0; i < a->x.dim[1]; i++) {
             const double value = (double)x[i] * factor * (weight ? (double)weight[i] : 1);
-            y[i] = (float)wf_ref_activate(value, a->act);
+            wf_set(&a->y, y + i, wf_ref_activate(value, a->act));
         }
     }
     return WF_OK;

@@ -1,4 +1,4 @@
-/* Parameters: dense f32 copies, but a TABLE, which stays where it is. */
+/* Parameters: dense copies, but a TABLE, which stays where it is. */
 #include "kernels/ref/ref.h"
 
 enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const void *src,
@@ -8,11 +8,16 @@ enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const void
         p->tensor = wf_tensor_of((void *)src, dtype, p->rank, p->dim);
         return WF_OK;
     }
-    struct wf_tensor t = wf_tensor_of(NULL, WF_F32, p->rank, p->dim);
+    const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
+    struct wf_tensor t = wf_tensor_of(NULL, kept, p->rank, p->dim);
     t.data = be->ops.take(be, WF_MEM_WEIGHTS, wf_tensor_bytes(&t));
     if (!t.data)
         return wf_fail_memory(be->err, "weights", wf_tensor_bytes(&t));
-    wf_to_f32(t.data, src, dtype, (size_t)wf_tensor_count(&t));
+    for (int64_t i = 0; i < wf_tensor_count(&t); i++) {
+        float value;
+        wf_to_f32(&value, (const unsigned char *)src + (size_t)i * wf_dtype_bytes(dtype), dtype, 1);
+        wf_set(&t, i, (double)value);
+    }
     p->tensor = t;
     return WF_OK;
 }

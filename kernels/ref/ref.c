@@ -8,6 +8,12 @@ enum wf_status wf_ref_open(struct wf_backend *be)
     return WF_OK;
 }
 
+bool wf_ref_is_fast(const struct wf_backend *be, enum wf_dtype dtype)
+{
+    (void)be;
+    return dtype == WF_F32;
+}
+
 void wf_ref_close(struct wf_backend *be)
 {
     (void)be;
@@ -52,6 +58,7 @@ enum wf_status wf_ref_download(struct wf_backend *be, void *dst, const struct wf
 const struct wf_ops wf_ref_ops = {
     .name = "ref",
     .open = wf_ref_open,
+    .is_fast = wf_ref_is_fast,
     .close = wf_ref_close,
     .set_threads = wf_ref_set_threads,
     .take = wf_ref_take,

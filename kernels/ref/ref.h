@@ -8,6 +8,7 @@ extern const struct wf_ops wf_ref_ops;
 
 enum wf_status wf_ref_open(struct wf_backend *be);
 void wf_ref_close(struct wf_backend *be);
+bool wf_ref_is_fast(const struct wf_backend *be, enum wf_dtype dtype);
 void wf_ref_set_threads(struct wf_backend *be, int threads);
 void *wf_ref_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
 void wf_ref_give(struct wf_backend *be, void *ptr);
@@ -40,6 +41,21 @@ enum wf_status wf_ref_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
                               const struct wf_tensor *x);
 
 double wf_ref_activate(double x, enum wf_act act);
+
+/* Element `at` of t, F32 or BF16; to BF16 rounds to nearest even. */
+static inline float wf_get(const struct wf_tensor *t, int64_t at)
+{
+    return t->dtype == WF_F32 ? ((const float *)t->data)[at]
+                              : wf_bf16_to_f32(((const uint16_t *)t->data)[at]);
+}
+
+static inline void wf_set(const struct wf_tensor *t, int64_t at, double value)
+{
+    if (t->dtype == WF_F32)
+        ((float *)t->data)[at] = (float)value;
+    else
+        ((uint16_t *)t->data)[at] = wf_f32_to_bf16((float)value);
+}
 
 /* Row `row` of t, counted over all axes but the last; t is f32. */
 static inline float *wf_row(const struct wf_tensor *t, int64_t row)
