@@ -63,7 +63,7 @@ enum weft_offload {
 
 struct weft_settings {
     const char *device; /* "cpu"; NULL: cpu */
-    const char *dtype;  /* of products: "f32" or "bf16"; NULL: what the device is fast at */
+    const char *dtype;  /* of products: "f32" (diffusers' numbers) or "bf16"; NULL: f32 */
     int threads;        /* 0: every core that the process may use */
     enum weft_offload offload;
 };
