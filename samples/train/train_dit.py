@@ -126,6 +126,7 @@ while (progress := (time.time() - t0) / (a.minutes * 60)) < 1:
     if T > 1 and random.random() < a.ones:
         T, B = 1, 64
     fastwan.set_lr(opts, a.lr * min(1, (step + 1) / 50) * min(1.0, max(0.01, (1 - progress) / (1 - a.flat))))
+    B = min(B, len(X))
     if pos + B > len(order):
         order, pos = torch.randperm(len(X)), 0
     idx, pos = order[pos:pos + B], pos + B
