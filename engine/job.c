@@ -275,13 +275,11 @@ static enum wf_status encode(struct weft_job *job)
     struct wf_error *err = error_of(job);
     static const char *const names[WF_HALVES] = {"prompt_embeds", "negative_prompt_embeds"};
     struct wf_tensor embeds[WF_HALVES];
-    for (int half = 0; half < job->halves; half++) {
-        WF_TRY(m->family->encode(m->pipeline, half, &job->arena, &embeds[half], err));
-        if (job->request.dump)
-            WF_TRY(wf_dump_embeds(job->request.dump, names[half], backend(job), embeds[half],
-                                  m->family->text_rows(m->pipeline), err));
-    }
+    WF_TRY(m->family->encode(m->pipeline, job->halves, &job->arena, embeds, err));
     m->family->encode_end(m->pipeline);
+    for (int half = 0; half < job->halves && job->request.dump; half++)
+        WF_TRY(wf_dump_embeds(job->request.dump, names[half], backend(job), embeds[half],
+                              m->family->text_rows(m->pipeline), err));
     for (int half = 0; half < job->halves; half++)
         WF_TRY(m->family->condition(m->pipeline, half, embeds[half], &job->arena, err));
     return WF_OK;

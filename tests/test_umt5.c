@@ -162,6 +162,13 @@ static struct wf_tensor new_output(struct fixture *f, int count)
     return out;
 }
 
+static enum wf_status encode(struct fixture *f, const int32_t *ids, int count, struct wf_tensor out,
+                             struct wf_error *err)
+{
+    const struct wf_umt5_text text = {ids, count, out};
+    return wf_umt5_encode(f->enc, &text, 1, &f->arena, err);
+}
+
 static void embeddings_are_transformers(void **state)
 {
     struct fixture *f = *state;
@@ -178,7 +185,7 @@ static void embeddings_are_transformers(void **state)
                 continue;
             const struct wf_arena_mark mark = wf_arena_mark(&f->arena);
             const struct wf_tensor out = new_output(f, count);
-            assert_int_equal(wf_umt5_encode(f->enc, ids, count, &f->arena, out, &f->err), WF_OK);
+            assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK);
             const double error = distance(f, cases[i], texts[k][1], &out);
             print_message("%s %s: relative L2 %.2g\n", cases[i], texts[k][1], error);
             assert_true(error <= 1e-5);
@@ -203,7 +210,7 @@ static void policies_give_the_same_bits(void **state)
         const struct wf_tensor out = new_output(f, count);
         for (int again = 0; again < 2; again++) {
             memset(out.data, 0xff, wf_tensor_bytes(&out));
-            assert_int_equal(wf_umt5_encode(f->enc, ids, count, &f->arena, out, &f->err), WF_OK);
+            assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK);
             if (!first) {
                 first = malloc(wf_tensor_bytes(&out));
                 memcpy(first, out.data, wf_tensor_bytes(&out));
@@ -219,16 +226,61 @@ static void policies_give_the_same_bits(void **state)
     free(first);
 }
 
+static void texts_in_one_call_are_texts_alone(void **state)
+{
+    struct fixture *f = *state;
+    enum { TEXTS = 3 };
+    static const int32_t ids[TEXTS][6] = {{5, 6, 7, 8, 9, 1}, {1}, {4, 9, 3, 1}};
+    static const int counts[TEXTS] = {6, 1, 4};
+    struct wf_umt5_text texts[TEXTS];
+    open_case(f, "basic", WF_OFFLOAD_MODEL);
+    for (int i = 0; i < TEXTS; i++)
+        texts[i] = (struct wf_umt5_text){ids[i], counts[i], new_output(f, counts[i])};
+    assert_int_equal(wf_umt5_encode(f->enc, texts, TEXTS, &f->arena, &f->err), WF_OK);
+    for (int i = 0; i < TEXTS; i++) {
+        const struct wf_tensor alone = new_output(f, counts[i]);
+        assert_int_equal(encode(f, ids[i], counts[i], alone, &f->err), WF_OK);
+        assert_memory_equal(alone.data, texts[i].out.data, wf_tensor_bytes(&alone));
+    }
+}
+
+/* Of a text encoder larger than all else, one layer at a time is in memory. */
+static void one_layer_is_held_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    int32_t ids[MAX_IDS];
+    for (int policy = WF_OFFLOAD_NONE; policy <= WF_OFFLOAD_MODEL; policy++) {
+        open_case(f, "basic", (enum wf_offload)policy);
+        const int count = read_ids(f, "basic", "prompt_ids", ids);
+        const struct wf_arena_mark mark = wf_arena_mark(&f->arena);
+        const struct wf_tensor out = new_output(f, count);
+        assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK); /* the arena is grown */
+        wf_umt5_stage_end(f->enc);
+        const size_t before = wf_mem_live_all(f->mem);
+        wf_mem_peak_reset(f->mem);
+        assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK);
+        const size_t weights = wf_checkpoint_bytes(f->ckpt);
+        const size_t peak = wf_mem_peak(f->mem) - before;
+        if (policy == WF_OFFLOAD_MODEL)
+            assert_true(wf_mem_live(f->mem, WF_MEM_WEIGHTS) == 0 && peak < weights);
+        else
+            assert_true(wf_mem_live(f->mem, WF_MEM_WEIGHTS) > 0);
+        wf_arena_release(&f->arena, mark);
+        close_case(f);
+    }
+}
+
 static void bad_calls_are_refused(void **state)
 {
     struct fixture *f = *state;
     open_case(f, "basic", WF_OFFLOAD_NONE);
     const struct wf_tensor out = new_output(f, 2);
     const int32_t outside[] = {1, wf_umt5_vocabulary(f->enc)}, negative[] = {-1, 1};
-    assert_int_equal(wf_umt5_encode(f->enc, outside, 2, &f->arena, out, &f->err), WF_REFUSED);
-    assert_int_equal(wf_umt5_encode(f->enc, negative, 2, &f->arena, out, &f->err), WF_REFUSED);
-    assert_int_equal(wf_umt5_encode(f->enc, outside, 1, &f->arena, out, &f->err), WF_FAILED);
-    assert_int_equal(wf_umt5_encode(f->enc, outside, 0, &f->arena, out, &f->err), WF_FAILED);
+    assert_int_equal(encode(f, outside, 2, out, &f->err), WF_REFUSED);
+    assert_int_equal(encode(f, negative, 2, out, &f->err), WF_REFUSED);
+    assert_int_equal(encode(f, outside, 1, out, &f->err), WF_FAILED);
+    assert_int_equal(encode(f, outside, 0, out, &f->err), WF_FAILED);
+    assert_int_equal(wf_umt5_encode(f->enc, NULL, 0, &f->arena, &f->err), WF_FAILED);
 }
 
 static void encoding_survives_failed_allocations(void **state)
@@ -244,7 +296,7 @@ static void encoding_survives_failed_allocations(void **state)
         struct wf_error err = {0};
         const struct wf_tensor out = new_output(f, 4);
         wf_mem_fail_at(f->mem, nth);
-        status = wf_umt5_encode(f->enc, ids, 4, &f->arena, out, &err);
+        status = encode(f, ids, 4, out, &err);
         wf_mem_fail_at(f->mem, 0);
         assert_true(status == WF_OK || (status == WF_FAILED && err.text[0]));
         wf_umt5_stage_end(f->enc);
@@ -308,6 +360,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(buckets_are_torchs, setup, teardown),
         cmocka_unit_test_setup_teardown(embeddings_are_transformers, setup, teardown),
         cmocka_unit_test_setup_teardown(policies_give_the_same_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(texts_in_one_call_are_texts_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_layer_is_held_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_calls_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(encoding_survives_failed_allocations, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_configurations_are_refused, setup, teardown),

@@ -547,7 +547,7 @@ static void groups_load_once_and_leave_by_policy(void **state)
         wf_residency_prefetch(h.res, h.first);
         assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
         const size_t held = wf_mem_live(f->mem, WF_MEM_WEIGHTS);
-        assert_true(held >= h.empty + 32 + 16); /* the table's mapped bytes and the vector in f32 */
+        assert_true(held >= h.empty + 16); /* the vector in f32; the table stays in its file */
         assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
         assert_int_equal(wf_mem_live(f->mem, WF_MEM_WEIGHTS), held);
         assert_true(h.vector.loaded && h.table.loaded && !h.conv.loaded);
@@ -567,6 +567,26 @@ static void groups_load_once_and_leave_by_policy(void **state)
         wf_to_f32(expected, wf_checkpoint_find(h.ckpt, "v")->data, WF_BF16, 4);
         assert_memory_equal(value, expected, sizeof value);
         wf_residency_release(h.res, h.first);
+        close_house(&h);
+    }
+}
+
+static void groups_passed_once_leave_at_once(void **state)
+{
+    struct fixture *f = *state;
+    for (int policy = WF_OFFLOAD_NONE; policy <= WF_OFFLOAD_MODEL; policy++) {
+        struct house h;
+        open_house(f, &h, (enum wf_offload)policy);
+        wf_residency_pass_once(h.res);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
+            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
+            wf_residency_release(h.res, h.first);
+            assert_true(h.vector.loaded); /* one user is left */
+            wf_residency_release(h.res, h.first);
+            assert_int_equal(h.vector.loaded, policy == WF_OFFLOAD_NONE);
+            wf_residency_release(h.res, h.first); /* one too many does nothing */
+        }
         close_house(&h);
     }
 }
@@ -654,6 +674,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(checkpoints_survive_failed_allocations, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_are_checked_when_declared, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_load_once_and_leave_by_policy, setup, teardown),
+        cmocka_unit_test_setup_teardown(groups_passed_once_leave_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_cannot_load_is_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_thousand_weights_are_no_trouble, setup, teardown),
     };

@@ -30,8 +30,8 @@ struct wf_family {
      */
     enum wf_status (*read_prompts)(void *pipeline, const struct weft_request *request, int halves,
                                    struct wf_error *err);
-    /* Encodes one half: embeds [rows,width], the real rows, taken from the arena. */
-    enum wf_status (*encode)(void *pipeline, int half, struct wf_arena *arena,
+    /* Encodes the halves: embeds[half] [rows,width], the real rows, taken from the arena. */
+    enum wf_status (*encode)(void *pipeline, int halves, struct wf_arena *arena,
                              struct wf_tensor *embeds, struct wf_error *err);
     int64_t (*text_rows)(const void *pipeline); /* that the denoiser sees: embeds and then zeros */
     void (*encode_end)(void *pipeline);         /* the text encoder is not needed any more */

@@ -180,13 +180,17 @@ static enum wf_status wan_read_prompts(void *pipeline, const struct weft_request
     return WF_OK;
 }
 
-static enum wf_status wan_encode(void *pipeline, int half, struct wf_arena *arena,
+static enum wf_status wan_encode(void *pipeline, int halves, struct wf_arena *arena,
                                  struct wf_tensor *embeds, struct wf_error *err)
 {
     struct wan_pipeline *p = pipeline;
-    WF_TRY(wf_tensor_new(arena, WF_F32, embeds, err,
-                         WF_DIMS(p->id_count[half], wf_umt5_width(p->text_encoder))));
-    return wf_umt5_encode(p->text_encoder, p->ids[half], p->id_count[half], arena, *embeds, err);
+    struct wf_umt5_text texts[WF_HALVES];
+    for (int half = 0; half < halves; half++) {
+        WF_TRY(wf_tensor_new(arena, WF_F32, &embeds[half], err,
+                             WF_DIMS(p->id_count[half], wf_umt5_width(p->text_encoder))));
+        texts[half] = (struct wf_umt5_text){p->ids[half], p->id_count[half], embeds[half]};
+    }
+    return wf_umt5_encode(p->text_encoder, texts, halves, arena, err);
 }
 
 static int64_t wan_text_rows(const void *pipeline)

@@ -21,12 +21,12 @@ struct wf_umt5 {
     struct wf_backend *be;
     struct wf_residency *res;
     struct config config;
-    int outer_group; /* of the two weights before and after the layers */
+    int table_group, norm_group; /* before and after the layers */
     struct wf_param embedding, final_norm;
     struct layer *layers;
 };
 
-/* Where the values of a call lie; S is the count of tokens. */
+/* Where the values of one text lie in one layer; S is the count of tokens. */
 struct pass {
     int64_t count;
     struct wf_tensor x, normed;         /* [S,width]; normed, attended and gated for products */
@@ -34,6 +34,13 @@ struct pass {
     struct wf_tensor gate, up, gated;   /* [S,feed_forward] */
     struct wf_tensor bias;              /* [heads,2S-1] */
     float *host_table, *host_bias;      /* [buckets,heads], [heads,2S-1] */
+};
+
+struct call {
+    const struct wf_umt5_text *texts;
+    int text_count;
+    struct wf_arena *arena;
+    float *host_table, *host_bias; /* for the longest text */
 };
 
 static enum wf_status read_config(const struct wf_json *json, struct config *c,
@@ -70,18 +77,23 @@ static enum wf_status read_config(const struct wf_json *json, struct config *c,
     return WF_OK;
 }
 
-static enum wf_status add_outer(struct wf_umt5 *enc, const struct wf_checkpoint *ckpt,
+static enum wf_status add_table(struct wf_umt5 *enc, const struct wf_checkpoint *ckpt,
                                 struct wf_error *err)
 {
     const struct config *c = &enc->config;
     const char *name = "shared.weight";
     if (!wf_checkpoint_find(ckpt, name) && wf_checkpoint_find(ckpt, "encoder.embed_tokens.weight"))
         name = "encoder.embed_tokens.weight";
-    WF_TRY(wf_residency_group(enc->res, &enc->outer_group, err));
-    WF_TRY(wf_residency_add(enc->res, &enc->embedding, WF_PARAM_TABLE, name,
-                            WF_DIMS(c->vocabulary, c->width), err));
+    WF_TRY(wf_residency_group(enc->res, &enc->table_group, err));
+    return wf_residency_add(enc->res, &enc->embedding, WF_PARAM_TABLE, name,
+                            WF_DIMS(c->vocabulary, c->width), err);
+}
+
+static enum wf_status add_norm(struct wf_umt5 *enc, struct wf_error *err)
+{
+    WF_TRY(wf_residency_group(enc->res, &enc->norm_group, err));
     return wf_residency_add(enc->res, &enc->final_norm, WF_PARAM_VECTOR,
-                            "encoder.final_layer_norm.weight", WF_DIMS(c->width), err);
+                            "encoder.final_layer_norm.weight", WF_DIMS(enc->config.width), err);
 }
 
 static enum wf_status add_layer(struct wf_umt5 *enc, int index, struct wf_error *err)
@@ -127,10 +139,11 @@ static enum wf_status open_encoder(struct wf_umt5 *enc, struct wf_checkpoint *ck
     if (!enc->layers)
         return wf_fail_memory(err, "text encoder", layers * sizeof *enc->layers);
     WF_TRY(wf_residency_open(offload, ckpt, enc->be, enc->mem, &enc->res, err));
-    WF_TRY(add_outer(enc, ckpt, err));
+    wf_residency_pass_once(enc->res);
+    WF_TRY(add_table(enc, ckpt, err));
     for (int i = 0; i < enc->config.layers; i++)
         WF_TRY(add_layer(enc, i, err));
-    return WF_OK;
+    return add_norm(enc, err);
 }
 
 enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
@@ -181,14 +194,18 @@ int wf_umt5_bucket(int64_t offset, int64_t buckets, int64_t max_distance)
     return (int)(base + (bucket < half ? bucket : half - 1));
 }
 
-static enum wf_status new_pass(struct wf_umt5 *enc, struct wf_arena *arena, struct pass *p,
-                               struct wf_error *err)
+static enum wf_status new_pass(struct wf_umt5 *enc, const struct call *call,
+                               const struct wf_umt5_text *text, struct pass *p)
 {
     const struct config *c = &enc->config;
     const struct layer *l = enc->layers; /* the others are of the same kind */
     const enum wf_dtype compute[3] = {wf_operand_type(enc->be, &l->q),
                                       wf_operand_type(enc->be, &l->o),
                                       wf_operand_type(enc->be, &l->down)};
+    *p = (struct pass){.count = text->count,
+                       .x = text->out,
+                       .host_table = call->host_table,
+                       .host_bias = call->host_bias};
     const struct {
         struct wf_tensor *tensor;
         enum wf_dtype dtype;
@@ -205,13 +222,8 @@ static enum wf_status new_pass(struct wf_umt5 *enc, struct wf_arena *arena, stru
         {&p->bias, WF_F32, c->heads, 2 * p->count - 1},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        WF_TRY(wf_tensor_new(arena, buffers[i].dtype, buffers[i].tensor, err,
+        WF_TRY(wf_tensor_new(call->arena, buffers[i].dtype, buffers[i].tensor, enc->be->err,
                              WF_DIMS(buffers[i].rows, buffers[i].width)));
-    const size_t table = (size_t)(c->buckets * c->heads), bias = (size_t)wf_tensor_count(&p->bias);
-    p->host_table = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, table, sizeof(float));
-    p->host_bias = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, bias, sizeof(float));
-    if (!p->host_table || !p->host_bias)
-        return wf_fail_memory(err, "text encoder", (table + bias) * sizeof(float));
     return WF_OK;
 }
 
@@ -275,71 +287,114 @@ static enum wf_status feed_forward(struct wf_umt5 *enc, const struct layer *l, c
     return project(enc, &l->down, p->gated, p->x, true);
 }
 
-static enum wf_status run_layer(struct wf_umt5 *enc, int index, const struct pass *p,
-                                struct wf_error *err)
+static enum wf_status pass_layer(struct wf_umt5 *enc, const struct layer *l,
+                                 const struct call *call)
 {
-    const struct layer *l = &enc->layers[index];
-    if (index + 1 < enc->config.layers)
-        wf_residency_prefetch(enc->res, l[1].group);
-    WF_TRY(wf_residency_acquire(enc->res, l->group, err));
-    enum wf_status status = self_attention(enc, l, p);
-    if (status == WF_OK)
-        status = feed_forward(enc, l, p);
-    wf_residency_release(enc->res, l->group);
-    return status;
-}
-
-/* The outer group is held. */
-static enum wf_status run(struct wf_umt5 *enc, const int32_t *ids, const struct pass *p,
-                          struct wf_error *err)
-{
-    WF_TRY(wf_gather(enc->be, p->x, &enc->embedding, ids));
-    for (int i = 0; i < enc->config.layers; i++)
-        WF_TRY(run_layer(enc, i, p, err));
-    WF_TRY(normalise(enc, &enc->final_norm, p->x, p->x));
-    return wf_sync(enc->be);
-}
-
-static enum wf_status encode(struct wf_umt5 *enc, const int32_t *ids, struct pass *p,
-                             struct wf_arena *arena, struct wf_error *err)
-{
-    WF_TRY(new_pass(enc, arena, p, err));
-    WF_TRY(wf_residency_acquire(enc->res, enc->outer_group, err));
-    const enum wf_status status = run(enc, ids, p, err);
-    wf_residency_release(enc->res, enc->outer_group);
-    return status;
-}
-
-static enum wf_status check_call(const struct wf_umt5 *enc, const int32_t *ids, int count,
-                                 const struct wf_tensor *out, struct wf_error *err)
-{
-    const struct config *c = &enc->config;
-    if (count < 1 || out->rank != 2 || out->dim[0] != count || out->dim[1] != c->width)
-        return wf_fail(err, WF_FAILED, "text encoder: %d tokens do not fit the output", count);
-    for (int i = 0; i < count; i++) {
-        if (ids[i] < 0 || ids[i] >= c->vocabulary)
-            return wf_fail(err, WF_REFUSED,
-                           "text encoder: token %d is outside of its vocabulary of %lld; tokenizer "
-                           "and text_encoder do not belong together, download the folder again",
-                           (int)ids[i], (long long)c->vocabulary);
+    for (int i = 0; i < call->text_count; i++) {
+        struct pass p;
+        const struct wf_arena_mark mark = wf_arena_mark(call->arena);
+        WF_TRY(new_pass(enc, call, &call->texts[i], &p));
+        WF_TRY(self_attention(enc, l, &p));
+        WF_TRY(feed_forward(enc, l, &p));
+        wf_arena_release(call->arena, mark);
     }
     return WF_OK;
 }
 
-enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const int32_t *ids, int count,
-                              struct wf_arena *arena, struct wf_tensor out, struct wf_error *err)
+static enum wf_status look_up(struct wf_umt5 *enc, const struct layer *unused,
+                              const struct call *call)
 {
-    WF_TRY(check_call(enc, ids, count, &out, err));
-    struct pass p = {.count = count, .x = out};
+    (void)unused;
+    for (int i = 0; i < call->text_count; i++)
+        WF_TRY(wf_gather(enc->be, call->texts[i].out, &enc->embedding, call->texts[i].ids));
+    return WF_OK;
+}
+
+static enum wf_status normalise_all(struct wf_umt5 *enc, const struct layer *unused,
+                                    const struct call *call)
+{
+    (void)unused;
+    for (int i = 0; i < call->text_count; i++)
+        WF_TRY(normalise(enc, &enc->final_norm, call->texts[i].out, call->texts[i].out));
+    return WF_OK;
+}
+
+/* Runs what needs a group while it is held; the next group is on its way meanwhile. */
+static enum wf_status with_group(struct wf_umt5 *enc, int group,
+                                 enum wf_status (*use)(struct wf_umt5 *, const struct layer *,
+                                                       const struct call *),
+                                 const struct layer *layer, const struct call *call)
+{
+    wf_residency_prefetch(enc->res, group + 1);
+    WF_TRY(wf_residency_acquire(enc->res, group, enc->be->err));
+    enum wf_status status = use(enc, layer, call);
+    if (status == WF_OK)
+        status = wf_sync(enc->be); /* what is still running reads the weights */
+    wf_residency_release(enc->res, group);
+    return status;
+}
+
+static enum wf_status run(struct wf_umt5 *enc, const struct call *call)
+{
+    WF_TRY(with_group(enc, enc->table_group, look_up, NULL, call));
+    for (int i = 0; i < enc->config.layers; i++)
+        WF_TRY(with_group(enc, enc->layers[i].group, pass_layer, &enc->layers[i], call));
+    return with_group(enc, enc->norm_group, normalise_all, NULL, call);
+}
+
+static enum wf_status encode(struct wf_umt5 *enc, struct call *call)
+{
+    int longest = 0;
+    for (int i = 0; i < call->text_count; i++)
+        longest = call->texts[i].count > longest ? call->texts[i].count : longest;
+    const struct config *c = &enc->config;
+    const size_t table = (size_t)(c->buckets * c->heads);
+    const size_t bias = (size_t)c->heads * (2 * (size_t)longest - 1);
+    call->host_table = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, table, sizeof(float));
+    call->host_bias = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, bias, sizeof(float));
+    enum wf_status status = WF_OK;
+    if (!call->host_table || !call->host_bias)
+        status = wf_fail_memory(enc->be->err, "text encoder", (table + bias) * sizeof(float));
+    else
+        status = run(enc, call);
+    wf_free(call->host_table);
+    wf_free(call->host_bias);
+    return status;
+}
+
+static enum wf_status check_text(const struct wf_umt5 *enc, const struct wf_umt5_text *text,
+                                 struct wf_error *err)
+{
+    const struct config *c = &enc->config;
+    const struct wf_tensor *out = &text->out;
+    if (text->count < 1 || out->rank != 2 || out->dim[0] != text->count || out->dim[1] != c->width)
+        return wf_fail(err, WF_FAILED, "text encoder: %d tokens do not fit the output",
+                       text->count);
+    for (int i = 0; i < text->count; i++) {
+        if (text->ids[i] < 0 || text->ids[i] >= c->vocabulary)
+            return wf_fail(err, WF_REFUSED,
+                           "text encoder: token %d is outside of its vocabulary of %lld; tokenizer "
+                           "and text_encoder do not belong together, download the folder again",
+                           (int)text->ids[i], (long long)c->vocabulary);
+    }
+    return WF_OK;
+}
+
+enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *texts, int text_count,
+                              struct wf_arena *arena, struct wf_error *err)
+{
+    for (int i = 0; i < text_count; i++)
+        WF_TRY(check_text(enc, &texts[i], err));
+    if (text_count < 1)
+        return wf_fail(err, WF_FAILED, "text encoder: there is no text");
+    struct call call = {.texts = texts, .text_count = text_count, .arena = arena};
     const struct wf_arena_mark mark = wf_arena_mark(arena);
     /* Whatever fails below, its message is the backend's: it is handed on here. */
     struct wf_error *const inner = enc->be->err;
-    const enum wf_status status = encode(enc, ids, &p, arena, inner);
+    const enum wf_status status = encode(enc, &call);
     if (status != WF_OK && err && inner && err != inner)
         *err = *inner;
     wf_arena_release(arena, mark);
-    wf_free(p.host_table);
-    wf_free(p.host_bias);
     return status;
 }
 

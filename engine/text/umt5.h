@@ -15,10 +15,17 @@ void wf_umt5_close(struct wf_umt5 **enc);
 int wf_umt5_width(const struct wf_umt5 *enc); /* d_model */
 int wf_umt5_vocabulary(const struct wf_umt5 *enc);
 
-/* out [count,d_model] f32 = last_hidden_state of the count real tokens. Padding is not computed:
-   masked keys weigh exactly nothing and positions are relative. */
-enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const int32_t *ids, int count,
-                              struct wf_arena *arena, struct wf_tensor out, struct wf_error *err);
+struct wf_umt5_text {
+    const int32_t *ids; /* real tokens */
+    int count;
+    struct wf_tensor out; /* [count,d_model] f32, to be filled */
+};
+
+/* out = last_hidden_state of the real tokens. Padding is not computed: masked keys weigh exactly
+   nothing and positions are relative. All texts pass a layer before the next is loaded; where
+   weights are given back at all, a layer is given back then. */
+enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *texts, int text_count,
+                              struct wf_arena *arena, struct wf_error *err);
 void wf_umt5_stage_end(struct wf_umt5 *enc);
 
 /* The row of the relative position table for a key that lies offset tokens after its query. */

@@ -21,6 +21,7 @@ struct group {
 
 struct wf_residency {
     enum wf_offload policy;
+    bool passes_once;
     struct wf_checkpoint *ckpt;
     struct wf_backend *be;
     struct wf_mem *mem;
@@ -39,6 +40,11 @@ enum wf_status wf_residency_open(enum wf_offload policy, struct wf_checkpoint *c
         return wf_fail_memory(err, "weights", sizeof **res);
     **res = (struct wf_residency){.policy = policy, .ckpt = ckpt, .be = be, .mem = mem};
     return WF_OK;
+}
+
+void wf_residency_pass_once(struct wf_residency *res)
+{
+    res->passes_once = true;
 }
 
 /* Room for one more element: doubles the array when it is full. */
@@ -181,8 +187,16 @@ static void unload(struct wf_residency *res, const struct group *g, int count)
         const struct weight *w = &res->weights[g->first + i];
         wf_param_unload(res->be, w->param);
         if (w->param->kind == WF_PARAM_TABLE)
-            wf_mem_drop(res->mem, WF_MEM_WEIGHTS, w->tensor->bytes);
+            advise(w->tensor, MADV_DONTNEED);
     }
+}
+
+static void unload_group(struct wf_residency *res, struct group *g)
+{
+    if (g->loaded)
+        unload(res, g, g->count);
+    g->loaded = false;
+    g->users = 0;
 }
 
 static enum wf_status load(struct wf_residency *res, const struct group *g, struct wf_error *err)
@@ -197,9 +211,7 @@ static enum wf_status load(struct wf_residency *res, const struct group *g, stru
             unload(res, g, i);
             return status;
         }
-        if (w->param->kind == WF_PARAM_TABLE)
-            wf_mem_hold(res->mem, WF_MEM_WEIGHTS, t->bytes); /* its pages are the weights */
-        else
+        if (w->param->kind != WF_PARAM_TABLE)
             advise(t, MADV_DONTNEED); /* the backend has its own copy now */
     }
     return WF_OK;
@@ -219,19 +231,18 @@ enum wf_status wf_residency_acquire(struct wf_residency *res, int group, struct 
 
 void wf_residency_release(struct wf_residency *res, int group)
 {
-    if (group >= 0 && group < res->group_count && res->groups[group].users > 0)
-        res->groups[group].users--;
+    if (group < 0 || group >= res->group_count || res->groups[group].users == 0)
+        return;
+    struct group *g = &res->groups[group];
+    g->users--;
+    if (g->users == 0 && res->passes_once && res->policy != WF_OFFLOAD_NONE)
+        unload_group(res, g);
 }
 
 static void unload_all(struct wf_residency *res)
 {
-    for (int i = 0; i < res->group_count; i++) {
-        struct group *g = &res->groups[i];
-        if (g->loaded)
-            unload(res, g, g->count);
-        g->loaded = false;
-        g->users = 0;
-    }
+    for (int i = 0; i < res->group_count; i++)
+        unload_group(res, &res->groups[i]);
 }
 
 void wf_residency_stage_end(struct wf_residency *res)

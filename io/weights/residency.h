@@ -9,7 +9,8 @@
 
 enum wf_offload {
     WF_OFFLOAD_NONE,  /* what was loaded once is held to the end of the job */
-    WF_OFFLOAD_MODEL, /* a component's weights are given back when its stage ends */
+    WF_OFFLOAD_MODEL, /* a component's weights are given back when its stage has no more use for
+                         them: at its end, or group by group where it passes each once */
 };
 
 struct wf_residency; /* the weights of one component */
@@ -20,6 +21,9 @@ enum wf_status wf_residency_open(enum wf_offload policy, struct wf_checkpoint *c
                                  struct wf_residency **res, struct wf_error *err);
 void wf_residency_close(struct wf_residency **res);
 
+/* Says that a stage goes through the groups once: a group that is given back at all is given back
+   when it is released, as nobody comes back to it. */
+void wf_residency_pass_once(struct wf_residency *res);
 /* Begins a group; the number that names it counts from 0. */
 enum wf_status wf_residency_group(struct wf_residency *res, int *group, struct wf_error *err);
 /* Adds a weight to the group begun last: finds the tensor, checks its type and every dimension, and
