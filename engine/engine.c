@@ -53,8 +53,7 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     e->mem = wf_mem_open();
     if (!e->mem)
         return wf_fail_memory(&e->err, "engine", 0);
-    const char *dtype = s->dtype ? s->dtype : "f32";
-    return wf_backend_open(device, dtype, s->threads, e->mem, &e->err, &e->be);
+    return wf_backend_open(device, s->dtype, s->threads, e->mem, &e->err, &e->be);
 }
 
 enum weft_status weft_engine_open(const struct weft_settings *settings, struct weft_engine **engine)

@@ -63,8 +63,9 @@ enum weft_offload {
 
 struct weft_settings {
     const char *device; /* "cpu"; NULL: cpu */
-    const char *dtype;  /* of products: "f32" (diffusers' numbers) or "bf16"; NULL: f32 */
-    int threads;        /* 0: every core that the process may use */
+    const char *dtype; /* of products: "f32" (diffusers' numbers) or "bf16" (half the memory); NULL:
+                          bf16 where the processor multiplies it faster, else f32 */
+    int threads;       /* 0: every core that the process may use */
     enum weft_offload offload;
 };
 

@@ -80,7 +80,8 @@ struct wf_upconv {
 };
 
 /* y = softmax(scale * q k^T + bias) v, for each head; no S x L buffer is made.
-   q [S,h,d], k [L,h,d], v [L,h,e], y [S,h,e] (F32 or BF16).
+   q [S,h,d], k [L,h,d], v [L,h,e], all of one type, F32 or BF16 (then a backend may round the
+   softmax to bf16 before it multiplies v); y [S,h,e] (F32 or BF16).
    rel_bias [h,S+L-1]: query i and key j get element j - i + S - 1; data NULL for none.
    key_bias [L]: added to every score of key j; data NULL for none. */
 struct wf_attention {
@@ -110,7 +111,7 @@ struct wf_rms_norm {
 };
 
 /* Rotates the pairs (2j, 2j+1) of each head: y0 = x0 cos - x1 sin, y1 = x0 sin + x1 cos.
-   x [S,h,d], y [S,h,d] (may be x), cos and sin [S,d/2]. */
+   x [S,h,d], y [S,h,d] (F32 or BF16; may be x), cos and sin [S,d/2]. */
 struct wf_rope {
     struct wf_tensor x, y, cos, sin;
 };
@@ -215,6 +216,9 @@ void wf_param_unload(struct wf_backend *be, struct wf_param *p);
    direction, which is all that Wan's channel norm passes on. */
 enum { WF_BF16_LINEAR = 128, WF_BF16_CONV = 32 };
 enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param *p);
+/* The same for the queries, keys and values of heads of that width. */
+enum { WF_BF16_HEAD = 64 };
+enum wf_dtype wf_attention_type(const struct wf_backend *be, int64_t width);
 enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a);
 enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a);
 enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a);

@@ -251,6 +251,11 @@ enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param
     return p->keep_f32 || p->dim[1] < least ? WF_F32 : be->compute;
 }
 
+enum wf_dtype wf_attention_type(const struct wf_backend *be, int64_t width)
+{
+    return be->compute == WF_BF16 && width >= WF_BF16_HEAD ? WF_BF16 : WF_F32;
+}
+
 void wf_param_unload(struct wf_backend *be, struct wf_param *p)
 {
     if (!p->loaded)
@@ -336,11 +341,12 @@ enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
 
 enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a)
 {
-    WF_TRY(check_input(be, "attention: q", &a->q, EXPECT(ANY, ANY, ANY)));
+    const enum wf_dtype type = a->q.dtype == WF_BF16 ? WF_BF16 : WF_F32;
+    WF_TRY(check_operand(be, "attention: q", &a->q, type, EXPECT(ANY, ANY, ANY)));
     const int64_t s = a->q.dim[0], h = a->q.dim[1], d = a->q.dim[2];
-    WF_TRY(check_input(be, "attention: k", &a->k, EXPECT(ANY, h, d)));
+    WF_TRY(check_operand(be, "attention: k", &a->k, type, EXPECT(ANY, h, d)));
     const int64_t l = a->k.dim[0];
-    WF_TRY(check_input(be, "attention: v", &a->v, EXPECT(l, h, ANY)));
+    WF_TRY(check_operand(be, "attention: v", &a->v, type, EXPECT(l, h, ANY)));
     const int64_t e = a->v.dim[2];
     WF_TRY(check_feed(be, "attention: y", &a->y, EXPECT(s, h, e)));
     if (a->rel_bias.data)
@@ -377,7 +383,7 @@ enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a)
     if (x[2] % 2)
         return wf_fail(be->err, WF_FAILED, "rope: heads of odd width %lld; " ADVICE,
                        (long long)x[2]);
-    WF_TRY(check_output(be, "rope: y", &a->y, EXPECT(x[0], x[1], x[2])));
+    WF_TRY(check_feed(be, "rope: y", &a->y, EXPECT(x[0], x[1], x[2])));
     WF_TRY(check_input(be, "rope: cos", &a->cos, EXPECT(x[0], x[2] / 2)));
     WF_TRY(check_input(be, "rope: sin", &a->sin, EXPECT(x[0], x[2] / 2)));
     WF_TRY(begin(be, 3.0 * (double)wf_tensor_count(&a->x)));

@@ -116,23 +116,6 @@ enum wf_status wf_wan_set_text(struct wf_wan *w, int half, struct wf_tensor embe
     return status;
 }
 
-static enum wf_status text_keys(struct wf_wan *w, const struct wf_wan_block *b, int layer,
-                                struct wf_wan_text *text)
-{
-    struct wf_tensor *k = &text->keys[layer], *v = &text->values[layer];
-    if (v->data)
-        return WF_OK;
-    const int64_t rows = text->context.dim[0];
-    WF_TRY(take(w, WF_F32, k, WF_DIMS(rows, w->d)));
-    WF_TRY(wf_linear(w->be, &b->cross.k, text->context, *k, WF_ACT_NONE));
-    WF_TRY(wf_rms_norm(w->be, &(struct wf_rms_norm){.x = *k,
-                                                    .y = *k,
-                                                    .weight = b->cross.norm_k.tensor,
-                                                    .eps = (float)w->config.eps}));
-    WF_TRY(take(w, WF_F32, v, WF_DIMS(rows, w->d)));
-    return wf_linear(w->be, &b->cross.v, text->context, *v, WF_ACT_NONE);
-}
-
 /* --- one block --- */
 
 static struct wf_tensor row(struct wf_tensor table, int64_t i)
@@ -151,20 +134,42 @@ static enum wf_status new_rows(const struct pass *p, struct wf_wan *w, enum wf_d
     return wf_tensor_new(p->arena, dtype, t, w->be->err, WF_DIMS(p->tokens, width));
 }
 
-/* Queries or keys: projected, normalised over all heads together, and turned when there is a table.
- */
+/* Queries or keys: projected, normalised over all heads together, and turned when there is a table;
+   in f32 up to y, which is rounded once. */
 static enum wf_status project(struct wf_wan *w, const struct pass *p, const struct wf_layer *layer,
                               const struct wf_param *norm, bool turned, struct wf_tensor x,
                               struct wf_tensor y)
 {
-    WF_TRY(wf_linear(w->be, layer, x, y, WF_ACT_NONE));
-    WF_TRY(wf_rms_norm(w->be,
-                       &(struct wf_rms_norm){
-                           .x = y, .y = y, .weight = norm->tensor, .eps = (float)w->config.eps}));
-    if (!turned)
+    struct wf_tensor wide = y;
+    const struct wf_arena_mark mark = wf_arena_mark(p->arena);
+    if (y.dtype != WF_F32)
+        WF_TRY(wf_tensor_new(p->arena, WF_F32, &wide, w->be->err, y.rank, y.dim));
+    WF_TRY(wf_linear(w->be, layer, x, wide, WF_ACT_NONE));
+    WF_TRY(wf_rms_norm(w->be, &(struct wf_rms_norm){.x = wide,
+                                                    .y = turned ? wide : y,
+                                                    .weight = norm->tensor,
+                                                    .eps = (float)w->config.eps}));
+    if (turned)
+        WF_TRY(wf_rope(w->be,
+                       &(struct wf_rope){
+                           .x = heads(w, wide), .y = heads(w, y), .cos = p->cos, .sin = p->sin}));
+    wf_arena_release(p->arena, mark);
+    return WF_OK;
+}
+
+/* The text's keys and values of a layer: they do not change from step to step. */
+static enum wf_status text_keys(struct wf_wan *w, const struct pass *p,
+                                const struct wf_wan_block *b, int layer, struct wf_wan_text *text)
+{
+    struct wf_tensor *k = &text->keys[layer], *v = &text->values[layer];
+    if (v->data)
         return WF_OK;
-    const struct wf_tensor split = heads(w, y);
-    return wf_rope(w->be, &(struct wf_rope){.x = split, .y = split, .cos = p->cos, .sin = p->sin});
+    const enum wf_dtype type = wf_attention_type(w->be, w->config.head_dim);
+    const int64_t rows = text->context.dim[0];
+    WF_TRY(take(w, type, k, WF_DIMS(rows, w->d)));
+    WF_TRY(project(w, p, &b->cross.k, &b->cross.norm_k, false, text->context, *k));
+    WF_TRY(take(w, type, v, WF_DIMS(rows, w->d)));
+    return wf_linear(w->be, &b->cross.v, text->context, *v, WF_ACT_NONE);
 }
 
 static enum wf_status attend(struct wf_wan *w, struct wf_tensor q, struct wf_tensor k,
@@ -184,10 +189,11 @@ static enum wf_status self_attention(struct wf_wan *w, const struct pass *p,
                                      struct wf_tensor x)
 {
     struct wf_tensor n, q, k, v;
+    const enum wf_dtype type = wf_attention_type(w->be, w->config.head_dim);
     WF_TRY(new_rows(p, w, type_for(w, &b->self.q), w->d, &n));
-    WF_TRY(new_rows(p, w, WF_F32, w->d, &q));
-    WF_TRY(new_rows(p, w, WF_F32, w->d, &k));
-    WF_TRY(new_rows(p, w, WF_F32, w->d, &v));
+    WF_TRY(new_rows(p, w, type, w->d, &q));
+    WF_TRY(new_rows(p, w, type, w->d, &k));
+    WF_TRY(new_rows(p, w, type, w->d, &v));
     WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
                                                         .y = n,
                                                         .shift = row(modulation, 0),
@@ -206,7 +212,7 @@ static enum wf_status cross_attention(struct wf_wan *w, const struct pass *p,
 {
     struct wf_tensor n, q, source;
     WF_TRY(new_rows(p, w, type_for(w, &b->cross.q), w->d, &n));
-    WF_TRY(new_rows(p, w, WF_F32, w->d, &q));
+    WF_TRY(new_rows(p, w, wf_attention_type(w->be, w->config.head_dim), w->d, &q));
     if (w->config.cross_attn_norm)
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
                                                             .y = n,
@@ -258,7 +264,7 @@ static enum wf_status block_halves(struct wf_wan *w, const struct pass *p, int l
                                                   .y = modulation}));
     for (int half = 0; half < p->halves; half++) {
         const struct wf_arena_mark mark = wf_arena_mark(p->arena);
-        WF_TRY(text_keys(w, b, layer, &w->texts[half]));
+        WF_TRY(text_keys(w, p, b, layer, &w->texts[half]));
         WF_TRY(self_attention(w, p, b, modulation, p->x[half]));
         wf_arena_release(p->arena, mark);
         WF_TRY(cross_attention(w, p, b, layer, &w->texts[half], p->x[half]));

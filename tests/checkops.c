@@ -410,6 +410,8 @@ static bool machine_has(const char *level)
     if (strcmp(level, "avx512") == 0)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (strcmp(level, "avx512_bf16") == 0)
+        return __builtin_cpu_supports("avx512bf16");
 #endif
     return strcmp(level, "baseline") == 0;
 }
@@ -424,7 +426,7 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const levels[] = {"baseline", "avx2", "avx512"};
+    static const char *const levels[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
     static const char *const dtypes[] = {"f32", "bf16"};
     const char *only = NULL, *device = "cpu", *dtype = NULL, *isa = NULL;
     bool benching = false;

@@ -31,16 +31,21 @@ static struct wf_tensor values(struct stand *s, int rank, const int64_t *dims)
     return t;
 }
 
-/* The same in the type that a parameter takes. */
+/* The same in the type that a product takes. */
+static struct wf_tensor typed(struct stand *s, enum wf_dtype dtype, int rank, const int64_t *dims)
+{
+    const struct wf_tensor f32 = values(s, rank, dims);
+    struct wf_tensor t = f32;
+    if (dtype != WF_F32 && (wf_tensor_new(&s->arena, dtype, &t, &s->err, rank, dims) != WF_OK ||
+                            wf_copy(s->be, t, f32) != WF_OK))
+        exit(1);
+    return t;
+}
+
 static struct wf_tensor operand(struct stand *s, const struct wf_param *p, int rank,
                                 const int64_t *dims)
 {
-    const struct wf_tensor f32 = values(s, rank, dims);
-    struct wf_tensor t = f32; /* a narrower type fits into its place */
-    t.dtype = wf_operand_type(s->be, p);
-    if (t.dtype != WF_F32 && wf_copy(s->be, t, f32) != WF_OK)
-        exit(1);
-    return t;
+    return typed(s, wf_operand_type(s->be, p), rank, dims);
 }
 
 static struct wf_param param(struct stand *s, enum wf_param_kind kind, int rank,
@@ -181,9 +186,10 @@ static void bench_attention(struct stand *s, int64_t q, int64_t l, int64_t heads
     if (!wanted(s, "attention"))
         return;
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
-    const struct wf_attention a = {.q = values(s, WF_DIMS(q, heads, d)),
-                                   .k = values(s, WF_DIMS(l, heads, d)),
-                                   .v = values(s, WF_DIMS(l, heads, d)),
+    const enum wf_dtype type = wf_attention_type(s->be, d);
+    const struct wf_attention a = {.q = typed(s, type, WF_DIMS(q, heads, d)),
+                                   .k = typed(s, type, WF_DIMS(l, heads, d)),
+                                   .v = typed(s, type, WF_DIMS(l, heads, d)),
                                    .y = values(s, WF_DIMS(q, heads, d)),
                                    .scale = 0.1f};
     char shape[64];

@@ -83,12 +83,14 @@ void test_rope(struct check *c)
         const int64_t s = some_rows(c), heads = pick(c, 1, 5);
         const int64_t d = 2 * PICK_OF(c, 1, 2, 3, 5, 8, 16, 20, 32, 64);
         const bool in_place = chance(c, 40);
-        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, heads, d));
+        const enum wf_dtype type = in_place ? WF_F32 : feed_type(c);
+        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), type, WF_DIMS(s, heads, d));
         struct operand *x =
             in_place ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, heads, d));
         struct operand *cosine = make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, d / 2));
         struct operand *sine = make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(s, d / 2));
-        label(c, "%dx%dx%d in place %d", (int)s, (int)heads, (int)d, in_place);
+        label(c, "%dx%dx%d to %s in place %d", (int)s, (int)heads, (int)d, wf_dtype_name(type),
+              in_place);
         for (int b = 0; b < BACKENDS; b++) {
             const struct wf_rope a = {x->t[b], y->t[b], cosine->t[b], sine->t[b]};
             expect_ok(c, wf_rope(c->be[b], &a));
@@ -105,12 +107,15 @@ void test_lincomb(struct check *c)
         for (int j = 0; j < rank; j++)
             dims[j] = j == rank - 1 ? some_width(c) : pick(c, 1, 5);
         const int same = chance(c, 40) ? (int)pick(c, 0, terms - 1) : -1; /* that term is y */
-        struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, rank, dims);
+        /* All terms have one sign: where they cancel, no bound on the result holds. */
+        const float sign = chance(c, 50) ? 1 : -1;
+        struct operand *y = make_values(c, OUTPUT, dense_or_gaps(c), WF_F32, 0.1f, 1, rank, dims);
         struct operand *x[WF_LINCOMB_TERMS];
         float weight[WF_LINCOMB_TERMS];
         for (int j = 0; j < terms; j++) {
-            x[j] = j == same ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, rank, dims);
-            weight[j] = chance(c, 30) ? 1 : uniform(c, -3, 3);
+            x[j] = j == same ? y
+                             : make_values(c, INPUT, dense_or_gaps(c), WF_F32, 0.1f, 1, rank, dims);
+            weight[j] = sign * (chance(c, 30) ? 1 : uniform(c, 0.1f, 3));
         }
         label(c, "rank %d terms %d in place %d", rank, terms, same);
         for (int b = 0; b < BACKENDS; b++) {

@@ -112,7 +112,8 @@ static enum wf_status attend_frame(struct wf_wan_vae *v, const struct wf_wan_sta
     const int64_t positions = x.dim[0], c = s->in;
     struct wf_tensor n, qkv;
     WF_TRY(wf_tensor_new(&v->scratch, wf_operand_type(be, &s->qkv.weight), &n, be->err, 2, x.dim));
-    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &qkv, be->err, WF_DIMS(positions, 3, 1, c)));
+    WF_TRY(wf_tensor_new(&v->scratch, wf_attention_type(be, c), &qkv, be->err,
+                         WF_DIMS(positions, 3, 1, c)));
     WF_TRY(norm_silu(v, &s->norm1, x, n, WF_ACT_NONE));
     WF_TRY(
         wf_linear(be, &s->qkv, n, wf_tensor_reshape(qkv, WF_DIMS(positions, 3 * c)), WF_ACT_NONE));

@@ -57,7 +57,7 @@ static const struct spec specs[] = {
      "frames decoded at a time; same pixels [fewest]"},
     {"Machine", "device", 0, TEXT, G | D, AT(settings.device), 0, 0, "NAME", "cpu [cpu]"},
     {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME",
-     "f32, or bf16: half the weights' memory, faster [f32]"},
+     "f32, or bf16: half the memory [bf16 where it is fast]"},
     {NULL, "threads", 0, INTEGER, G | D, AT(settings.threads), 1, 4096, "N", "[every core]"},
     {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model",
      "which weights stay: all, or one component's [auto: model]"},

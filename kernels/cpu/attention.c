@@ -1,5 +1,6 @@
 /* Attention in blocks of queries and keys with a running softmax: scores of one tile of queries
-   against one block of keys are all that ever exists of the S x L matrix. */
+   against one block of keys are all that ever exists of the S x L matrix. Operands are laid out in
+   words for the tiles: floats, or pairs of bf16 where the processor multiplies those. */
 #include <math.h>
 #include <string.h>
 
@@ -11,14 +12,19 @@ enum {
     SMALL_WORK = 100000,  /* multiplications that are not worth waking other threads for */
 };
 
-/* Sizes of the blocks, and where the parts of a thread's memory start, in floats. */
+/* Sizes of the blocks, and where the parts of a thread's memory start, in words. */
 struct plan {
     const struct wf_attention *a;
     const struct wf_loops *loops;
+    void (*tile)(int rows, int width, int depth, const void *a, const void *b, float *c,
+                 int64_t c_pitch, bool add);
+    bool pairs;  /* words hold two bf16 */
+    bool widens; /* operands are bf16 and words are floats */
     int query_block;
-    int chunks;      /* of WF_TILE_DEPTH of a head's width */
+    int64_t depth;   /* words of a head's row */
+    int chunks;      /* of WF_TILE_DEPTH of them */
     int value_width; /* of v, filled up to whole panels */
-    size_t query, key, value, weight, sum, largest, total, end;
+    size_t query, key, value, weight, sum, largest, total, row, end;
 };
 
 /* One block of queries of one head. */
@@ -26,13 +32,14 @@ struct job {
     const struct plan *plan;
     int64_t head, first;
     int queries;
-    float *query;   /* [chunks,query_block] of pitch WF_TILE_PITCH, scaled */
-    float *key;     /* panels [d,width] */
-    float *value;   /* panels [keys,width] */
+    float *query;   /* [chunks,query_block] of pitch WF_TILE_PITCH */
+    float *key;     /* panels [depth,width] */
+    float *value;   /* panels [words of keys,width] */
     float *weight;  /* [tile_rows] of pitch WF_TILE_PITCH */
     float *sum;     /* [query_block,value_width] */
     float *largest; /* [query_block] */
     float *total;   /* [query_block] */
+    float *row;     /* [KEYS,depth], where operands are widened */
 };
 
 static int panel_width(int tile_width, int64_t columns, int64_t column)
@@ -45,78 +52,139 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Whether the rows of t can be read as words of two bf16. */
+static bool is_paired(const struct wf_tensor *t)
+{
+    return t->dtype == WF_BF16 && t->dim[2] % 2 == 0 && t->stride[0] % 2 == 0 &&
+           t->stride[1] % 2 == 0 && (uintptr_t)t->data % sizeof(float) == 0;
+}
+
+static int choose_query_block(const struct wf_backend *be, const struct wf_attention *a)
+{
+    const int tile_rows = wf_cpu_of(be)->loops->tile_rows;
+    const int64_t s = a->q.dim[0], heads = a->q.dim[1];
+    const int64_t enough = be->threads > 1 ? 2 * (int64_t)be->threads : 1;
+    int tiles = QUERY_TILES;
+    while (tiles > 1 &&
+           (heads * divide_up(s, tiles * tile_rows) < enough || s <= tiles / 2 * tile_rows))
+        tiles /= 2;
+    return tiles * tile_rows;
+}
+
 static struct plan make_plan(const struct wf_backend *be, const struct wf_attention *a)
 {
     struct plan p = {.a = a, .loops = wf_cpu_of(be)->loops};
-    const int64_t s = a->q.dim[0], heads = a->q.dim[1], d = a->q.dim[2], e = a->v.dim[2];
-    const int64_t enough = be->threads > 1 ? 2 * (int64_t)be->threads : 1;
-    int tiles = QUERY_TILES;
-    while (tiles > 1 && (heads * divide_up(s, tiles * p.loops->tile_rows) < enough ||
-                         s <= tiles / 2 * p.loops->tile_rows))
-        tiles /= 2;
-    p.query_block = tiles * p.loops->tile_rows;
-    p.chunks = (int)divide_up(d, WF_TILE_DEPTH);
+    const int64_t d = a->q.dim[2], e = a->v.dim[2];
+    p.pairs = p.loops->tile_pairs && is_paired(&a->q) && is_paired(&a->k);
+    p.widens = a->q.dtype != WF_F32 && !p.pairs;
+    p.tile = p.pairs ? p.loops->tile_pairs : p.loops->tile;
+    p.depth = p.pairs ? d / 2 : d;
+    p.query_block = choose_query_block(be, a);
+    p.chunks = (int)divide_up(p.depth, WF_TILE_DEPTH);
     p.value_width = (int)divide_up(e, p.loops->tile_width) * p.loops->tile_width;
     p.key = (size_t)p.chunks * (size_t)p.query_block * WF_TILE_PITCH;
-    p.value = p.key + (size_t)d * KEYS;
+    p.value = p.key + (size_t)p.depth * KEYS;
     p.weight = p.value + (size_t)p.value_width * KEYS;
     p.sum = p.weight + (size_t)p.loops->tile_rows * WF_TILE_PITCH;
     p.largest = p.sum + (size_t)p.query_block * (size_t)p.value_width;
     p.total = p.largest + (size_t)p.query_block;
-    p.end = p.total + (size_t)p.query_block;
+    p.row = p.total + (size_t)p.query_block;
+    p.end = p.row + (p.widens ? (size_t)d * KEYS : 0);
     return p;
 }
 
-static const float *head_row(const struct wf_tensor *t, int64_t s, int64_t head)
+static void *head_row(const struct wf_tensor *t, int64_t s, int64_t head)
 {
-    return (const float *)t->data + s * t->stride[0] + head * t->stride[1];
+    return wf_at(t, s * t->stride[0] + head * t->stride[1]);
 }
 
 static void load_queries(const struct job *job)
 {
     const struct plan *p = job->plan;
-    const int64_t d = p->a->q.dim[2];
+    const struct wf_tensor *q = &p->a->q;
     for (int i = 0; i < job->queries; i++) {
-        const float *q = head_row(&p->a->q, job->first + i, job->head);
+        const float *row = head_row(q, job->first + i, job->head);
+        if (p->widens) {
+            p->loops->to_f32(job->row, row, q->dtype, p->depth);
+            row = job->row;
+        }
         for (int64_t c = 0; c < p->chunks; c++) {
-            const int64_t from = c * WF_TILE_DEPTH, left = d - from;
-            p->loops->scale(job->query + (c * p->query_block + i) * WF_TILE_PITCH, q + from,
-                            left < WF_TILE_DEPTH ? left : WF_TILE_DEPTH, p->a->scale);
+            const int64_t from = c * WF_TILE_DEPTH, left = p->depth - from;
+            memcpy(job->query + (c * p->query_block + i) * WF_TILE_PITCH, row + from,
+                   (size_t)(left < WF_TILE_DEPTH ? left : WF_TILE_DEPTH) * sizeof *row);
         }
         job->largest[i] = -INFINITY;
         job->total[i] = 0;
     }
 }
 
-/* keys [keys,d] to panels [d,width], turned. */
+/* The words of keys [keys,d], *pitch apart. */
+static const float *key_words(const struct job *job, int64_t first, int keys, int64_t *pitch)
+{
+    const struct plan *p = job->plan;
+    const struct wf_tensor *k = &p->a->k;
+    if (!p->widens) {
+        *pitch = p->pairs ? k->stride[0] / 2 : k->stride[0];
+        return head_row(k, first, job->head);
+    }
+    for (int i = 0; i < keys; i++)
+        p->loops->to_f32(job->row + i * p->depth, head_row(k, first + i, job->head), k->dtype,
+                         p->depth);
+    *pitch = p->depth;
+    return job->row;
+}
+
+/* keys [keys,depth] to panels [depth,width], turned. */
 static void load_keys(const struct job *job, int64_t first, int keys)
 {
-    const struct wf_tensor *k = &job->plan->a->k;
     const struct wf_loops *loops = job->plan->loops;
-    const int64_t d = k->dim[2];
+    const int64_t depth = job->plan->depth;
+    int64_t pitch;
+    const float *words = key_words(job, first, keys, &pitch);
     for (int column = 0; column < keys; column += loops->tile_width) {
         const int width = panel_width(loops->tile_width, keys, column);
         const int used = keys - column < width ? keys - column : width;
-        float *panel = job->key + column * d;
-        loops->turn(panel, width, head_row(k, first + column, job->head), k->stride[0], used, d);
-        for (int64_t j = 0; j < d && used < width; j++)
+        float *panel = job->key + column * depth;
+        loops->turn(panel, width, words + column * pitch, pitch, used, depth);
+        for (int64_t j = 0; j < depth && used < width; j++)
             memset(panel + j * width + used, 0, (size_t)(width - used) * sizeof *panel);
     }
 }
 
-/* values [keys,e] to panels [keys,width]. */
+/* One row of a panel of values: n columns of key `row`, or of a pair of keys, the second of them
+   missing after the last. */
+static void load_value_words(const struct job *job, float *words, int64_t row, bool is_last,
+                             int64_t column, int64_t n)
+{
+    const struct plan *p = job->plan;
+    const struct wf_tensor *v = &p->a->v;
+    if (p->pairs) {
+        const uint16_t *even = (const uint16_t *)head_row(v, row, job->head) + column;
+        const uint16_t *odd =
+            is_last ? NULL : (const uint16_t *)head_row(v, row + 1, job->head) + column;
+        p->loops->pair((uint32_t *)(void *)words, even, odd, n);
+    } else if (p->widens) {
+        p->loops->to_f32(words, (const uint16_t *)head_row(v, row, job->head) + column, v->dtype,
+                         n);
+    } else {
+        memcpy(words, (const float *)head_row(v, row, job->head) + column,
+               (size_t)n * sizeof *words);
+    }
+}
+
+/* values [keys,e] to panels [words of keys,width]. */
 static void load_values(const struct job *job, int64_t first, int keys)
 {
-    const struct wf_tensor *v = &job->plan->a->v;
-    const int64_t e = v->dim[2];
-    const int tile_width = job->plan->loops->tile_width;
-    for (int64_t column = 0; column < e; column += tile_width) {
-        const int width = panel_width(tile_width, e, column);
+    const struct plan *p = job->plan;
+    const int64_t e = p->a->v.dim[2];
+    const int step = p->pairs ? 2 : 1, words = (keys + step - 1) / step;
+    for (int64_t column = 0; column < e; column += p->loops->tile_width) {
+        const int width = panel_width(p->loops->tile_width, e, column);
         const int64_t left = e - column, used = left < width ? left : width;
-        float *panel = job->value + column * keys;
-        for (int i = 0; i < keys; i++) {
-            memcpy(panel + i * width, head_row(v, first + i, job->head) + column,
-                   (size_t)used * sizeof *panel);
+        float *panel = job->value + column * words;
+        for (int i = 0; i < words; i++) {
+            const int key = i * step;
+            load_value_words(job, panel + i * width, first + key, key + 1 == keys, column, used);
             memset(panel + i * width + used, 0, (size_t)(width - used) * sizeof *panel);
         }
     }
@@ -126,15 +194,14 @@ static void load_values(const struct job *job, int64_t first, int keys)
 static void score_tile(const struct job *job, int tile, int rows, int keys)
 {
     const struct plan *p = job->plan;
-    const int64_t d = p->a->k.dim[2];
     for (int column = 0; column < keys; column += p->loops->tile_width) {
         const int width = panel_width(p->loops->tile_width, keys, column);
         for (int c = 0; c < p->chunks; c++) {
-            const int64_t from = (int64_t)c * WF_TILE_DEPTH, left = d - from;
-            p->loops->tile(rows, width, left < WF_TILE_DEPTH ? (int)left : WF_TILE_DEPTH,
-                           job->query + (c * p->query_block + tile) * WF_TILE_PITCH,
-                           job->key + column * d + from * width, job->weight + column,
-                           WF_TILE_PITCH, c > 0);
+            const int64_t from = (int64_t)c * WF_TILE_DEPTH, left = p->depth - from;
+            p->tile(rows, width, left < WF_TILE_DEPTH ? (int)left : WF_TILE_DEPTH,
+                    job->query + (c * p->query_block + tile) * WF_TILE_PITCH,
+                    job->key + column * p->depth + from * width, job->weight + column,
+                    WF_TILE_PITCH, c > 0);
         }
     }
 }
@@ -151,11 +218,14 @@ static void weigh_tile(const struct job *job, int tile, int rows, int64_t first,
             rel_bias ? rel_bias + job->head * a->rel_bias.stride[0] + first - s + a->q.dim[0] - 1
                      : NULL;
         float *sum = job->sum + (int64_t)(tile + i) * p->value_width;
-        const float factor = p->loops->softmax(job->weight + i * WF_TILE_PITCH, keys, rel,
-                                               key_bias ? key_bias + first : NULL,
-                                               &job->largest[tile + i], &job->total[tile + i]);
+        float *weight = job->weight + i * WF_TILE_PITCH;
+        const float factor =
+            p->loops->softmax(weight, keys, a->scale, rel, key_bias ? key_bias + first : NULL,
+                              &job->largest[tile + i], &job->total[tile + i]);
         if (first > 0 && factor != 1.0f)
             p->loops->scale(sum, sum, p->value_width, factor);
+        if (p->pairs)
+            p->loops->round_pairs((uint32_t *)(void *)weight, weight, keys + keys % 2);
     }
 }
 
@@ -163,10 +233,11 @@ static void sum_tile(const struct job *job, int tile, int rows, bool add, int ke
 {
     const struct plan *p = job->plan;
     const int64_t e = p->a->v.dim[2];
+    const int words = p->pairs ? (keys + 1) / 2 : keys;
     for (int64_t column = 0; column < e; column += p->loops->tile_width)
-        p->loops->tile(rows, panel_width(p->loops->tile_width, e, column), keys, job->weight,
-                       job->value + column * keys,
-                       job->sum + (int64_t)tile * p->value_width + column, p->value_width, add);
+        p->tile(rows, panel_width(p->loops->tile_width, e, column), words, job->weight,
+                job->value + column * words, job->sum + (int64_t)tile * p->value_width + column,
+                p->value_width, add);
 }
 
 static void store_rows(const struct job *job)
@@ -224,7 +295,8 @@ enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention
                                     .weight = own + p.weight,
                                     .sum = own + p.sum,
                                     .largest = own + p.largest,
-                                    .total = own + p.total});
+                                    .total = own + p.total,
+                                    .row = own + p.row});
     }
     return WF_OK;
 }

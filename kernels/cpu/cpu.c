@@ -15,17 +15,28 @@ static const struct wf_library *const built_in_library = &wf_onednn;
 static const struct wf_library *const built_in_library = NULL;
 #endif
 
-/* WEFT_CPU_ISA (baseline, avx2, avx512) holds the choice down, for tests. */
+#if defined(__x86_64__)
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+/* WEFT_CPU_ISA (baseline, avx2, avx512, avx512_bf16) holds the choice down, for tests. */
 static const struct wf_loops *choose_loops(void)
 {
 #if defined(__x86_64__)
     const char *limit = getenv("WEFT_CPU_ISA");
-    const bool avx512_allowed = !limit || strcmp(limit, "avx512") == 0;
+    const bool bf16_allowed = !limit || strcmp(limit, "avx512_bf16") == 0;
+    const bool avx512_allowed = bf16_allowed || strcmp(limit, "avx512") == 0;
     const bool avx2_allowed = avx512_allowed || strcmp(limit, "avx2") == 0;
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (avx512_allowed && avx2 && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (bf16_allowed && avx2 && has_avx512() && __builtin_cpu_supports("avx512vnni") &&
+        __builtin_cpu_supports("avx512bf16"))
+        return &wf_loops_avx512_bf16;
+    if (avx512_allowed && avx2 && has_avx512())
         return &wf_loops_avx512;
     if (avx2_allowed && avx2)
         return &wf_loops_avx2;

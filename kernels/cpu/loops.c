@@ -6,7 +6,12 @@
 
 #if defined(__AVX512F__)
 enum { LANES = 16, ROWS = 14 };
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#define ISA_NAME "avx512_bf16"
+#else
 #define ISA_NAME "avx512"
+#endif
 #elif defined(__AVX2__)
 enum { LANES = 8, ROWS = 6 };
 #define ISA_NAME "avx2"
@@ -59,9 +64,28 @@ ALWAYS_INLINE float sum_of(vector value)
     return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+/* What a tile is made of: floats, or words of two bf16. */
+enum word { FLOATS, PAIRS };
+
+/* sum + left * right, the left word in every lane. */
+ALWAYS_INLINE vector multiply_add(const enum word word, vector sum, const float *left, vector right)
+{
+#ifdef __AVX512BF16__
+    if (word == PAIRS) {
+        int32_t pair;
+        memcpy(&pair, left, sizeof pair);
+        return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair),
+                                        (__m512bh)right);
+    }
+#else
+    (void)word;
+#endif
+    return sum + *left * right;
+}
+
 /* Inlined with constant rows and vectors, so that acc lies in registers. */
-ALWAYS_INLINE void tile_of(const int rows, const int vectors, int depth, const float *a,
-                           const float *b, float *c, int64_t c_pitch, bool add)
+ALWAYS_INLINE void tile_of(const enum word word, const int rows, const int vectors, int depth,
+                           const float *a, const float *b, float *c, int64_t c_pitch, bool add)
 {
     vector acc[ROWS][2];
     UNROLL
@@ -77,10 +101,9 @@ ALWAYS_INLINE void tile_of(const int rows, const int vectors, int depth, const f
             right[v] = load(b + (k * vectors + v) * LANES);
         UNROLL
         for (int r = 0; r < rows; r++) {
-            const float left = a[r * WF_TILE_PITCH + k];
             UNROLL
             for (int v = 0; v < vectors; v++)
-                acc[r][v] += left * right[v];
+                acc[r][v] = multiply_add(word, acc[r][v], a + r * WF_TILE_PITCH + k, right[v]);
         }
     }
     UNROLL
@@ -91,12 +114,12 @@ ALWAYS_INLINE void tile_of(const int rows, const int vectors, int depth, const f
     }
 }
 
-ALWAYS_INLINE void tile_rows(int rows, const int vectors, int depth, const float *a, const float *b,
-                             float *c, int64_t c_pitch, bool add)
+ALWAYS_INLINE void tile_rows(const enum word word, int rows, const int vectors, int depth,
+                             const float *a, const float *b, float *c, int64_t c_pitch, bool add)
 {
 #define TILE(n)                                                                                    \
     case n:                                                                                        \
-        tile_of(n, vectors, depth, a, b, c, c_pitch, add);                                         \
+        tile_of(word, n, vectors, depth, a, b, c, c_pitch, add);                                   \
         break
     switch (rows) {
         TILE(1);
@@ -124,16 +147,16 @@ ALWAYS_INLINE void tile_rows(int rows, const int vectors, int depth, const float
 static void tile_wide(int rows, int depth, const float *a, const float *b, float *c,
                       int64_t c_pitch, bool add)
 {
-    tile_rows(rows, 2, depth, a, b, c, c_pitch, add);
+    tile_rows(FLOATS, rows, 2, depth, a, b, c, c_pitch, add);
 }
 
 static void tile_narrow(int rows, int depth, const float *a, const float *b, float *c,
                         int64_t c_pitch, bool add)
 {
-    tile_rows(rows, 1, depth, a, b, c, c_pitch, add);
+    tile_rows(FLOATS, rows, 1, depth, a, b, c, c_pitch, add);
 }
 
-static void tile(int rows, int width, int depth, const float *a, const float *b, float *c,
+static void tile(int rows, int width, int depth, const void *a, const void *b, float *c,
                  int64_t c_pitch, bool add)
 {
     if (width == 2 * LANES)
@@ -141,6 +164,52 @@ static void tile(int rows, int width, int depth, const float *a, const float *b,
     else
         tile_narrow(rows, depth, a, b, c, c_pitch, add);
 }
+
+#ifdef __AVX512BF16__
+static void pairs_wide(int rows, int depth, const float *a, const float *b, float *c,
+                       int64_t c_pitch, bool add)
+{
+    tile_rows(PAIRS, rows, 2, depth, a, b, c, c_pitch, add);
+}
+
+static void pairs_narrow(int rows, int depth, const float *a, const float *b, float *c,
+                         int64_t c_pitch, bool add)
+{
+    tile_rows(PAIRS, rows, 1, depth, a, b, c, c_pitch, add);
+}
+
+static void tile_pairs(int rows, int width, int depth, const void *a, const void *b, float *c,
+                       int64_t c_pitch, bool add)
+{
+    if (width == 2 * LANES)
+        pairs_wide(rows, depth, a, b, c, c_pitch, add);
+    else
+        pairs_narrow(rows, depth, a, b, c, c_pitch, add);
+}
+
+static void pair(uint32_t *dst, const uint16_t *even, const uint16_t *odd, int64_t n)
+{
+    if (odd) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = even[i] | (uint32_t)odd[i] << 16;
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = even[i];
+    }
+}
+
+static void round_pairs(uint32_t *dst, const float *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        const int64_t left = n - i;
+        const __mmask16 lanes = (__mmask16)(left < LANES ? (1u << left) - 1 : 0xffffu);
+        const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, src + i));
+        _mm256_mask_storeu_epi16(dst + i / 2, lanes, (__m256i)rounded);
+    }
+}
+#endif
 
 ALWAYS_INLINE uint32_t bits_of(float value)
 {
@@ -273,10 +342,14 @@ static void epilogue(float *y, const float *c, int64_t n, const struct wf_epilog
 #undef LOOP
 }
 
-static float softmax(float *score, int64_t n, const float *bias, const float *other_bias,
-                     float *largest, float *sum)
+static float softmax(float *score, int64_t n, float factor, const float *bias,
+                     const float *other_bias, float *largest, float *sum)
 {
     float top = *largest;
+    const int64_t whole = (n + LANES - 1) / LANES * LANES;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        score[i] *= factor;
     if (bias) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
@@ -287,14 +360,13 @@ static float softmax(float *score, int64_t n, const float *bias, const float *ot
         for (int64_t i = 0; i < n; i++)
             score[i] += other_bias[i];
     }
-    const int64_t whole = (n + LANES - 1) / LANES * LANES;
     for (int64_t i = n; i < whole; i++)
         score[i] = -INFINITY; /* so that the loops below need no remainder */
 #pragma omp simd reduction(max : top)
     for (int64_t i = 0; i < whole; i++)
         top = score[i] > top ? score[i] : top;
     if (top == -INFINITY) { /* nothing but keys out of reach so far */
-        memset(score, 0, (size_t)n * sizeof *score);
+        memset(score, 0, (size_t)whole * sizeof *score);
         return 1.0f;
     }
 #pragma omp simd
@@ -303,10 +375,10 @@ static float softmax(float *score, int64_t n, const float *bias, const float *ot
     vector total = {0};
     for (int64_t i = 0; i < whole; i += LANES)
         total += load(score + i);
-    const float factor = exponential_of_negative(*largest - top);
-    *sum = *sum * factor + sum_of(total);
+    const float rescale = exponential_of_negative(*largest - top);
+    *sum = *sum * rescale + sum_of(total);
     *largest = top;
-    return factor;
+    return rescale;
 }
 
 /* The elements of two registers in turns: of their first halves, and of their second. */
@@ -621,6 +693,11 @@ const struct wf_loops WF_LOOPS = {
     .tile_rows = ROWS,
     .tile_width = 2 * LANES,
     .tile = tile,
+#ifdef __AVX512BF16__
+    .tile_pairs = tile_pairs,
+    .pair = pair,
+    .round_pairs = round_pairs,
+#endif
     .epilogue = epilogue,
     .softmax = softmax,
     .scale = scale,

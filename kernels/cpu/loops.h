@@ -10,7 +10,7 @@
 
 enum {
     WF_TILE_DEPTH = 128,                /* the longest sum that a tile adds up in one call */
-    WF_TILE_PITCH = WF_TILE_DEPTH + 16, /* floats from one row of the left operand to the next: not
+    WF_TILE_PITCH = WF_TILE_DEPTH + 16, /* words from one row of the left operand to the next: not
                                            a power of two, whose rows would share cache sets */
 };
 
@@ -29,17 +29,27 @@ struct wf_loops {
     /* c [rows,width] = (add ? c : 0) + a b, with a [rows,depth] of pitch WF_TILE_PITCH and
        b [depth,width] dense; width is tile_width or half of it, depth at most WF_TILE_DEPTH. A
        row's result does not depend on the number of rows. */
-    void (*tile)(int rows, int width, int depth, const float *a, const float *b, float *c,
+    void (*tile)(int rows, int width, int depth, const void *a, const void *b, float *c,
                  int64_t c_pitch, bool add);
+    /* The same with words of two bf16 in place of floats: an element of a holds columns 2k and
+       2k + 1 of a row, one of b rows 2k and 2k + 1 of a column, the first in the low half. NULL
+       where the processor cannot multiply such words. */
+    void (*tile_pairs)(int rows, int width, int depth, const void *a, const void *b, float *c,
+                       int64_t c_pitch, bool add);
+    /* Words of even[i], odd[i]; odd NULL: zeros. */
+    void (*pair)(uint32_t *dst, const uint16_t *even, const uint16_t *odd, int64_t n);
+    /* n floats, n even, to n / 2 words of two bf16; dst may be src. Subnormal numbers may become
+       0. pair and round_pairs are NULL where tile_pairs is. */
+    void (*round_pairs)(uint32_t *dst, const float *src, int64_t n);
     /* y[n] from the sums c[n]; the pointers of e are those of the row's first column. */
     void (*epilogue)(float *y, const float *c, int64_t n, const struct wf_epilogue *e);
 
-    /* One step of an online softmax over n scores: adds the biases (NULL: none), replaces the
-       scores by exp(score - *largest) with *largest brought up to date, adds them to *sum, and
-       returns the factor for what was summed before. score has room for n rounded up to 16; what is
-       there beyond n is overwritten. */
-    float (*softmax)(float *score, int64_t n, const float *bias, const float *other_bias,
-                     float *largest, float *sum);
+    /* One step of an online softmax over n scores: scales them, adds the biases (NULL: none),
+       replaces the scores by exp(score - *largest) with *largest brought up to date, adds them to
+       *sum, and returns the factor for what was summed before. score has room for n rounded up to
+       16; what is there beyond n becomes 0. */
+    float (*softmax)(float *score, int64_t n, float factor, const float *bias,
+                     const float *other_bias, float *largest, float *sum);
     void (*scale)(float *y, const float *x, int64_t n, float factor);
 
     /* dst[j,i] = src[i,j] for i below rows and j below columns. */
@@ -66,6 +76,7 @@ extern const struct wf_loops wf_loops_baseline;
 #if defined(__x86_64__)
 extern const struct wf_loops wf_loops_avx2;
 extern const struct wf_loops wf_loops_avx512;
+extern const struct wf_loops wf_loops_avx512_bf16;
 #endif
 
 #endif

@@ -65,11 +65,14 @@ enum wf_status wf_cpu_rope(struct wf_backend *be, const struct wf_rope *a)
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
     const int64_t steps = a->x.dim[0], heads = a->x.dim[1], width = a->x.dim[2];
     const int64_t elements = steps * heads * width;
+    WF_TRY(row_room(be, "rope", &a->y));
 #pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
     for (int64_t s = 0; s < steps; s++) {
-        for (int64_t head = 0; head < heads; head++)
-            loops->rope(row_of(&a->y, s * heads + head), row_of(&a->x, s * heads + head),
-                        row_of(&a->cos, s), row_of(&a->sin, s), width / 2);
+        for (int64_t row = s * heads; row < (s + 1) * heads; row++) {
+            float *y = begin_row(be, &a->y, row);
+            loops->rope(y, row_of(&a->x, row), row_of(&a->cos, s), row_of(&a->sin, s), width / 2);
+            end_row(loops, &a->y, row, y);
+        }
     }
     return WF_OK;
 }

@@ -12,15 +12,15 @@ static int64_t head_row(const struct wf_tensor *t, int64_t s, int64_t head)
 static double softmax(const struct wf_attention *a, int64_t s, int64_t head, double *score)
 {
     const int64_t width = a->q.dim[2], keys = a->k.dim[0];
-    const float *q = (const float *)a->q.data + head_row(&a->q, s, head);
+    const int64_t q = head_row(&a->q, s, head);
     const float *key_bias = a->key_bias.data;
     const float *rel_bias = a->rel_bias.data ? wf_row(&a->rel_bias, head) : NULL;
     double largest = -INFINITY, sum = 0;
     for (int64_t j = 0; j < keys; j++) {
-        const float *k = (const float *)a->k.data + head_row(&a->k, j, head);
+        const int64_t k = head_row(&a->k, j, head);
         double dot = 0;
         for (int64_t i = 0; i < width; i++)
-            dot += (double)q[i] * (double)k[i];
+            dot += (double)wf_get(&a->q, q + i) * (double)wf_get(&a->k, k + i);
         score[j] = (double)a->scale * dot;
         if (rel_bias)
             score[j] += (double)rel_bias[j - s + a->q.dim[0] - 1];
@@ -44,12 +44,11 @@ enum wf_status wf_ref_attention(struct wf_backend *be, const struct wf_attention
     for (int64_t s = 0; s < a->q.dim[0]; s++) {
         for (int64_t head = 0; head < a->q.dim[1]; head++) {
             const double sum = softmax(a, s, head, score);
-            const float *v = a->v.data;
             const int64_t y = head_row(&a->y, s, head);
             for (int64_t i = 0; i < a->v.dim[2]; i++) {
                 double value = 0;
                 for (int64_t j = 0; j < keys; j++)
-                    value += score[j] * (double)v[head_row(&a->v, j, head) + i];
+                    value += score[j] * (double)wf_get(&a->v, head_row(&a->v, j, head) + i);
                 wf_set(&a->y, y + i, value / sum);
             }
         }

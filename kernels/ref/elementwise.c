@@ -24,11 +24,11 @@ enum wf_status wf_ref_rope(struct wf_backend *be, const struct wf_rope *a)
     for (int64_t row = 0; row < wf_tensor_rows(&a->x); row++) {
         const float *x = wf_row(&a->x, row);
         const float *cosine = wf_row(&a->cos, row / heads), *sine = wf_row(&a->sin, row / heads);
-        float *y = wf_row(&a->y, row);
+        const int64_t y = wf_tensor_row(&a->y, row);
         for (int64_t j = 0; j < pairs; j++) {
             const double x0 = (double)x[2 * j], x1 = (double)x[2 * j + 1];
-            y[2 * j] = (float)(x0 * (double)cosine[j] - x1 * (double)sine[j]);
-            y[2 * j + 1] = (float)(x0 * (double)sine[j] + x1 * (double)cosine[j]);
+            wf_set(&a->y, y + 2 * j, x0 * (double)cosine[j] - x1 * (double)sine[j]);
+            wf_set(&a->y, y + 2 * j + 1, x0 * (double)sine[j] + x1 * (double)cosine[j]);
         }
     }
     return WF_OK;
