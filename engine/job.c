@@ -175,6 +175,8 @@ static enum wf_status make_job(struct weft_model *model, const struct weft_reque
     wf_arena_init(&job->arena, wf_backend_source(model->engine->be));
     enum wf_status status =
         latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
+    if (status == WF_OK && !backend(job)->is_plan)
+        status = wf_plan_job(model, &job->request, latents, &job->plan, err);
     if (status != WF_OK) {
         weft_job_close(&job);
         return status;
@@ -391,6 +393,8 @@ static enum wf_status run_denoise(struct weft_job *job)
 static enum wf_status run_stages(struct weft_job *job)
 {
     job->started = wf_clock();
+    if (!wf_arena_reserve(&job->arena, job->plan.activations))
+        return wf_fail_memory(error_of(job), "activations", job->plan.activations);
     if (job->decode_only) {
         WF_TRY(place_latents(job));
     } else {
@@ -401,6 +405,7 @@ static enum wf_status run_stages(struct weft_job *job)
     }
     wf_arena_close(&job->arena);
     stage_begin(job);
+    WF_TRY(wf_vae_reserve(job->model->vae, &job->plan.room, error_of(job)));
     return wf_decoder_open(job->model->vae, job->latents, job->request.decode_chunk_size,
                            &job->decoder, error_of(job));
 }

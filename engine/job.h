@@ -3,6 +3,7 @@
 #define WEFT_ENGINE_JOB_H
 
 #include "engine/models/family.h"
+#include "engine/plan.h"
 #include "engine/report.h"
 #include "engine/sampler/sampler.h"
 #include "vae/decode.h"
@@ -24,7 +25,8 @@ struct weft_job {
     struct wf_sampler *sampler;
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */
-    struct wf_arena arena;    /* activations of encoding and denoising */
+    struct wf_plan plan;
+    struct wf_arena arena; /* activations of encoding and denoising */
     struct wf_decoder *decoder;
 
     double started, first_frame_seconds, seconds; /* the clock; since it started */

@@ -5,9 +5,10 @@
 #include "kernels/base/arena.h"
 #include "kernels/base/threads.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/plan/plan.h"
 #include "kernels/ref/ref.h"
 
-static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops};
+static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops, &wf_plan_ops};
 
 /* Every slot after the name is a required function: an empty one would be a crash in mid-run. */
 static bool has_empty_slot(const struct wf_ops *ops)

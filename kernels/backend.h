@@ -190,13 +190,14 @@ struct wf_backend {
     void *state;           /* the backend's own */
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;
+    bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
     double flops; /* work performed since the caller set it to 0; 2 for a multiply and an add */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
-/* Opens "ref" or "cpu". dtype: "f32" or "bf16" for products, NULL for what the device is fast at.
-   threads: 0 for every core that the process may use. *be is NULL on failure. err must outlive the
-   backend. */
+/* Opens "ref", "cpu" or "plan". dtype: "f32" or "bf16" for products, NULL for what the device is
+   fast at. threads: 0 for every core that the process may use. *be is NULL on failure. err must
+   outlive the backend. */
 enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be);
 void wf_backend_close(struct wf_backend **be);

@@ -57,6 +57,45 @@ static enum weft_status run(struct weft_job *job, double *sum)
     return status;
 }
 
+/* The arenas are taken once, at the size that the plan says, and that is what is used. */
+static void activations_are_known_beforehand(void **state)
+{
+    (void)state;
+    static const struct {
+        int width, height, frames, chunk;
+        double guidance;
+        const char *prompt;
+    } cases[] = {{32, 32, 5, 0, 5, "a fox"},
+                 {48, 16, 13, 3, 1, "a fox that runs through a long, long winter night"},
+                 {64, 32, 17, 9, 3, ""},
+                 {16, 16, 1, 0, 5, "x"}};
+    struct opened o;
+    double sum;
+    open_small(&o);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct weft_job *job;
+        o.request.width = cases[i].width;
+        o.request.height = cases[i].height;
+        o.request.num_frames = cases[i].frames;
+        o.request.decode_chunk_size = cases[i].chunk;
+        o.request.guidance_scale = cases[i].guidance;
+        o.request.prompt = cases[i].prompt;
+        o.request.steps = 6;
+        assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        struct wf_vae *vae = o.model->vae;
+        vae->hidden[0].peak = vae->hidden[1].peak = vae->scratch.peak = 0;
+        assert_int_equal(run(job, &sum), WEFT_OK);
+        const struct wf_vae_room used = wf_vae_room_used(vae), planned = job->plan.room;
+        assert_int_equal(job->arena.peak, job->plan.activations);
+        assert_int_equal(used.hidden[0], planned.hidden[0]);
+        assert_int_equal(used.hidden[1], planned.hidden[1]);
+        assert_int_equal(used.scratch, planned.scratch);
+        assert_true(planned.scratch > 0 && job->plan.activations > 0);
+        weft_job_close(&job);
+    }
+    close_all(&o, &(struct weft_job *){NULL});
+}
+
 static size_t decode_peak(int frames)
 {
     struct opened o;
@@ -275,6 +314,7 @@ int main(void)
              source ? source : ".");
 
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(activations_are_known_beforehand),
         cmocka_unit_test(memory_does_not_grow_with_the_clip),
         cmocka_unit_test(frames_come_before_the_clip_is_decoded),
         cmocka_unit_test(a_job_can_be_cancelled),

@@ -28,6 +28,22 @@ void wf_vae_close(struct wf_vae **vae)
     *vae = NULL;
 }
 
+struct wf_vae_room wf_vae_room_used(const struct wf_vae *vae)
+{
+    return (struct wf_vae_room){.hidden = {vae->hidden[0].peak, vae->hidden[1].peak},
+                                .scratch = vae->scratch.peak};
+}
+
+enum wf_status wf_vae_reserve(struct wf_vae *vae, const struct wf_vae_room *room,
+                              struct wf_error *err)
+{
+    if (wf_arena_reserve(&vae->hidden[0], room->hidden[0]) &&
+        wf_arena_reserve(&vae->hidden[1], room->hidden[1]) &&
+        wf_arena_reserve(&vae->scratch, room->scratch))
+        return WF_OK;
+    return wf_fail_memory(err, "decode", room->hidden[0] + room->hidden[1] + room->scratch);
+}
+
 int64_t wf_vae_frames(const struct wf_vae *vae, int64_t latent_frames, bool first)
 {
     return first ? 1 + (latent_frames - 1) * vae->geometry.temporal

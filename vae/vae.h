@@ -4,6 +4,7 @@
 #define WEFT_VAE_VAE_H
 
 #include "io/weights/residency.h"
+#include "kernels/base/arena.h"
 
 /* What a family's latents are. */
 struct wf_vae_geometry {
@@ -13,6 +14,11 @@ struct wf_vae_geometry {
 };
 
 struct wf_vae;
+
+/* Bytes of a VAE's arenas. */
+struct wf_vae_room {
+    size_t hidden[2], scratch;
+};
 
 /* One thread at a time; the backend and the checkpoint outlive the VAE. */
 struct wf_vae_driver {
@@ -39,6 +45,9 @@ struct wf_vae {
     struct wf_backend *be;
     struct wf_mem *mem;
     struct wf_vae_geometry geometry;
+    /* Activations. The hidden frames lie in one arena while a stage writes its result to the other;
+       scratch is a stage's own. */
+    struct wf_arena hidden[2], scratch;
 };
 
 /* Opens the family that the folder's config.json names. */
@@ -46,6 +55,12 @@ enum wf_status wf_vae_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
                            struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
 void wf_vae_close(struct wf_vae **vae);
+
+/* The most that the arenas held so far. */
+struct wf_vae_room wf_vae_room_used(const struct wf_vae *vae);
+/* Takes that much for them at once; they are empty. */
+enum wf_status wf_vae_reserve(struct wf_vae *vae, const struct wf_vae_room *room,
+                              struct wf_error *err);
 
 /* Frames that latents frames give at the clip's start, or (first false) after it. */
 int64_t wf_vae_frames(const struct wf_vae *vae, int64_t latent_frames, bool first);

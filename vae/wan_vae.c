@@ -12,13 +12,13 @@
 static enum wf_status new_hidden(struct wf_wan_vae *v, int rank, const int64_t *dims,
                                  struct wf_tensor *t)
 {
-    return wf_tensor_new(&v->hidden[!v->side], WF_F32, t, v->base.be->err, rank, dims);
+    return wf_tensor_new(&v->base.hidden[!v->side], WF_F32, t, v->base.be->err, rank, dims);
 }
 
 /* The result becomes the hidden frames; what they were is given back. */
 static void turn_over(struct wf_wan_vae *v)
 {
-    wf_arena_release(&v->hidden[v->side], (struct wf_arena_mark){0});
+    wf_arena_release(&v->base.hidden[v->side], (struct wf_arena_mark){0});
     v->side = !v->side;
 }
 
@@ -64,14 +64,14 @@ static enum wf_status run_in(struct wf_wan_vae *v, struct wf_wan_stage *s, struc
     struct wf_backend *be = v->base.be;
     struct wf_tensor z, y;
     struct wf_causal_input input;
-    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &z, be->err, x->rank, x->dim));
+    WF_TRY(wf_tensor_new(&v->base.scratch, WF_F32, &z, be->err, x->rank, x->dim));
     WF_TRY(wf_affine(be, &(struct wf_affine){.x = rows(*x),
                                              .y = rows(z),
                                              .weight = v->std,
                                              .shift = v->mean,
                                              .low = -FLT_MAX,
                                              .high = FLT_MAX}));
-    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, &s->conv1.weight, z.dim, &input));
+    WF_TRY(wf_causal_begin(&s->cache1, be, &v->base.scratch, &s->conv1.weight, z.dim, &input));
     WF_TRY(wf_linear(be, &s->project, rows(z), rows(input.body), WF_ACT_NONE));
     WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], s->out), &y));
     WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
@@ -87,15 +87,15 @@ static enum wf_status run_res(struct wf_wan_vae *v, struct wf_wan_stage *s, stru
     const int64_t wide[4] = {x->dim[0], x->dim[1], x->dim[2], s->out};
     struct wf_causal_input first, second;
     struct wf_tensor middle;
-    WF_TRY(wf_causal_begin(&s->cache1, be, &v->scratch, &s->conv1.weight, x->dim, &first));
+    WF_TRY(wf_causal_begin(&s->cache1, be, &v->base.scratch, &s->conv1.weight, x->dim, &first));
     WF_TRY(norm_silu(v, &s->norm1, *x, first.body, WF_ACT_SILU));
-    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &middle, be->err, 4, wide));
+    WF_TRY(wf_tensor_new(&v->base.scratch, WF_F32, &middle, be->err, 4, wide));
     WF_TRY(convolve(v, &s->conv1, &s->cache1, &first, middle, false));
-    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, &s->conv2.weight, wide, &second));
+    WF_TRY(wf_causal_begin(&s->cache2, be, &v->base.scratch, &s->conv2.weight, wide, &second));
     WF_TRY(norm_silu(v, &s->norm2, middle, second.body, WF_ACT_SILU));
     if (s->in != s->out) {
         struct wf_tensor source, shortcut;
-        WF_TRY(wf_operand(be, &v->scratch, &s->project, *x, &source));
+        WF_TRY(wf_operand(be, &v->base.scratch, &s->project, *x, &source));
         WF_TRY(new_hidden(v, 4, wide, &shortcut));
         WF_TRY(wf_linear(be, &s->project, rows(source), rows(shortcut), WF_ACT_NONE));
         turn_over(v);
@@ -111,8 +111,9 @@ static enum wf_status attend_frame(struct wf_wan_vae *v, const struct wf_wan_sta
     struct wf_backend *be = v->base.be;
     const int64_t positions = x.dim[0], c = s->in;
     struct wf_tensor n, qkv;
-    WF_TRY(wf_tensor_new(&v->scratch, wf_operand_type(be, &s->qkv.weight), &n, be->err, 2, x.dim));
-    WF_TRY(wf_tensor_new(&v->scratch, wf_attention_type(be, c), &qkv, be->err,
+    WF_TRY(wf_tensor_new(&v->base.scratch, wf_operand_type(be, &s->qkv.weight), &n, be->err, 2,
+                         x.dim));
+    WF_TRY(wf_tensor_new(&v->base.scratch, wf_attention_type(be, c), &qkv, be->err,
                          WF_DIMS(positions, 3, 1, c)));
     WF_TRY(norm_silu(v, &s->norm1, x, n, WF_ACT_NONE));
     WF_TRY(
@@ -137,9 +138,9 @@ static enum wf_status run_attention(struct wf_wan_vae *v, struct wf_wan_stage *s
                                     struct wf_tensor *x)
 {
     for (int64_t t = 0; t < x->dim[0]; t++) {
-        const struct wf_arena_mark mark = wf_arena_mark(&v->scratch);
+        const struct wf_arena_mark mark = wf_arena_mark(&v->base.scratch);
         WF_TRY(attend_frame(v, s, rows(wf_tensor_slice(*x, 0, t, 1))));
-        wf_arena_release(&v->scratch, mark);
+        wf_arena_release(&v->base.scratch, mark);
     }
     return WF_OK;
 }
@@ -156,10 +157,10 @@ static enum wf_status double_frames(struct wf_wan_vae *v, struct wf_wan_stage *s
     const int64_t h = x->dim[1], w = x->dim[2];
     struct wf_causal_input input;
     struct wf_tensor pairs, y;
-    WF_TRY(wf_causal_begin(&s->cache2, be, &v->scratch, &s->conv2.weight,
+    WF_TRY(wf_causal_begin(&s->cache2, be, &v->base.scratch, &s->conv2.weight,
                            (int64_t[]){rest, h, w, c}, &input));
     WF_TRY(wf_copy(be, input.body, wf_tensor_slice(*x, 0, lone, rest)));
-    WF_TRY(wf_tensor_new(&v->scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
+    WF_TRY(wf_tensor_new(&v->base.scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
     WF_TRY(wf_conv(be, &(struct wf_conv){.x = input.x,
                                          .y = pairs,
                                          .w = &s->conv2.weight,
@@ -185,7 +186,7 @@ static enum wf_status run_upsample(struct wf_wan_vae *v, struct wf_wan_stage *s,
     struct wf_tensor source, y;
     if (s->doubles_time)
         WF_TRY(double_frames(v, s, x));
-    WF_TRY(wf_operand(v->base.be, &v->scratch, &s->conv1, *x, &source));
+    WF_TRY(wf_operand(v->base.be, &v->base.scratch, &s->conv1, *x, &source));
     WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], 2 * x->dim[1], 2 * x->dim[2], s->out), &y));
     WF_TRY(wf_upconv(
         v->base.be,
@@ -199,7 +200,8 @@ static enum wf_status run_out(struct wf_wan_vae *v, struct wf_wan_stage *s, stru
 {
     struct wf_tensor y;
     struct wf_causal_input input;
-    WF_TRY(wf_causal_begin(&s->cache1, v->base.be, &v->scratch, &s->conv1.weight, x->dim, &input));
+    WF_TRY(wf_causal_begin(&s->cache1, v->base.be, &v->base.scratch, &s->conv1.weight, x->dim,
+                           &input));
     WF_TRY(norm_silu(v, &s->norm1, *x, input.body, WF_ACT_SILU));
     WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], 3), &y));
     WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
@@ -223,7 +225,7 @@ static enum wf_status run_stage(struct wf_wan_vae *v, int i, struct wf_tensor *x
     wf_residency_prefetch(v->res, s->group + 1);
     WF_TRY(wf_residency_acquire(v->res, s->group, err));
     const enum wf_status status = run[s->kind](v, s, x);
-    wf_arena_release(&v->scratch, (struct wf_arena_mark){0});
+    wf_arena_release(&v->base.scratch, (struct wf_arena_mark){0});
     wf_residency_release(v->res, s->group);
     return status;
 }
@@ -267,9 +269,9 @@ static void stage_end(struct wf_vae *vae)
     struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
     if (v->stages)
         clear_caches(v);
-    wf_arena_close(&v->hidden[0]);
-    wf_arena_close(&v->hidden[1]);
-    wf_arena_close(&v->scratch);
+    wf_arena_close(&v->base.hidden[0]);
+    wf_arena_close(&v->base.hidden[1]);
+    wf_arena_close(&v->base.scratch);
     if (v->res)
         wf_residency_stage_end(v->res);
 }
@@ -295,9 +297,9 @@ static enum wf_status wan_open(struct wf_checkpoint *ckpt, enum wf_offload offlo
     if (!v)
         return wf_fail_memory(err, "vae", sizeof *v);
     v->base = (struct wf_vae){.driver = &wf_vae_wan, .be = be, .mem = mem};
-    wf_arena_init(&v->hidden[0], wf_backend_source(be));
-    wf_arena_init(&v->hidden[1], wf_backend_source(be));
-    wf_arena_init(&v->scratch, wf_backend_source(be));
+    wf_arena_init(&v->base.hidden[0], wf_backend_source(be));
+    wf_arena_init(&v->base.hidden[1], wf_backend_source(be));
+    wf_arena_init(&v->base.scratch, wf_backend_source(be));
     const enum wf_status status = wf_wan_vae_declare(v, ckpt, offload, err);
     if (status != WF_OK) {
         wan_close(&v->base);

@@ -3,7 +3,6 @@
 #ifndef WEFT_VAE_WAN_VAE_H
 #define WEFT_VAE_WAN_VAE_H
 
-#include "kernels/base/arena.h"
 #include "temporal/causal_cache.h"
 #include "temporal/layers.h"
 #include "vae/vae.h"
@@ -43,9 +42,7 @@ struct wf_wan_vae {
     struct wf_tensor mean, std; /* [z_dim] */
     struct wf_tensor half;      /* [3] of 0.5: from -1..1 to 0..1 */
 
-    /* The hidden frames lie in one arena while a stage writes its result to the other. */
-    struct wf_arena hidden[2], scratch;
-    int side;
+    int side; /* of base.hidden: where the hidden frames are */
 };
 
 /* Reads the configuration and declares every stage and its weights; loads none. */

@@ -173,7 +173,7 @@ static void advise(const struct wf_st_tensor *t, int advice)
 
 void wf_residency_prefetch(struct wf_residency *res, int group)
 {
-    if (group < 0 || group >= res->group_count || res->groups[group].loaded)
+    if (group < 0 || group >= res->group_count || res->groups[group].loaded || res->be->is_plan)
         return;
     const struct group *g = &res->groups[group];
     for (int i = 0; i < g->count; i++)

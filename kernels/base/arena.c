@@ -47,6 +47,13 @@ static struct wf_arena_chunk *new_chunk(struct wf_arena *arena, size_t bytes)
     return chunk;
 }
 
+bool wf_arena_reserve(struct wf_arena *arena, size_t bytes)
+{
+    drop_chunks(arena);
+    arena->first = arena->current = bytes ? new_chunk(arena, bytes) : NULL;
+    return !bytes || arena->first;
+}
+
 /* An empty arena of several chunks becomes one of a single chunk, so that later use is compact. */
 static size_t join_when_empty(struct wf_arena *arena, size_t bytes)
 {

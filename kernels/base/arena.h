@@ -2,6 +2,7 @@
 #ifndef WEFT_KERNELS_BASE_ARENA_H
 #define WEFT_KERNELS_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct wf_arena_chunk;
@@ -29,6 +30,10 @@ struct wf_arena_mark {
 void wf_arena_init(struct wf_arena *arena, struct wf_arena_source source);
 void wf_arena_close(struct wf_arena *arena); /* gives everything back; may be called twice */
 
+/* Takes room for a known peak at once, in one piece; the arena is empty. False when memory is
+ * short.
+ */
+bool wf_arena_reserve(struct wf_arena *arena, size_t bytes);
 /* 64-byte aligned, uninitialised; NULL when memory is short. Lives until its mark is released. */
 void *wf_arena_alloc(struct wf_arena *arena, size_t bytes);
 struct wf_arena_mark wf_arena_mark(const struct wf_arena *arena);

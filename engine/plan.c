@@ -1,0 +1,69 @@
+#include "engine/plan.h"
+
+#include <stdlib.h>
+
+#include "engine/job.h"
+
+/* Steps are alike, and the sampler keeps all that it ever keeps after the fourth. */
+enum { STEPS = 4 };
+
+static enum wf_status open_engine(struct weft_engine *planner, const struct weft_engine *engine)
+{
+    const char *dtype = engine->be->compute == WF_BF16 ? "bf16" : "f32";
+    planner->offload = engine->offload;
+    planner->mem = wf_mem_open();
+    if (!planner->mem)
+        return wf_fail_memory(&planner->err, "plan", 0);
+    return wf_backend_open("plan", dtype, engine->be->threads, planner->mem, &planner->err,
+                           &planner->be);
+}
+
+static enum wf_status run(struct weft_job *job)
+{
+    struct weft_frame frame;
+    do {
+        WF_TRY((enum wf_status)weft_job_next(job, &frame));
+    } while (frame.rgb);
+    return WF_OK;
+}
+
+static enum wf_status plan_with(struct weft_engine *planner, const struct weft_model *model,
+                                const struct weft_request *request, const char *latents,
+                                struct wf_plan *plan)
+{
+    struct weft_model *opened = NULL;
+    struct weft_job *job = NULL;
+    struct weft_request r = *request;
+    r.progress = NULL;
+    r.dump = NULL;
+    r.random_seed = 0;
+    r.steps = r.steps < STEPS ? r.steps : STEPS;
+    enum wf_status status =
+        (enum wf_status)weft_model_open(planner, model->folder, model->variant, &opened);
+    if (status == WF_OK)
+        status = (enum wf_status)(latents ? weft_decode(opened, latents, &r, &job)
+                                          : weft_generate(opened, &r, &job));
+    if (status == WF_OK)
+        status = run(job);
+    if (status == WF_OK)
+        *plan =
+            (struct wf_plan){.activations = job->arena.peak, .room = wf_vae_room_used(opened->vae)};
+    weft_job_close(&job);
+    weft_model_close(&opened);
+    return status;
+}
+
+enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
+                           const char *latents, struct wf_plan *plan, struct wf_error *err)
+{
+    struct weft_engine *planner = calloc(1, sizeof *planner);
+    if (!planner)
+        return wf_fail_memory(err, "plan", sizeof *planner);
+    enum wf_status status = open_engine(planner, model->engine);
+    if (status == WF_OK)
+        status = plan_with(planner, model, request, latents, plan);
+    if (status != WF_OK)
+        *err = planner->err;
+    weft_engine_close(&planner);
+    return status;
+}

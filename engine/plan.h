@@ -1,0 +1,18 @@
+/* What a job will need, found by running it on the backend that computes nothing: the same code,
+   so that the plan cannot drift from the truth. */
+#ifndef WEFT_ENGINE_PLAN_H
+#define WEFT_ENGINE_PLAN_H
+
+#include "engine/engine.h"
+
+struct wf_plan {
+    size_t activations;      /* bytes of the job's arena, encoding and denoising */
+    struct wf_vae_room room; /* of the VAE's arenas */
+};
+
+/* Plans a job of that request; latents: the file of a decoding job, or NULL. Reads the model's
+   configurations and indices again, and no weights. */
+enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
+                           const char *latents, struct wf_plan *plan, struct wf_error *err);
+
+#endif
