@@ -301,6 +301,31 @@ static void arena_is_a_stack(void **state)
     close_counted(&c, &arena);
 }
 
+static void arena_takes_a_known_peak_at_once(void **state)
+{
+    (void)state;
+    enum { PEAK = 5 << 20 };
+    struct counted c;
+    struct wf_arena arena;
+    wf_arena_init(&arena, counted_source(&c));
+    assert_true(wf_arena_reserve(&arena, 0));
+    assert_int_equal(c.taken, 0);
+    assert_true(wf_arena_reserve(&arena, PEAK));
+    for (int round = 0; round < 2; round++) {
+        const struct wf_arena_mark mark = wf_arena_mark(&arena);
+        for (int i = 0; i < 5; i++)
+            memset(wf_arena_alloc(&arena, PEAK / 5), i, PEAK / 5);
+        wf_arena_release(&arena, mark);
+    }
+    assert_int_equal(c.taken, 1);
+    assert_true(wf_arena_reserve(&arena, 2 * PEAK));
+    assert_int_equal(c.given, 1);
+    c.limit = PEAK;
+    assert_false(wf_arena_reserve(&arena, 2 * PEAK));
+    assert_non_null(wf_arena_alloc(&arena, 1));
+    close_counted(&c, &arena);
+}
+
 static void arena_joins_its_chunks(void **state)
 {
     (void)state;
@@ -477,6 +502,7 @@ int main(void)
         cmocka_unit_test(memory_is_counted),
         cmocka_unit_test(memory_fails_when_told),
         cmocka_unit_test(arena_is_a_stack),
+        cmocka_unit_test(arena_takes_a_known_peak_at_once),
         cmocka_unit_test(arena_joins_its_chunks),
         cmocka_unit_test(arena_lives_with_little),
         cmocka_unit_test(arena_keeps_what_lives),

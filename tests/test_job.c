@@ -57,6 +57,69 @@ static enum weft_status run(struct weft_job *job, double *sum)
     return status;
 }
 
+/* Kilobytes of the process that lie in mapped files with that word in their path; -1 when none is
+   mapped. */
+static long resident_of(const char *word)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    assert_non_null(maps);
+    char line[4500];
+    long sum = -1, kilobytes;
+    bool is_here = false;
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            is_here = strstr(line, word) != NULL;
+        else if (is_here && sscanf(line, "Rss: %ld kB", &kilobytes) == 1)
+            sum = (sum < 0 ? 0 : sum) + kilobytes;
+    }
+    fclose(maps);
+    return sum;
+}
+
+struct residents {
+    const struct wf_mem *mem;
+    long text_encoder; /* kilobytes of its files */
+    size_t weights;
+    int looks;
+};
+
+static void look_at_residents(void *context, const struct weft_progress *progress)
+{
+    struct residents *r = context;
+    if (progress->stage != WEFT_STAGE_DENOISE)
+        return;
+    r->text_encoder = resident_of("/text_encoder/");
+    r->weights = wf_mem_live(r->mem, WF_MEM_WEIGHTS);
+    r->looks++;
+}
+
+/* Under the policy model nothing of the text encoder is in memory while denoising: neither in the
+   backend's form, nor as pages of its file. */
+static void the_text_encoder_leaves_before_denoising(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct weft_job *job;
+    double sum;
+    open_small(&o);
+    struct residents r = {.mem = o.engine->mem};
+    o.request.progress = look_at_residents;
+    o.request.progress_context = &r;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    assert_int_equal(run(job, &sum), WEFT_OK);
+    assert_true(r.looks > 1);
+    assert_int_equal(r.text_encoder, 0);
+    const struct weft_model_info *info;
+    assert_int_equal(weft_model_describe(o.model, &info), WEFT_OK);
+    size_t most = 0;
+    for (int i = 0; i < info->component_count; i++)
+        if (strcmp(info->components[i].name, "transformer") == 0)
+            most = (size_t)info->components[i].parameters * sizeof(float);
+    assert_true(r.weights > 0 && r.weights < most + most / 2);
+    close_all(&o, &job);
+}
+
 /* The arenas are taken once, at the size that the plan says, and that is what is used. */
 static void activations_are_known_beforehand(void **state)
 {
@@ -314,6 +377,7 @@ int main(void)
              source ? source : ".");
 
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_text_encoder_leaves_before_denoising),
         cmocka_unit_test(activations_are_known_beforehand),
         cmocka_unit_test(memory_does_not_grow_with_the_clip),
         cmocka_unit_test(frames_come_before_the_clip_is_decoded),
