@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/base/arena.h"
 #include "temporal/wan_weights.h"
 
 enum { SKIPPED = 77 };
@@ -186,6 +187,57 @@ static void the_largest_is_open_in_little(void **state)
     close_model(&o);
 }
 
+static struct wf_tensor filled(struct opened *o, struct wf_arena *arena, int rank,
+                               const int64_t *dims)
+{
+    struct wf_tensor t;
+    assert_int_equal(wf_tensor_new(arena, WF_F32, &t, &o->err, rank, dims), WF_OK);
+    float *values = t.data;
+    for (int64_t i = 0; i < wf_tensor_count(&t); i++)
+        values[i] = (float)(i % 17) / 8 - 1;
+    return t;
+}
+
+/* Texts and one forward, both halves, through the model's only block. */
+static void forward(struct opened *o)
+{
+    struct wf_arena arena;
+    wf_arena_init(&arena, wf_backend_source(o->be));
+    const struct wf_tensor embeds = filled(o, &arena, WF_DIMS(9, o->wan->config.text_dim));
+    const struct wf_tensor latents = filled(o, &arena, WF_DIMS(3, 18, 32, 16));
+    struct wf_tensor velocity[WF_WAN_HALVES];
+    for (int half = 0; half < WF_WAN_HALVES; half++) {
+        velocity[half] = filled(o, &arena, 4, latents.dim);
+        assert_int_equal(wf_wan_set_text(o->wan, half, embeds, 512, &arena, &o->err), WF_OK);
+    }
+    if (wf_wan_forward(o->wan, latents, 500, WF_WAN_HALVES, velocity, &arena, &o->err) != WF_OK)
+        fail_msg("%s", o->err.text);
+    const float *values = velocity[WF_WAN_HALVES - 1].data;
+    for (int64_t i = 0; i < wf_tensor_count(&latents); i++)
+        assert_true(values[i] == 0); /* the sparse files' weights are zeros */
+    wf_wan_stage_end(o->wan);
+    wf_arena_close(&arena);
+}
+
+/* The ends of 14B, each as a model of one block, in less memory than 6 GB for the whole process. */
+static void the_ends_of_the_largest_compute(void **state)
+{
+    (void)state;
+    struct opened o;
+    open_model(&o, "14b", WF_OFFLOAD_MODEL);
+    struct wf_wan_block *const blocks = o.wan->blocks;
+    const int64_t layers = o.wan->config.layers;
+    o.wan->config.layers = 1;
+    forward(&o);
+    o.wan->blocks = blocks + layers - 1;
+    forward(&o);
+    o.wan->blocks = blocks;
+    o.wan->config.layers = layers;
+    print_message("at most %zu MB resident\n", resident("VmHWM:") >> 20);
+    assert_true(resident("VmHWM:") < (size_t)6 * 1000 * 1000 * 1000 + sanitizers);
+    close_model(&o);
+}
+
 int main(void)
 {
     if (!mkdtemp(folder))
@@ -194,6 +246,7 @@ int main(void)
         cmocka_unit_test(every_block_is_placed),
         cmocka_unit_test(a_group_in_use_is_loaded_once),
         cmocka_unit_test(the_largest_is_open_in_little),
+        cmocka_unit_test(the_ends_of_the_largest_compute),
     };
     int code = make("1.3b");
     if (code == 0)
