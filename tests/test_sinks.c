@@ -328,9 +328,7 @@ static void rounding(void **state)
     struct wf_sink *sink;
     assert_int_equal(wf_sink_open(&config, f->mem, &sink, &f->err), WF_OK);
     assert_int_equal(wf_sink_write(sink, frame, &f->err), WF_OK);
-    double seconds = -1;
-    assert_int_equal(wf_sink_close(&sink, &seconds, &f->err), WF_OK);
-    assert_true(seconds >= 0);
+    assert_int_equal(wf_sink_close(&sink, NULL, &f->err), WF_OK);
     for (int i = 0; i < 12; i++)
         expected[i] = u8(frame[i]);
     const unsigned char fixed[] = {0, 255, 255, 0, 0, 255, 0};

@@ -78,7 +78,7 @@ static const struct spec specs[] = {
     {NULL, "dump", 0, TEXT, G, AT(request.dump), 0, 0, "DIR",
      "write embeddings and the latents of each step there"},
     {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
-     "write seconds, FLOPs and peak bytes of each stage, JSON"},
+     "write what each stage took and what the encoder made, JSON"},
     {NULL, "json", 0, FLAG, I, AT(json), 0, 0, NULL, "the result as JSON"},
     {"Messages", "progress", 0, CHOICE, G | D, AT(progress), 0, 0, "auto|bar|plain|json|none",
      "on standard error [auto]"},

@@ -139,6 +139,12 @@ static enum wf_status y4m_finish(void *state, struct wf_error *err)
     return WF_OK;
 }
 
+static void y4m_count(const void *state, struct wf_sink_stats *stats)
+{
+    const struct y4m *y4m = state;
+    strcpy(stats->pix_fmt, y4m->subsampled ? "yuv420p" : "yuv444p");
+}
+
 const struct wf_sink_driver wf_sink_y4m = {
     .name = "y4m",
     .extensions = "y4m",
@@ -147,5 +153,6 @@ const struct wf_sink_driver wf_sink_y4m = {
     .open = y4m_open,
     .write = y4m_write,
     .finish = y4m_finish,
+    .count = y4m_count,
     .close = y4m_close,
 };
