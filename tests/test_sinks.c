@@ -259,6 +259,39 @@ static void paused_reader(void **state)
     }
 }
 
+/* While nothing reads, as many frames are taken as the queue has bytes for, and the one that is
+   being written; their memory is all that is held. */
+static void queue_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    enum { SIDE = 256, FRAME = SIDE * SIDE * 3, OTHERS = 1 << 16 };
+    static const int limits[] = {1, 4, 9};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        char path[PATH_ROOM];
+        int asked = 0, taken = 0;
+        struct wf_sink *sink;
+        struct wf_sink_config config = make_config(in(f, path, "pipe"), SIDE, SIDE, 100);
+        config.format = "rawvideo";
+        config.queue_bytes = (size_t)limits[i] * FRAME + FRAME / 2;
+        config.cancelled = stop_after_a_while;
+        config.cancel_context = &asked;
+        unlink(path);
+        assert_int_equal(mkfifo(path, 0666), 0);
+        const int fd = open(path, O_RDONLY | O_NONBLOCK);
+        assert_true(fd >= 0);
+        assert_int_equal(wf_sink_open(&config, f->mem, &sink, &f->err), WF_OK);
+        wf_mem_peak_reset(f->mem);
+        while (write_frames(sink, &config, 1, &f->err) == WF_OK)
+            taken++;
+        assert_int_equal(f->err.status, WF_CANCELLED);
+        assert_in_range(taken, limits[i], limits[i] + 1);
+        assert_in_range(wf_mem_peak(f->mem), limits[i] * FRAME, (limits[i] + 1) * FRAME + OTHERS);
+        wf_sink_abort(&sink);
+        close(fd);
+        assert_int_equal(wf_mem_live_all(f->mem), 0);
+    }
+}
+
 static void standard_output(void **state)
 {
     struct fixture *f = *state;
@@ -284,6 +317,55 @@ static void standard_output(void **state)
     assert_memory_equal(data + 33 * 17 * 3, rgb, 33 * 17 * 3);
     free(rgb);
     free(data);
+}
+
+/* --- what is told at the end --- */
+
+static void statistics(void **state)
+{
+    struct fixture *f = *state;
+    enum { W = 33, H = 17, FRAMES = 6 };
+    static const struct {
+        const char *file, *format, *codec, *pix_fmt;
+        int64_t bytes; /* -1: of the encoder's making */
+    } cases[] = {{"clip.rgb", "rawvideo", "", "rgb24", W * H * 3 * FRAMES},
+                 {"clip.y4m", "y4m", "", "yuv420p",
+                  (int64_t)sizeof "YUV4MPEG2 W33 H17 F30000:1001 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2 "
+                                  "XCOLORRANGE=LIMITED" +
+                      FRAMES * (6 + W * H + 2 * 17 * 9)},
+                 {"clip.safetensors", "safetensors", "", "", -1},
+                 {NULL, "null", "", "", 0},
+                 {"%d.png", "png", "png", "rgb24", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[PATH_ROOM];
+        struct wf_sink *sink;
+        struct wf_sink_stats stats;
+        struct wf_sink_config config =
+            make_config(cases[i].file ? in(f, path, cases[i].file) : NULL, W, H, FRAMES);
+        config.format = cases[i].format;
+        if (!has_format(config.format))
+            continue;
+        assert_int_equal(wf_sink_open(&config, f->mem, &sink, &f->err), WF_OK);
+        assert_int_equal(write_frames(sink, &config, FRAMES, &f->err), WF_OK);
+        assert_int_equal(wf_sink_close(&sink, &stats, &f->err), WF_OK);
+        const int64_t packets = cases[i].codec[0] ? FRAMES : 0;
+        size_t frame = W * H * 3;
+        if (strcmp(config.format, "safetensors") == 0)
+            frame *= sizeof(float);
+        assert_string_equal(stats.format, cases[i].format);
+        assert_string_equal(stats.codec, cases[i].codec);
+        assert_string_equal(stats.pix_fmt, cases[i].pix_fmt);
+        assert_int_equal(stats.frames, FRAMES);
+        assert_int_equal(stats.packets, packets);
+        assert_int_equal(stats.key_frames, packets);
+        if (cases[i].bytes >= 0)
+            assert_int_equal(stats.bytes, cases[i].bytes);
+        else
+            assert_in_range(stats.bytes, 100, FRAMES * frame + 1000);
+        assert_in_range(stats.queue_peak_bytes, frame, FRAMES * frame);
+        assert_in_range(stats.queue_limit_bytes, 60 << 20, 64 << 20);
+        assert_true(stats.seconds >= 0 && stats.quality < 0);
+    }
 }
 
 /* --- failures --- */
@@ -597,7 +679,9 @@ int main(void)
         T(plain_through_pipe),
         T(broken_pipe),
         T(paused_reader),
+        T(queue_is_bounded),
         T(standard_output),
+        T(statistics),
         T(full_device),
         T(full_disk),
         T(short_memory),

@@ -38,6 +38,7 @@ static void catch_signals(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
 }
 
 /* The report is written at the end: whether it can be is said at the beginning. */

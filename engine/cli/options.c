@@ -69,7 +69,7 @@ static const struct spec specs[] = {
     {NULL, "codec", 0, TEXT, G | D, AT(output.codec), 0, 0, "NAME",
      "ffmpeg's name of an encoder [libx264; webm libvpx-vp9]"},
     {NULL, "crf", 0, INTEGER, G | D, AT(output.crf), 0, 63, "N",
-     "quality, lower is better [18; vp9 31]"},
+     "quality, lower is better [18; vp9, av1 31]"},
     {NULL, "preset", 0, TEXT, G | D, AT(output.preset), 0, 0, "NAME",
      "the encoder's speed [medium]"},
     {NULL, "pix-fmt", 0, TEXT, G | D, AT(output.pix_fmt), 0, 0, "NAME", "[yuv420p]"},

@@ -19,7 +19,7 @@ struct wf_sink_config {
     int fps_num, fps_den; /* exact rate */
     bool overwrite;       /* false: an existing file is refused */
     const char *codec;    /* ffmpeg's encoder name; NULL: libx264 (webm: libvpx-vp9) */
-    int crf;              /* -1: 18 (vp9: 31) */
+    int crf;              /* -1: 18 (vp9, av1: 31) */
     const char *preset;   /* NULL: medium */
     const char *pix_fmt;  /* NULL: yuv420p */
     size_t queue_bytes;   /* frames waiting, 0: 64 MiB; at least one frame always fits */
@@ -34,10 +34,10 @@ void wf_sink_defaults(struct wf_sink_config *config);
 struct wf_sink;
 
 /* Checks everything that can be known before computing: format, codec and its options, size (odd
-   sizes with 4:2:0 are refused in words), existing file, writable folder, a valid pattern.
-   WF_REFUSED on any of those. Writes go to a temporary name beside the output until wf_sink_close;
-   a pipe or a device is written as it stands. Opening a named pipe waits for its reader. The
-   strings of config need to live during this call only. */
+   ones with 4:2:0 are refused in words where the encoder does not take them), existing file,
+   writable folder, a valid pattern. WF_REFUSED on any of those. Writes go to a temporary name
+   beside the output until wf_sink_close; a pipe or a device is written as it stands. Opening a
+   named pipe waits for its reader. The strings of config need to live during this call only. */
 enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *mem,
                             struct wf_sink **sink, struct wf_error *err);
 
