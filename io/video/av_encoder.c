@@ -174,7 +174,6 @@ static void set_stream(AVCodecContext *codec, const struct wf_sink_config *confi
 
 /* --- opening --- */
 
-/* Most encoders that refuse an odd size do so because colour is shared among pixels. */
 static enum wf_status refuse_size(const AVCodec *codec, const struct wf_sink_config *config,
                                   const AVPixFmtDescriptor *d, struct wf_error *err)
 {
@@ -193,6 +192,15 @@ static bool divides(const struct wf_sink_config *config, const AVPixFmtDescripto
            config->height % (1 << d->log2_chroma_h) == 0;
 }
 
+/* H.264 and HEVC cut pictures to size by whole samples of colour; of others the encoder decides. */
+static enum wf_status check_size(const AVCodec *codec, enum AVPixelFormat format,
+                                 const struct wf_sink_config *config, struct wf_error *err)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
+    const bool cuts = codec->id == AV_CODEC_ID_H264 || codec->id == AV_CODEC_ID_HEVC;
+    return cuts && !divides(config, d) ? refuse_size(codec, config, d, err) : WF_OK;
+}
+
 static enum wf_status refuse_open(const AVCodec *codec, const struct wf_sink_config *config,
                                   enum AVPixelFormat format, int code, struct wf_error *err)
 {
@@ -200,7 +208,7 @@ static enum wf_status refuse_open(const AVCodec *codec, const struct wf_sink_con
     char text[AV_ERROR_MAX_STRING_SIZE] = {0};
     if (code == AVERROR(ENOMEM))
         return wf_av_fail(err, WF_FAILED, codec->name, code);
-    if (!divides(config, d))
+    if (!divides(config, d)) /* the likely reason */
         return refuse_size(codec, config, d, err);
     av_strerror(code, text, sizeof text);
     return wf_fail(err, WF_REFUSED,
@@ -358,6 +366,7 @@ static enum wf_status open_parts(struct wf_av_encoder *e, const struct wf_sink_c
     WF_TRY(choose_codec(&plan.codec, config, container, err));
     WF_TRY(choose_format(&plan.format, plan.codec, config, err));
     WF_TRY(check_container(plan.codec, plan.format, container, err));
+    WF_TRY(check_size(plan.codec, plan.format, config, err));
     WF_TRY(open_context(&plan, &e->codec, err));
     WF_TRY(open_scaler(e, err));
     WF_TRY(open_buffers(e, err));
