@@ -318,6 +318,65 @@ static void lowest_crf(void **state)
     }
 }
 
+/* Without loss of the encoder's it is y4m's picture, sample by sample. */
+static void same_as_y4m(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const pix_fmts[] = {"yuv420p", "yuv444p"};
+    enum { W = 37, H = 21, FRAMES = 3 };
+    need("mkv");
+    for (size_t i = 0; i < 2; i++) {
+        char path[PATH_ROOM];
+        size_t bytes[2];
+        unsigned char *planes[2];
+        for (int k = 0; k < 2; k++) {
+            struct wf_sink_config config =
+                make_config(in(f, path, k ? "clip.y4m" : "clip.mkv"), W, H, FRAMES);
+            config.codec = k ? NULL : "ffv1";
+            config.pix_fmt = pix_fmts[i];
+            config.overwrite = true;
+            must_write(f, &config, FRAMES);
+            planes[k] = run(&bytes[k], "ffmpeg -v error -i '%s' -f rawvideo -pix_fmt %s -", path,
+                            pix_fmts[i]);
+        }
+        assert_true(bytes[0] > W * H * FRAMES);
+        assert_int_equal(bytes[0], bytes[1]);
+        assert_memory_equal(planes[0], planes[1], bytes[0]);
+        free(planes[0]);
+        free(planes[1]);
+    }
+}
+
+/* Layouts of one picture: planes, pairs of colour, everything in one plane, more bits. */
+static void layouts(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *codec, *pix_fmt, *read_as;
+        struct planes planes;
+    } cases[] = {{"libx264", "nv12", "yuv420p", {2, 2, 8}},
+                 {"libx264", "nv21", "yuv420p", {2, 2, 8}},
+                 {"rawvideo", "yuyv422", "yuv422p", {2, 1, 8}},
+                 {"rawvideo", "uyvy422", "yuv422p", {2, 1, 8}},
+                 {"ffv1", "yuv422p16le", "yuv422p16le", {2, 1, 16}},
+                 {"ffv1", "yuv440p12le", "yuv440p12le", {1, 2, 12}},
+                 {"ffv1", "yuv444p9le", "yuv444p9le", {1, 1, 9}}};
+    need("mkv");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[PATH_ROOM];
+        struct wf_sink_config config = make_config(in(f, path, "clip.mkv"), 38, 22, 2);
+        config.codec = cases[i].codec;
+        config.pix_fmt = cases[i].pix_fmt;
+        config.crf = strcmp(cases[i].codec, "libx264") == 0 ? 0 : -1;
+        config.overwrite = true;
+        must_write(f, &config, 2);
+        config.pix_fmt = cases[i].read_as;
+        const double db = psnr(path, &config, cases[i].planes);
+        if (db < 58) /* nothing but rounding */
+            fail_msg("%s: %f dB", cases[i].pix_fmt, db);
+    }
+}
+
 static void y4m_is_read(void **state)
 {
     struct fixture *f = *state;
@@ -696,10 +755,11 @@ static void container_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(containers),      T(encoders),        T(durations),         T(other_codecs),
-        T(lowest_crf),      T(y4m_is_read),     T(png_is_exact),      T(read_from_a_pipe),
-        T(av_through_pipe), T(parts_by_frames), T(pipe_delay),        T(statistics),
-        T(codecs_refused),  T(odd_sizes),       T(container_refuses),
+        T(containers),        T(encoders),         T(durations),       T(other_codecs),
+        T(lowest_crf),        T(same_as_y4m),      T(layouts),         T(y4m_is_read),
+        T(png_is_exact),      T(read_from_a_pipe), T(av_through_pipe), T(parts_by_frames),
+        T(pipe_delay),        T(statistics),       T(codecs_refused),  T(odd_sizes),
+        T(container_refuses),
     };
     return cmocka_run_group_tests_name("sinks of libav*", tests, NULL, NULL);
 }

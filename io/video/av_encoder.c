@@ -8,6 +8,7 @@
 #include <libavutil/pixdesc.h>
 
 #include "io/video/driver.h"
+#include "io/video/yuv.h"
 
 enum { LIST_BYTES = 240 };
 
@@ -192,12 +193,14 @@ static bool divides(const struct wf_sink_config *config, const AVPixFmtDescripto
            config->height % (1 << d->log2_chroma_h) == 0;
 }
 
-/* H.264 and HEVC cut pictures to size by whole samples of colour; of others the encoder decides. */
+/* H.264 and HEVC cut pictures to size by whole samples of colour, and FFmpeg gives librav1e one
+   line of colour too few; of others the encoder decides. */
 static enum wf_status check_size(const AVCodec *codec, enum AVPixelFormat format,
                                  const struct wf_sink_config *config, struct wf_error *err)
 {
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
-    const bool cuts = codec->id == AV_CODEC_ID_H264 || codec->id == AV_CODEC_ID_HEVC;
+    const bool cuts = codec->id == AV_CODEC_ID_H264 || codec->id == AV_CODEC_ID_HEVC ||
+                      strcmp(codec->name, "librav1e") == 0;
     return cuts && !divides(config, d) ? refuse_size(codec, config, d, err) : WF_OK;
 }
 
@@ -335,12 +338,29 @@ static enum wf_status open_scaler(struct wf_av_encoder *e, struct wf_error *err)
     return WF_OK;
 }
 
+/* What wf_yuv_from_rgb can make: limited range, no transparency, colour shared by two at most. */
+static bool has_own_conversion(enum AVPixelFormat format)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
+    const uint64_t others = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
+                            AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_FLOAT |
+                            AV_PIX_FMT_FLAG_BAYER;
+    bool fits = !(d->flags & others) && strncmp(d->name, "xyz", 3) != 0 && !is_full_range(format) &&
+                d->nb_components % 2 == 1 && d->log2_chroma_w <= 1 && d->log2_chroma_h <= 1;
+    for (int c = 0; fits && c < d->nb_components; c++)
+        fits = d->comp[c].depth == d->comp[0].depth && d->comp[c].shift == d->comp[0].shift &&
+               d->comp[c].depth >= 8 && d->comp[c].depth <= 16 &&
+               (d->comp[c].shift == 0 || d->comp[c].depth > 8);
+    return fits;
+}
+
 static enum wf_status open_buffers(struct wf_av_encoder *e, struct wf_error *err)
 {
     e->packet = av_packet_alloc();
     e->picture = av_frame_alloc();
     if (!e->packet || !e->picture)
         return wf_fail_memory(err, "output", sizeof(AVFrame));
+    e->has_own_conversion = has_own_conversion(e->codec->pix_fmt);
     e->picture->format = e->codec->pix_fmt;
     e->picture->width = e->scaled_width;
     e->picture->height = e->scaled_height;
@@ -414,16 +434,39 @@ static const unsigned char *pad(struct wf_av_encoder *e, const unsigned char *rg
     return e->padded;
 }
 
+static void convert_exactly(const struct wf_av_encoder *e, const unsigned char *rgb)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(e->codec->pix_fmt);
+    struct wf_yuv_picture picture = {.width = (size_t)e->codec->width,
+                                     .height = (size_t)e->codec->height,
+                                     .columns = (size_t)1 << d->log2_chroma_w,
+                                     .rows = (size_t)1 << d->log2_chroma_h,
+                                     .bits = d->comp[0].depth,
+                                     .shift = d->comp[0].shift};
+    for (int c = 0; c < d->nb_components; c++) {
+        const AVComponentDescriptor *comp = &d->comp[c];
+        picture.component[c] = (struct wf_yuv_component){
+            .data = e->picture->data[comp->plane] + comp->offset,
+            .stride = e->picture->linesize[comp->plane],
+            .step = comp->step,
+        };
+    }
+    wf_yuv_from_rgb(&picture, rgb);
+}
+
 static int convert(struct wf_av_encoder *e, const unsigned char *rgb)
 {
-    const unsigned char *planes[4] = {pad(e, rgb)};
-    const int strides[4] = {3 * e->scaled_width};
     e->picture->width = e->scaled_width;
     e->picture->height = e->scaled_height;
     int code = av_frame_make_writable(e->picture);
-    if (code >= 0)
+    if (code >= 0 && e->has_own_conversion) {
+        convert_exactly(e, rgb);
+    } else if (code >= 0) {
+        const unsigned char *planes[4] = {pad(e, rgb)};
+        const int strides[4] = {3 * e->scaled_width};
         code = sws_scale(e->scaler, planes, strides, 0, e->scaled_height, e->picture->data,
                          e->picture->linesize);
+    }
     e->picture->width = e->codec->width;
     e->picture->height = e->codec->height;
     return code;

@@ -11,7 +11,8 @@
 struct wf_av_encoder {
     AVCodecContext *codec;
     struct SwsContext *scaler;
-    AVFrame *picture; /* in the codec's pixel format */
+    AVFrame *picture;        /* in the codec's pixel format */
+    bool has_own_conversion; /* wf_yuv_from_rgb makes the picture, not the scaler */
     /* What the scaler reads and writes: the size, up to a multiple of what shares colour; and room
        for such an rgb24 picture where that is more, else NULL. */
     int scaled_width, scaled_height;
