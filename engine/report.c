@@ -15,7 +15,25 @@ static json_t *stage(const char *name, const struct wf_stage_stats *s)
                      "peak_device_bytes", (json_int_t)0, "transfer_bytes", (json_int_t)0);
 }
 
-static json_t *stages(const struct weft_job *job, double write_seconds)
+/* The keys of every stage, and what became of the frames. What is not known is null. */
+static json_t *write_stage(const struct weft_writer_info *w)
+{
+    json_t *object = stage("write", &(struct wf_stage_stats){.seconds = w->seconds});
+    json_t *more = json_pack(
+        "{s:s?, s:s?, s:s?, s:I, s:I, s:f, s:I, s:I, s:o, s:f, s:I, s:I}", "format", w->format,
+        "codec", w->codec, "pix_fmt", w->pix_fmt, "frames", (json_int_t)w->frames, "bytes",
+        (json_int_t)w->bytes, "bits_per_second", w->bits_per_second, "packets",
+        (json_int_t)w->packets, "key_frames", (json_int_t)w->key_frames, "quality",
+        w->quality < 0 ? json_null() : json_real(w->quality), "encode_seconds", w->encode_seconds,
+        "queue_peak_bytes", (json_int_t)w->queue_peak_bytes, "queue_limit_bytes",
+        (json_int_t)w->queue_limit_bytes);
+    if (object && more)
+        json_object_update(object, more);
+    json_decref(more);
+    return object;
+}
+
+static json_t *stages(const struct weft_job *job, const struct weft_writer_info *write)
 {
     json_t *array = json_array();
     if (!job->decode_only) {
@@ -28,13 +46,12 @@ static json_t *stages(const struct weft_job *job, double write_seconds)
         json_array_append_new(array, denoise);
     }
     json_array_append_new(array, stage("decode", &job->stats[WEFT_STAGE_DECODE]));
-    if (write_seconds >= 0)
-        json_array_append_new(array,
-                              stage("write", &(struct wf_stage_stats){.seconds = write_seconds}));
+    if (write)
+        json_array_append_new(array, write_stage(write));
     return array;
 }
 
-static json_t *report(const struct weft_job *job, double write_seconds)
+static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)
 {
     const struct weft_engine *e = job->model->engine;
     static const char *const offloads[] = {"none", "model"};
@@ -46,21 +63,21 @@ static json_t *report(const struct weft_job *job, double write_seconds)
                              "offload", offloads[e->offload], "threads", e->be->threads);
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
-    json_t *rest = json_pack("{s:i, s:i, s:I, s:i, s:o, s:f, s:f, s:I}", "width", job->width,
-                             "height", job->height, "frames", (json_int_t)job->frames, "steps",
-                             job->request.steps, "stages", stages(job, write_seconds),
-                             "first_frame_seconds", job->first_frame_seconds, "seconds",
-                             job->seconds, "peak_rss_bytes", (json_int_t)usage.ru_maxrss * 1024);
+    json_t *rest =
+        json_pack("{s:i, s:i, s:I, s:i, s:o, s:f, s:f, s:I}", "width", job->width, "height",
+                  job->height, "frames", (json_int_t)job->frames, "steps", job->request.steps,
+                  "stages", stages(job, write), "first_frame_seconds", job->first_frame_seconds,
+                  "seconds", job->seconds, "peak_rss_bytes", (json_int_t)usage.ru_maxrss * 1024);
     if (root && rest)
         json_object_update(root, rest);
     json_decref(rest);
     return root;
 }
 
-enum wf_status wf_report_write(const struct weft_job *job, double write_seconds, const char *path,
-                               struct wf_error *err)
+enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
+                               const char *path, struct wf_error *err)
 {
-    json_t *root = report(job, write_seconds);
+    json_t *root = report(job, write);
     if (!root)
         return wf_fail_memory(err, "report", 0);
     errno = 0;

@@ -7,14 +7,15 @@
 #include "kernels/base/status.h"
 
 struct weft_job;
+struct weft_writer_info;
 
 struct wf_stage_stats {
     double seconds, flops;
     size_t peak_host_bytes;
 };
 
-/* write_seconds below 0: the job had no writer. */
-enum wf_status wf_report_write(const struct weft_job *job, double write_seconds, const char *path,
-                               struct wf_error *err);
+/* write NULL: the job had no writer. */
+enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
+                               const char *path, struct wf_error *err);
 
 #endif

@@ -181,7 +181,9 @@ WEFT_API enum weft_status weft_job_next(struct weft_job *job, struct weft_frame 
 /* Makes weft_job_next return WEFT_CANCELLED soon. From any thread or signal handler. */
 WEFT_API void weft_job_cancel(struct weft_job *job);
 
-/* The file that CLI.md calls the report. writer NULL: without the write stage. */
+/* A JSON file of what each stage took: seconds, flops, peak bytes; of the stage "write" also what
+   weft_writer_describe tells, under the names of its fields, null for what is not known. writer
+   NULL: without that stage. */
 WEFT_API enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer *writer,
                                           const char *path);
 
@@ -209,6 +211,23 @@ WEFT_API enum weft_status weft_writer_write(struct weft_writer *writer,
 /* Waits for all frames to be written and gives the file its name. After a failure nothing is left.
    The writer stays open for weft_job_report. */
 WEFT_API enum weft_status weft_writer_finish(struct weft_writer *writer);
+struct weft_writer_info {
+    const char *format;          /* "mp4" */
+    const char *codec, *pix_fmt; /* ffmpeg's names; NULL: the format has none */
+    int64_t frames;              /* written */
+    int64_t bytes;               /* of all that was written; 0 for null */
+    double bits_per_second;      /* bytes over the clip's duration */
+    int64_t packets, key_frames; /* from the encoder; key_frames are among the packets */
+    double quality;              /* mean quantizer (ffmpeg's q); below 0: the encoder tells none */
+    double seconds;              /* of the writing thread: converting, encoding, writing */
+    double encode_seconds;       /* of these, in the encoder */
+    uint64_t queue_peak_bytes;   /* of frames that waited for it at the same time, at most */
+    uint64_t queue_limit_bytes;  /* that may wait; then weft_writer_write does */
+};
+
+/* What became of the frames, once weft_writer_finish has succeeded; all zero before. The strings
+   belong to the writer. */
+WEFT_API void weft_writer_describe(const struct weft_writer *writer, struct weft_writer_info *info);
 /* Closes; an output that was not finished is removed. */
 WEFT_API void weft_writer_close(struct weft_writer **writer);
 

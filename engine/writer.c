@@ -5,7 +5,9 @@
 struct weft_writer {
     struct weft_engine *engine;
     struct wf_sink *sink;
-    double seconds; /* of the writing thread, once the sink is closed */
+    struct weft_job *job;
+    struct wf_sink_stats stats; /* once the sink is closed */
+    bool finished;
 };
 
 void weft_output_defaults(struct weft_output *output)
@@ -54,6 +56,7 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
     if (!w)
         return (enum weft_status)wf_fail_memory(&engine->err, "output", sizeof *w);
     w->engine = engine;
+    w->job = job;
     const enum wf_status status = open_sink(w, job, output, &engine->err);
     if (status == WF_OK)
         *writer = w;
@@ -69,7 +72,32 @@ enum weft_status weft_writer_write(struct weft_writer *w, const struct weft_fram
 
 enum weft_status weft_writer_finish(struct weft_writer *w)
 {
-    return (enum weft_status)wf_sink_close(&w->sink, &w->seconds, &w->engine->err);
+    const enum wf_status status = wf_sink_close(&w->sink, &w->stats, &w->engine->err);
+    w->finished = status == WF_OK;
+    return (enum weft_status)status;
+}
+
+void weft_writer_describe(const struct weft_writer *w, struct weft_writer_info *info)
+{
+    const struct wf_sink_stats *s = &w->stats;
+    const struct weft_request *rate = &w->job->request;
+    *info = (struct weft_writer_info){.quality = -1};
+    if (!w->finished)
+        return;
+    info->format = s->format;
+    info->codec = s->codec[0] ? s->codec : NULL;
+    info->pix_fmt = s->pix_fmt[0] ? s->pix_fmt : NULL;
+    info->frames = s->frames;
+    info->bytes = s->bytes;
+    info->packets = s->packets;
+    info->key_frames = s->key_frames;
+    info->quality = s->quality;
+    info->bits_per_second =
+        8.0 * (double)s->bytes * rate->fps_num / ((double)s->frames * rate->fps_den);
+    info->seconds = s->seconds;
+    info->encode_seconds = s->encode_seconds;
+    info->queue_peak_bytes = s->queue_peak_bytes;
+    info->queue_limit_bytes = s->queue_limit_bytes;
 }
 
 void weft_writer_close(struct weft_writer **writer)
@@ -85,6 +113,9 @@ void weft_writer_close(struct weft_writer **writer)
 enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer *writer,
                                  const char *path)
 {
-    return (enum weft_status)wf_report_write(job, writer ? writer->seconds : -1, path,
+    struct weft_writer_info info;
+    if (writer)
+        weft_writer_describe(writer, &info);
+    return (enum weft_status)wf_report_write(job, writer ? &info : NULL, path,
                                              &job->model->engine->err);
 }

@@ -121,40 +121,4 @@ ok 'report of decode' has decode.json '"decode"'
 gen -q -o again.safetensors --seed 77 --latents dump/latents_initial.safetensors
 ok 'latents instead of a seed' cmp frames.safetensors again.safetensors
 
-# --- failing while running ---
-gen -q -o /dev/full --format y4m
-ok 'full disk: exit' [ "$code" = 1 ]
-ok 'full disk: message' [ -z "$(message_fault)" ]
-# shellcheck disable=SC2086
-{ "$weft" generate "$model" -p fox $clip -q -o - --format y4m 2>"$work/stderr" ||
-    echo $? >"$work/code"; } | true
-ok 'reader gone: exit' [ "$(cat "$work/code")" = 1 ]
-ok 'reader gone: message' [ -z "$(message_fault)" ]
-
-# signal NAME NUMBER OUTPUT: ends a long run after its first step.
-signal() {
-    : >"$work/progress"
-    # shellcheck disable=SC2086
-    "$weft" generate "$model" -p fox $clip --steps 1000 -o "$3" --progress plain \
-        2>"$work/progress" &
-    pid=$!
-    tries=0
-    until grep -q 'denoise 2/' "$work/progress" || [ $tries = 600 ]; do
-        sleep 0.05
-        tries=$((tries + 1))
-    done
-    before=$(date +%s)
-    kill -"$1" $pid || true
-    code=0
-    wait $pid || code=$?
-    tail -n 1 "$work/progress" >"$work/stderr"
-    ok "SIG$1: exit" [ "$code" = $((128 + $2)) ]
-    ok "SIG$1: message" [ -z "$(message_fault)" ]
-    ok "SIG$1: soon" [ $(($(date +%s) - before)) -le 10 ]
-    ok "SIG$1: no file" [ ! -e "$3" ]
-}
-signal INT 2 stopped.y4m
-signal TERM 15 stopped.safetensors
-ok 'no temporary file is left' no_part
-
 finish

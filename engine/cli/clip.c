@@ -38,6 +38,7 @@ static void catch_signals(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
 }
 
 /* The report is written at the end: whether it can be is said at the beginning. */
@@ -99,6 +100,18 @@ static void announce(const struct run *r)
                 (long long)info.frames, info.fps_num, info.fps_den, info.steps);
 }
 
+static void summarize(const struct run *r)
+{
+    struct weft_writer_info info;
+    if (!r->cli->verbose)
+        return;
+    weft_writer_describe(r->writer, &info);
+    cli_say("%lld frames, %lld bytes, %.1f kbit/s, %lld key frames, %s %s, %.1f s in the encoder",
+            (long long)info.frames, (long long)info.bytes, info.bits_per_second / 1000,
+            (long long)info.key_frames, info.codec ? info.codec : info.format,
+            info.pix_fmt ? info.pix_fmt : "", info.encode_seconds);
+}
+
 static enum weft_status pull_frames(struct run *r)
 {
     struct weft_frame frame;
@@ -121,6 +134,8 @@ static enum weft_status run_all(struct run *r)
     if (status == WEFT_OK && r->cli->report)
         status = weft_job_report(r->job, r->writer, r->cli->report);
     cli_end_progress(r->cli);
+    if (status == WEFT_OK)
+        summarize(r);
     return status;
 }
 

@@ -29,6 +29,12 @@ static void let_waiting_threads_sleep(char **argv)
         execv("/proc/self/exe", argv); /* where that fails, it is only slower */
 }
 
+/* SVT-AV1 reads it and otherwise tells its version on standard error. */
+static void keep_encoders_quiet(void)
+{
+    setenv("SVT_LOG", "0", 0);
+}
+
 static int run_verb(enum cli_verb verb, int argc, char **argv)
 {
     struct cli cli;
@@ -44,6 +50,7 @@ static int run_verb(enum cli_verb verb, int argc, char **argv)
 int main(int argc, char **argv)
 {
     let_waiting_threads_sleep(argv);
+    keep_encoders_quiet();
     static const struct {
         const char *name;
         enum cli_verb verb;

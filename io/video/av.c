@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <libavutil/intreadwrite.h>
 #include <libavutil/mem.h>
+#include <libavutil/pixdesc.h>
 
 #include "io/video/av_encoder.h"
 #include "io/video/driver.h"
@@ -21,8 +23,10 @@ struct av {
     struct wf_av_encoder encoder;
     AVFormatContext *muxer;
     AVStream *stream;
-    int64_t frames; /* sent to the encoder */
-    bool has_header;
+    int64_t frames;                     /* sent to the encoder */
+    int64_t packets, key_frames, rated; /* taken from it; rated: those that told their quantizer */
+    double quality;                     /* sum of these */
+    bool has_header, live;
 };
 
 /* --- bytes between libavformat and the output --- */
@@ -151,14 +155,13 @@ static void av_close(void *state)
     wf_free(av);
 }
 
-/* In a pipe a player can start at each fragment or cluster, half a second long. */
+/* In a pipe a player can start at each fragment or cluster; end_of_part says where they end. */
 static const char *muxer_options(const char *format, bool live)
 {
     const bool is_mp4 = strcmp(format, "mp4") == 0 || strcmp(format, "mov") == 0;
     if (!live)
         return is_mp4 ? "movflags=+faststart" : "";
-    return is_mp4 ? "movflags=+empty_moov+default_base_moof,frag_duration=500000"
-                  : "live=1,cluster_time_limit=500";
+    return is_mp4 ? "movflags=+empty_moov+default_base_moof+frag_custom" : "live=1";
 }
 
 static enum wf_status open_stream(struct av *av, struct wf_error *err)
@@ -199,7 +202,7 @@ static enum wf_status open_parts(struct av *av, const char *format,
                                  const struct wf_sink_config *config, struct wf_error *err)
 {
     const char *muxer = strcmp(format, "mkv") == 0 ? "matroska" : format;
-    const bool live = !wf_output_seekable(av->output);
+    const bool live = av->live = !wf_output_seekable(av->output);
     /* The one way to keep libav from standard error. It is a setting of the whole process, which
        nothing else of ours reads. */
     av_log_set_level(AV_LOG_QUIET);
@@ -250,6 +253,26 @@ static enum wf_status write_header(struct av *av, struct wf_error *err)
     return muxed(av, "writing the header failed", code, err);
 }
 
+static void count_packet(struct av *av, const AVPacket *packet)
+{
+    size_t bytes = 0;
+    const uint8_t *told = av_packet_get_side_data(packet, AV_PKT_DATA_QUALITY_STATS, &bytes);
+    av->packets++;
+    av->key_frames += (packet->flags & AV_PKT_FLAG_KEY) != 0;
+    const int32_t lambda = told && bytes >= 4 ? (int32_t)AV_RL32(told) : -1;
+    if (lambda >= 0) { /* libx264 gives a negative one to what it did not quantize */
+        av->quality += (double)lambda / FF_QP2LAMBDA;
+        av->rated++;
+    }
+}
+
+/* Parts of half a second, and a new one at each key frame, which come at the seconds. */
+static bool end_of_part(const struct av *av)
+{
+    const int64_t second = av->encoder.codec->gop_size, at = av->packets % second;
+    return av->live && (at == 0 || at == (second + 1) / 2);
+}
+
 static enum wf_status write_packets(struct av *av, struct wf_error *err)
 {
     AVPacket *packet = av->encoder.packet;
@@ -259,10 +282,13 @@ static enum wf_status write_packets(struct av *av, struct wf_error *err)
         if (!has)
             return WF_OK;
         packet->stream_index = av->stream->index;
+        count_packet(av, packet);
         packet->duration = 1; /* not every encoder says it, and the last frame needs it */
         av_packet_rescale_ts(packet, av->encoder.codec->time_base, av->stream->time_base);
-        const int code = av_write_frame(av->muxer, packet);
+        int code = av_write_frame(av->muxer, packet);
         av_packet_unref(packet);
+        if (code >= 0 && end_of_part(av))
+            code = av_write_frame(av->muxer, NULL); /* lets go of what it has */
         WF_TRY(muxed(av, "writing a frame failed", code, err));
     }
 }
@@ -287,10 +313,24 @@ static enum wf_status av_finish(void *state, struct wf_error *err)
     return muxed(av, "writing the end of the file failed", code, err);
 }
 
+static void av_count(const void *state, struct wf_sink_stats *stats)
+{
+    const struct av *av = state;
+    const AVCodecContext *codec = av->encoder.codec;
+    snprintf(stats->codec, sizeof stats->codec, "%s", codec->codec->name);
+    snprintf(stats->pix_fmt, sizeof stats->pix_fmt, "%s", av_get_pix_fmt_name(codec->pix_fmt));
+    stats->packets = av->packets;
+    stats->key_frames = av->key_frames;
+    if (av->rated)
+        stats->quality = av->quality / (double)av->rated;
+    stats->encode_seconds = av->encoder.seconds;
+}
+
 #define AV_DRIVER(format, endings)                                                                 \
     {                                                                                              \
         .name = format, .extensions = endings, .form = WF_SINK_RGB24, .flags = WF_SINK_ENCODER,    \
-        .open = av_open, .write = av_write, .finish = av_finish, .close = av_close                 \
+        .open = av_open, .write = av_write, .finish = av_finish, .count = av_count,                \
+        .close = av_close                                                                          \
     }
 
 const struct wf_sink_driver wf_sink_mp4 = AV_DRIVER("mp4", "mp4 m4v");

@@ -11,8 +11,14 @@
 struct wf_av_encoder {
     AVCodecContext *codec;
     struct SwsContext *scaler;
-    AVFrame *picture; /* in the codec's pixel format */
+    AVFrame *picture;        /* in the codec's pixel format */
+    bool has_own_conversion; /* wf_yuv_from_rgb makes the picture, not the scaler */
+    /* What the scaler reads and writes: the size, up to a multiple of what shares colour; and room
+       for such an rgb24 picture where that is more, else NULL. */
+    int scaled_width, scaled_height;
+    unsigned char *padded;
     AVPacket *packet;
+    double seconds; /* spent in the encoder */
 };
 
 /* Opens the encoder that config asks for, for a container; WF_REFUSED where the codec, its options
@@ -29,6 +35,10 @@ enum wf_status wf_av_encoder_send(struct wf_av_encoder *encoder, const unsigned 
 /* Takes the next packet into encoder->packet; *has is false when there is none yet. */
 enum wf_status wf_av_encoder_receive(struct wf_av_encoder *encoder, bool *has,
                                      struct wf_error *err);
+
+/* The options for one open: tuning for a file or a pipe, config's crf and preset. av_options.c. */
+enum wf_status wf_av_encoder_options(AVCodecContext *codec, const struct wf_sink_config *config,
+                                     bool live, AVDictionary **options, struct wf_error *err);
 
 /* "WHAT: libav's words for the code"; WF_FAILED when that is memory. */
 enum wf_status wf_av_fail(struct wf_error *err, enum wf_status status, const char *what, int code);

@@ -36,10 +36,16 @@ struct wf_sink_driver {
     /* Writing thread, once, after the last frame (there is one at least) if every write succeeded:
        what the encoder holds back, the trailer. Everything has been handed to output afterwards. */
     enum wf_status (*finish)(void *state, struct wf_error *err);
+    /* Caller's thread, after the writing thread has ended; NULL: nothing to add. Fills what sink.c
+       does not know: codec, pix_fmt, packets, key_frames, quality, encode_seconds, and bytes for a
+       series. */
+    void (*count)(const void *state, struct wf_sink_stats *stats);
     /* Caller's thread, after the writing thread has ended, always; frees the state. A series whose
        finish did not succeed removes its pictures. */
     void (*close)(void *state);
 };
+
+double wf_sink_clock(void); /* seconds that only go forward */
 
 extern const struct wf_sink_driver wf_sink_mp4, wf_sink_mkv, wf_sink_mov, wf_sink_webm;
 extern const struct wf_sink_driver wf_sink_png;

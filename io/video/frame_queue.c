@@ -21,7 +21,7 @@ struct wf_frame_queue {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
     struct link *first, *last, *free;
-    size_t waiting;
+    size_t waiting, peak; /* frames */
     bool ended, dropped, done;
     enum wf_status status; /* the consumer's, once done */
     struct wf_error error;
@@ -166,6 +166,7 @@ void wf_frame_queue_put(struct wf_frame_queue *queue, void *buffer)
         queue->first = link;
     queue->last = link;
     queue->waiting++;
+    queue->peak = queue->waiting > queue->peak ? queue->waiting : queue->peak;
     pthread_cond_broadcast(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
 }
@@ -188,6 +189,14 @@ enum wf_status wf_frame_queue_wait(struct wf_frame_queue *queue, struct wf_error
     const enum wf_status status = queue->done ? consumer_status(queue, err) : cancelled(err);
     pthread_mutex_unlock(&queue->lock);
     return status;
+}
+
+void wf_frame_queue_peak(struct wf_frame_queue *queue, size_t *peak_bytes, size_t *limit_bytes)
+{
+    pthread_mutex_lock(&queue->lock);
+    *peak_bytes = queue->peak * queue->frame_bytes;
+    *limit_bytes = queue->limit * queue->frame_bytes;
+    pthread_mutex_unlock(&queue->lock);
 }
 
 void *wf_frame_queue_take(struct wf_frame_queue *queue)

@@ -35,6 +35,9 @@ void wf_frame_queue_end(struct wf_frame_queue *queue, bool drop);
 /* Producer, after the end: waits for the consumer and returns what it reported. */
 enum wf_status wf_frame_queue_wait(struct wf_frame_queue *queue, struct wf_error *err);
 
+/* Either, or after both: bytes of frames that waited at most, and that may wait. */
+void wf_frame_queue_peak(struct wf_frame_queue *queue, size_t *peak_bytes, size_t *limit_bytes);
+
 /* Consumer: the next frame, waiting for one; NULL after the end. */
 void *wf_frame_queue_take(struct wf_frame_queue *queue);
 void wf_frame_queue_give_back(struct wf_frame_queue *queue, void *buffer);

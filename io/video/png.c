@@ -18,7 +18,8 @@ struct png {
     size_t name_room, number_at, number_end;
     int digits; /* of the number at least, padded with zeros */
     bool overwrite, finished;
-    int64_t written;
+    int64_t written, bytes;
+    double seconds; /* in the encoder */
     AVCodecContext *codec;
     AVFrame *picture;
     AVPacket *packet;
@@ -133,6 +134,7 @@ static enum wf_status encode(struct png *png, const unsigned char *rgb, struct w
     int code = av_frame_make_writable(png->picture);
     if (code < 0)
         return fail_encoder(err, WF_FAILED, code);
+    const double start = wf_sink_clock();
     const size_t line = 3 * (size_t)png->codec->width;
     for (int y = 0; y < png->codec->height; y++)
         memcpy(png->picture->data[0] + (ptrdiff_t)y * png->picture->linesize[0],
@@ -141,6 +143,7 @@ static enum wf_status encode(struct png *png, const unsigned char *rgb, struct w
     code = avcodec_send_frame(png->codec, png->picture);
     if (code >= 0)
         code = avcodec_receive_packet(png->codec, png->packet);
+    png->seconds += wf_sink_clock() - start;
     return code < 0 ? fail_encoder(err, WF_FAILED, code) : WF_OK;
 }
 
@@ -201,6 +204,7 @@ static enum wf_status write_picture(struct png *png, struct wf_error *err)
     }
     WF_TRY(wf_output_commit(&output, err));
     png->written++;
+    png->bytes += png->packet->size;
     return WF_OK;
 }
 
@@ -226,6 +230,17 @@ static enum wf_status png_finish(void *state, struct wf_error *err)
     return WF_OK;
 }
 
+static void png_count(const void *state, struct wf_sink_stats *stats)
+{
+    const struct png *png = state;
+    strcpy(stats->codec, "png");
+    strcpy(stats->pix_fmt, "rgb24");
+    stats->bytes = png->bytes;
+    stats->packets = png->written;
+    stats->key_frames = png->written;
+    stats->encode_seconds = png->seconds;
+}
+
 const struct wf_sink_driver wf_sink_png = {
     .name = "png",
     .extensions = "png",
@@ -235,5 +250,6 @@ const struct wf_sink_driver wf_sink_png = {
     .open = png_open,
     .write = png_write,
     .finish = png_finish,
+    .count = png_count,
     .close = png_close,
 };

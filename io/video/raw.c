@@ -1,4 +1,6 @@
 /* rawvideo: rgb24, frame after frame, nothing else. */
+#include <string.h>
+
 #include "io/video/driver.h"
 
 struct raw {
@@ -31,6 +33,12 @@ static enum wf_status raw_finish(void *state, struct wf_error *err)
     return WF_OK;
 }
 
+static void raw_count(const void *state, struct wf_sink_stats *stats)
+{
+    (void)state;
+    strcpy(stats->pix_fmt, "rgb24");
+}
+
 static void raw_close(void *state)
 {
     wf_free(state);
@@ -44,5 +52,6 @@ const struct wf_sink_driver wf_sink_rawvideo = {
     .open = raw_open,
     .write = raw_write,
     .finish = raw_finish,
+    .count = raw_count,
     .close = raw_close,
 };

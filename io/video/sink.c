@@ -149,7 +149,7 @@ static enum wf_status check_encoder_options(const struct wf_sink_config *config,
 
 /* --- the writing thread --- */
 
-static double now(void)
+double wf_sink_clock(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -163,15 +163,15 @@ static void *write_frames(void *context)
     enum wf_status status = WF_OK;
     void *frame;
     while (status == WF_OK && (frame = wf_frame_queue_take(sink->queue)) != NULL) {
-        const double start = now();
+        const double start = wf_sink_clock();
         status = sink->driver->write(sink->state, frame, &err);
-        sink->seconds += now() - start;
+        sink->seconds += wf_sink_clock() - start;
         wf_frame_queue_give_back(sink->queue, frame);
     }
     if (status == WF_OK && !wf_frame_queue_dropped(sink->queue)) {
-        const double start = now();
+        const double start = wf_sink_clock();
         status = sink->driver->finish(sink->state, &err);
-        sink->seconds += now() - start;
+        sink->seconds += wf_sink_clock() - start;
     }
     wf_frame_queue_done(sink->queue, status, &err);
     return NULL;
@@ -297,9 +297,24 @@ static enum wf_status stop_thread(struct wf_sink *sink, struct wf_error *err)
     return status;
 }
 
-static enum wf_status finish(struct wf_sink *sink, struct wf_error *err)
+static void count(const struct wf_sink *sink, struct wf_sink_stats *stats)
+{
+    const struct wf_sink_driver *driver = sink->driver;
+    *stats = (struct wf_sink_stats){.format = driver->name, .quality = -1};
+    stats->frames = sink->written;
+    stats->bytes = sink->output ? wf_output_size(sink->output) : 0;
+    stats->seconds = sink->seconds;
+    wf_frame_queue_peak(sink->queue, &stats->queue_peak_bytes, &stats->queue_limit_bytes);
+    if (driver->count)
+        driver->count(sink->state, stats);
+}
+
+static enum wf_status finish(struct wf_sink *sink, struct wf_sink_stats *stats,
+                             struct wf_error *err)
 {
     enum wf_status status = stop_thread(sink, err);
+    if (stats)
+        count(sink, stats);
     sink->driver->close(sink->state);
     sink->state = NULL;
     if (!is_whole(sink) && (status == WF_OK || status == WF_CANCELLED))
@@ -311,11 +326,10 @@ static enum wf_status finish(struct wf_sink *sink, struct wf_error *err)
     return status;
 }
 
-enum wf_status wf_sink_close(struct wf_sink **sink, double *seconds, struct wf_error *err)
+enum wf_status wf_sink_close(struct wf_sink **sink, struct wf_sink_stats *stats,
+                             struct wf_error *err)
 {
-    const enum wf_status status = finish(*sink, err);
-    if (seconds)
-        *seconds = (*sink)->seconds;
+    const enum wf_status status = finish(*sink, stats, err);
     wf_sink_abort(sink);
     return status;
 }

@@ -19,7 +19,7 @@ struct wf_sink_config {
     int fps_num, fps_den; /* exact rate */
     bool overwrite;       /* false: an existing file is refused */
     const char *codec;    /* ffmpeg's encoder name; NULL: libx264 (webm: libvpx-vp9) */
-    int crf;              /* -1: 18 (vp9: 31) */
+    int crf;              /* -1: 18 (vp9, av1: 31) */
     const char *preset;   /* NULL: medium */
     const char *pix_fmt;  /* NULL: yuv420p */
     size_t queue_bytes;   /* frames waiting, 0: 64 MiB; at least one frame always fits */
@@ -34,10 +34,10 @@ void wf_sink_defaults(struct wf_sink_config *config);
 struct wf_sink;
 
 /* Checks everything that can be known before computing: format, codec and its options, size (odd
-   sizes with 4:2:0 are refused in words), existing file, writable folder, a valid pattern.
-   WF_REFUSED on any of those. Writes go to a temporary name beside the output until wf_sink_close;
-   a pipe or a device is written as it stands. Opening a named pipe waits for its reader. The
-   strings of config need to live during this call only. */
+   ones with 4:2:0 are refused in words where the encoder does not take them), existing file,
+   writable folder, a valid pattern. WF_REFUSED on any of those. Writes go to a temporary name
+   beside the output until wf_sink_close; a pipe or a device is written as it stands. Opening a
+   named pipe waits for its reader. The strings of config need to live during this call only. */
 enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *mem,
                             struct wf_sink **sink, struct wf_error *err);
 
@@ -46,11 +46,28 @@ enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *
    uint8 samples are 255 y rounded half to even. */
 enum wf_status wf_sink_write(struct wf_sink *sink, const float *frame, struct wf_error *err);
 
+/* What became of the frames. */
+struct wf_sink_stats {
+    const char *format;       /* the driver's name */
+    char codec[32];           /* ffmpeg's name of the encoder; "": none */
+    char pix_fmt[32];         /* of what was written; "": not made of pixels */
+    int64_t frames;           /* written */
+    int64_t bytes;            /* written, headers and index too; 0 for null */
+    int64_t packets;          /* of the encoder, 0 without one */
+    int64_t key_frames;       /* of the packets */
+    double quality;           /* mean quantizer over the packets, ffmpeg's q; below 0: not told */
+    double seconds;           /* of the writing thread: converting, encoding, writing */
+    double encode_seconds;    /* of these, in the encoder */
+    size_t queue_peak_bytes;  /* of frames that waited to be written, at most */
+    size_t queue_limit_bytes; /* that may wait */
+};
+
 /* Waits for the queue, finishes the file and gives it its name; *sink becomes NULL whatever
    happens. An error (full disk, broken pipe, no frame or another count than was announced) comes
-   back here at the latest, and then no file is left: of a series no picture either. *seconds (NULL
-   is allowed) is what the writing thread spent converting, encoding and writing. */
-enum wf_status wf_sink_close(struct wf_sink **sink, double *seconds, struct wf_error *err);
+   back here at the latest, and then no file is left: of a series no picture either. *stats (NULL
+   is allowed) is filled after success. */
+enum wf_status wf_sink_close(struct wf_sink **sink, struct wf_sink_stats *stats,
+                             struct wf_error *err);
 /* Drops what waits, removes the temporary file, leaves nothing under the output's name. Does not
    wait for the reader of a pipe. */
 void wf_sink_abort(struct wf_sink **sink);

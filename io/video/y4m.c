@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "io/video/driver.h"
+#include "io/video/yuv.h"
 
 struct y4m {
     struct wf_output *output;
@@ -16,73 +17,17 @@ struct y4m {
 static const char frame_tag[] = "FRAME\n";
 enum { TAG_BYTES = sizeof frame_tag - 1 };
 
-/* BT.709 as fractions of whole numbers, so that rounding is exact. With Y' = .2126 R + .7152 G +
-   .0722 B: Y = 16 + 219 Y' / 255, Cb = 128 + 224 (B - Y') / (255 * 1.8556), Cr = 128 +
-   224 (R - Y') / (255 * 1.5748). */
-static unsigned char luma(const unsigned char *rgb)
-{
-    const uint32_t sum = 2126u * rgb[0] + 7152u * rgb[1] + 722u * rgb[2];
-    return (unsigned char)(16u + (219u * sum + 1275000u) / 2550000u);
-}
-
-/* Of R, G, B that are sums of weight 8. 224 / (255 * 18556) = 56 / 1182945 and 224 / (255 * 15748)
-   = 56 / 1003935; everything stays below 2^32. */
-static void chroma(unsigned char *cb, unsigned char *cr, const uint32_t rgb[3])
-{
-    const uint32_t cb_unit = 8u * 1182945u, cr_unit = 8u * 1003935u;
-    const uint32_t cb_up = 56u * 9278u * rgb[2], cb_down = 56u * (2126u * rgb[0] + 7152u * rgb[1]);
-    const uint32_t cr_up = 56u * 7874u * rgb[0], cr_down = 56u * (7152u * rgb[1] + 722u * rgb[2]);
-    *cb = (unsigned char)((128u * cb_unit + cb_unit / 2 + cb_up - cb_down) / cb_unit);
-    *cr = (unsigned char)((128u * cr_unit + cr_unit / 2 + cr_up - cr_down) / cr_unit);
-}
-
-/* The weights 1 2 1 around column 2x and 1 1 over rows 2y and 2y + 1: where the sample is sited. */
-static void sum_left_sited(uint32_t sum[3], const unsigned char *upper, const unsigned char *lower,
-                           size_t x, size_t width)
-{
-    const size_t middle = 2 * x, left = middle ? middle - 1 : 0;
-    const size_t right = middle + 1 < width ? middle + 1 : middle;
-    for (size_t c = 0; c < 3; c++) {
-        sum[c] = (uint32_t)upper[3 * left + c] + 2u * upper[3 * middle + c] + upper[3 * right + c];
-        sum[c] += (uint32_t)lower[3 * left + c] + 2u * lower[3 * middle + c] + lower[3 * right + c];
-    }
-}
-
-static void chroma_line_420(const struct y4m *y4m, unsigned char *cb, unsigned char *cr,
-                            const unsigned char *rgb, size_t y)
-{
-    const size_t stride = 3 * y4m->width, below = 2 * y + 1 < y4m->height ? 2 * y + 1 : 2 * y;
-    for (size_t x = 0; x < y4m->chroma_width; x++) {
-        uint32_t sum[3];
-        sum_left_sited(sum, rgb + 2 * y * stride, rgb + below * stride, x, y4m->width);
-        chroma(cb + x, cr + x, sum);
-    }
-}
-
-static void chroma_line_444(const struct y4m *y4m, unsigned char *cb, unsigned char *cr,
-                            const unsigned char *rgb, size_t y)
-{
-    rgb += 3 * y4m->width * y;
-    for (size_t x = 0; x < y4m->width; x++) {
-        const uint32_t sum[3] = {8u * rgb[3 * x], 8u * rgb[3 * x + 1], 8u * rgb[3 * x + 2]};
-        chroma(cb + x, cr + x, sum);
-    }
-}
-
 static void convert(struct y4m *y4m, const unsigned char *rgb)
 {
-    const size_t pixels = y4m->width * y4m->height;
+    const size_t share = y4m->subsampled ? 2 : 1, width = y4m->chroma_width;
+    struct wf_yuv_picture picture = {
+        .width = y4m->width, .height = y4m->height, .columns = share, .rows = share, .bits = 8};
     unsigned char *y_plane = y4m->picture + TAG_BYTES;
-    unsigned char *cb = y_plane + pixels, *cr = cb + y4m->chroma_width * y4m->chroma_height;
-    for (size_t i = 0; i < pixels; i++)
-        y_plane[i] = luma(rgb + 3 * i);
-    for (size_t y = 0; y < y4m->chroma_height; y++) {
-        const size_t at = y * y4m->chroma_width;
-        if (y4m->subsampled)
-            chroma_line_420(y4m, cb + at, cr + at, rgb, y);
-        else
-            chroma_line_444(y4m, cb + at, cr + at, rgb, y);
-    }
+    unsigned char *cb = y_plane + y4m->width * y4m->height, *cr = cb + width * y4m->chroma_height;
+    picture.component[0] = (struct wf_yuv_component){y_plane, (ptrdiff_t)y4m->width, 1};
+    picture.component[1] = (struct wf_yuv_component){cb, (ptrdiff_t)width, 1};
+    picture.component[2] = (struct wf_yuv_component){cr, (ptrdiff_t)width, 1};
+    wf_yuv_from_rgb(&picture, rgb);
 }
 
 static void y4m_close(void *state)
@@ -139,6 +84,12 @@ static enum wf_status y4m_finish(void *state, struct wf_error *err)
     return WF_OK;
 }
 
+static void y4m_count(const void *state, struct wf_sink_stats *stats)
+{
+    const struct y4m *y4m = state;
+    strcpy(stats->pix_fmt, y4m->subsampled ? "yuv420p" : "yuv444p");
+}
+
 const struct wf_sink_driver wf_sink_y4m = {
     .name = "y4m",
     .extensions = "y4m",
@@ -147,5 +98,6 @@ const struct wf_sink_driver wf_sink_y4m = {
     .open = y4m_open,
     .write = y4m_write,
     .finish = y4m_finish,
+    .count = y4m_count,
     .close = y4m_close,
 };
