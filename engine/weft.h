@@ -24,7 +24,8 @@
    says where, what was wrong and what to do. An engine and all that was opened from it belong to
    one thread at a time; engines are independent of each other. Only weft_job_cancel may be called
    from elsewhere. Close functions free and set the pointer to NULL, take a pointer to NULL, and go
-   job, writer, model, engine. */
+   job, writer, model, engine. The library itself prints nothing: what it has to say beside errors
+   goes to the log function of the settings. */
 #ifndef WEFT_H
 #define WEFT_H
 
@@ -61,11 +62,21 @@ enum weft_offload {
     WEFT_OFFLOAD_MODEL, /* one component at a time: its weights go when its stage ends (default) */
 };
 
+enum weft_log_level {
+    WEFT_LOG_WARNING, /* it goes on, but perhaps not as was meant */
+    WEFT_LOG_INFO,    /* what was chosen, opened and done */
+};
+
 struct weft_settings {
     const char *device; /* "cpu"; NULL: cpu */
     const char *dtype;  /* of products: "f32" (diffusers' numbers) or "bf16"; NULL: f32 */
     int threads;        /* 0: every core that the process may use */
     enum weft_offload offload;
+    /* Gets "WHERE: WHAT", one line without a line feed, valid during the call. Called in the thread
+       that called weft, before that call returns; it must not call weft itself. NULL: none
+       (default). Errors do not come here: they are the status and weft_engine_error. */
+    void (*log)(void *context, enum weft_log_level level, const char *line);
+    void *log_context;
 };
 
 WEFT_API void weft_settings_defaults(struct weft_settings *settings);

@@ -4,6 +4,7 @@
    are as fast. */
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -221,6 +222,10 @@ static enum wf_status onednn_open(struct wf_backend *be, void **state)
         onednn_close(be, lib);
         return failed(be, status);
     }
+    const dnnl_version_t *version = dnnl_version(); /* of the library that runs */
+    const size_t used = strlen(be->about);
+    snprintf(be->about + used, sizeof be->about - used, ", oneDNN %d.%d.%d", version->major,
+             version->minor, version->patch);
     *state = lib;
     return WF_OK;
 }
