@@ -210,14 +210,15 @@ struct weft_output {
 WEFT_API void weft_output_defaults(struct weft_output *output);
 WEFT_API const char *weft_output_formats(void); /* "mp4, mkv, ...": those that this build has */
 /* Opens an output for the job's frames; refuses what cannot be written before the job computes
-   anything. The file has a temporary name until weft_writer_close. */
+   anything. The file has a temporary name until weft_writer_finish. The job must stay open as long
+   as frames are written and until that call. */
 WEFT_API enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,
                                            struct weft_writer **writer);
 /* Takes a copy of the frame; encoding and writing happen in a thread of the writer's own. */
 WEFT_API enum weft_status weft_writer_write(struct weft_writer *writer,
                                             const struct weft_frame *frame);
-/* Waits for all frames to be written and gives the file its name. After a failure nothing is left.
-   The writer stays open for weft_job_report. */
+/* Waits for all frames to be written and gives the file its name. After a failure, or when the job
+   was cancelled, nothing is left. The writer stays open for weft_job_report. */
 WEFT_API enum weft_status weft_writer_finish(struct weft_writer *writer);
 /* Closes; an output that was not finished is removed. */
 WEFT_API void weft_writer_close(struct weft_writer **writer);

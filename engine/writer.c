@@ -4,6 +4,7 @@
 
 struct weft_writer {
     struct weft_engine *engine;
+    struct weft_job *job; /* not looked at after weft_writer_finish */
     struct wf_sink *sink;
     double seconds; /* of the writing thread, once the sink is closed */
 };
@@ -54,6 +55,7 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
     if (!w)
         return (enum weft_status)wf_fail_memory(&engine->err, "output", sizeof *w);
     w->engine = engine;
+    w->job = job;
     const enum wf_status status = open_sink(w, job, output, &engine->err);
     if (status == WF_OK)
         *writer = w;
@@ -62,13 +64,27 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
     return (enum weft_status)status;
 }
 
+static enum weft_status fail_finished(struct weft_writer *w)
+{
+    return (enum weft_status)wf_fail(&w->engine->err, WF_FAILED,
+                                     "output: it is finished already; open another writer");
+}
+
 enum weft_status weft_writer_write(struct weft_writer *w, const struct weft_frame *frame)
 {
+    if (!w->sink)
+        return fail_finished(w);
     return (enum weft_status)wf_sink_write(w->sink, frame->rgb, &w->engine->err);
 }
 
 enum weft_status weft_writer_finish(struct weft_writer *w)
 {
+    if (!w->sink)
+        return fail_finished(w);
+    if (job_is_cancelled(w->job)) {
+        wf_sink_abort(&w->sink);
+        return (enum weft_status)wf_fail_cancelled(&w->engine->err);
+    }
     return (enum weft_status)wf_sink_close(&w->sink, &w->seconds, &w->engine->err);
 }
 
