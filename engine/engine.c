@@ -43,6 +43,17 @@ static enum wf_status check_device(const char *device, struct wf_error *err)
     return wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu", device);
 }
 
+static void log_device(const struct weft_engine *e)
+{
+    const struct wf_backend *be = e->be;
+    const char *dtype = be->compute == WF_BF16 ? "bf16" : "f32";
+    wf_log(e, WEFT_LOG_INFO, "device: %s%s%s, products in %s, %d threads", e->device,
+           be->about[0] ? ", " : "", be->about, dtype, be->threads);
+    if (!be->ops.is_fast(be, be->compute))
+        wf_log(e, WEFT_LOG_WARNING,
+               "dtype: this processor is not faster in %s; f32 is as fast and more exact", dtype);
+}
+
 static enum wf_status open_engine(struct weft_engine *e, const struct weft_settings *s)
 {
     const char *device = s->device ? s->device : "cpu";
@@ -50,10 +61,14 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     WF_TRY(check_device(device, &e->err));
     strncpy(e->device, device, sizeof e->device - 1);
     e->offload = (enum wf_offload)s->offload;
+    e->log = s->log;
+    e->log_context = s->log_context;
     e->mem = wf_mem_open();
     if (!e->mem)
         return wf_fail_memory(&e->err, "engine", 0);
-    return wf_backend_open(device, s->dtype, s->threads, e->mem, &e->err, &e->be);
+    WF_TRY(wf_backend_open(device, s->dtype, s->threads, e->mem, &e->err, &e->be));
+    log_device(e);
+    return WF_OK;
 }
 
 enum weft_status weft_engine_open(const struct weft_settings *settings, struct weft_engine **engine)

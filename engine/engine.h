@@ -19,7 +19,13 @@ struct weft_engine {
     struct wf_backend *be;
     enum wf_offload offload;
     char device[32];
+    void (*log)(void *context, enum weft_log_level level, const char *line); /* NULL: none */
+    void *log_context;
 };
+
+/* "WHERE: WHAT" to the engine's log, on one line. In the thread that called weft. */
+void wf_log(const struct weft_engine *engine, enum weft_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 enum { WF_MAX_COMPONENTS = 8, WF_PATH_BYTES = 4096 };
 

@@ -160,6 +160,17 @@ static enum wf_status prepare_decode(struct weft_job *job, const char *path, str
     return WF_OK;
 }
 
+static void log_job(const struct weft_job *job)
+{
+    const struct weft_request *r = &job->request;
+    const struct weft_engine *e = job->model->engine;
+    wf_log(e, WEFT_LOG_INFO, "job: %dx%d, %lld frames at %d/%d a second", job->width, job->height,
+           (long long)job->frames, r->fps_num, r->fps_den);
+    if (!job->decode_only)
+        wf_log(e, WEFT_LOG_INFO, "job: %d steps, guidance %g, %s", r->steps, r->guidance_scale,
+               r->latents ? "noise from a file" : "noise from the seed");
+}
+
 static enum wf_status make_job(struct weft_model *model, const struct weft_request *request,
                                const char *latents, struct weft_job **out)
 {
@@ -185,6 +196,7 @@ static enum wf_status make_job(struct weft_model *model, const struct weft_reque
     job->frames = wf_vae_frames(model->vae, job->dims[0], true);
     job->height = (int)(job->dims[1] * g->spatial);
     job->width = (int)(job->dims[2] * g->spatial);
+    log_job(job);
     *out = job;
     return WF_OK;
 }
@@ -271,6 +283,14 @@ static void stage_count(struct weft_job *job, enum weft_stage stage, double bega
     backend(job)->flops = 0;
 }
 
+static void log_stage(const struct weft_job *job, enum weft_stage stage)
+{
+    static const char *const names[] = {"encode", "denoise", "decode"};
+    const struct wf_stage_stats *s = &job->stats[stage];
+    wf_log(job->model->engine, WEFT_LOG_INFO, "%s: %.2f s, %.1f GFLOP, %.1f MB at most",
+           names[stage], s->seconds, s->flops * 1e-9, (double)s->peak_host_bytes * 1e-6);
+}
+
 static enum wf_status encode(struct weft_job *job)
 {
     struct weft_model *m = job->model;
@@ -297,6 +317,7 @@ static enum wf_status run_encode(struct weft_job *job)
     wf_arena_release(&job->arena, mark);
     tell(job, WEFT_STAGE_ENCODE, 1, 1, began);
     stage_count(job, WEFT_STAGE_ENCODE, began);
+    log_stage(job, WEFT_STAGE_ENCODE);
     return WF_OK;
 }
 
@@ -387,6 +408,7 @@ static enum wf_status run_denoise(struct weft_job *job)
     wf_sampler_end(job->sampler);
     job->model->family->denoise_end(job->model->pipeline);
     stage_count(job, WEFT_STAGE_DENOISE, began);
+    log_stage(job, WEFT_STAGE_DENOISE);
     return WF_OK;
 }
 
@@ -419,6 +441,7 @@ static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
     if (!frame->rgb) {
         wf_decoder_close(&job->decoder);
         job->state = WF_JOB_DONE;
+        log_stage(job, WEFT_STAGE_DECODE);
         return WF_OK;
     }
     if (!job->given)

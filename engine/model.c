@@ -80,6 +80,8 @@ static enum wf_status read_defaults(struct weft_model *model, struct wf_error *e
         return WF_OK;
     WF_TRY(wf_json_open(path, &json, err));
     const enum wf_status status = read_settings(&json, &model->defaults, err);
+    if (status == WF_OK)
+        wf_log(model->engine, WEFT_LOG_INFO, "%s: its defaults come before the family's", path);
     wf_json_close(&json);
     return status;
 }
@@ -113,6 +115,8 @@ static enum wf_status open_model(struct weft_model *model, const char *folder, c
     WF_TRY(wf_model_path(model, "model_index.json", path, err));
     WF_TRY(wf_json_open(path, &model->index, err));
     WF_TRY(find_family(model, err));
+    wf_log(model->engine, WEFT_LOG_INFO, "%s: %s, family %s", folder, model->info.pipeline,
+           model->family->name);
     WF_TRY(check_variant(model, err));
     return read_defaults(model, err);
 }
@@ -147,14 +151,57 @@ void weft_model_close(struct weft_model **model)
     *model = NULL;
 }
 
-enum wf_status wf_model_open_checkpoint(const struct weft_model *m, const char *component,
-                                        const char *base, struct wf_checkpoint **ckpt,
-                                        struct wf_error *err)
+/* The variant that a component's files are taken in: NULL for the plain ones. */
+static enum wf_status open_files(const struct weft_model *m, const char *component,
+                                 const char *base, struct wf_checkpoint **ckpt,
+                                 struct wf_error *err)
 {
     char path[WF_PATH_BYTES];
     WF_TRY(wf_model_path(m, component, path, err));
     const bool has = m->variant[0] && wf_checkpoint_has_variant(path, m->variant);
+    if (m->variant[0] && !has)
+        wf_log(m->engine, WEFT_LOG_INFO, "%s: has no variant %s; its plain files are used",
+               component, m->variant);
     return wf_checkpoint_open(path, base, has ? m->variant : NULL, m->engine->mem, ckpt, err);
+}
+
+/* Whether a word is one of a row of words. */
+static bool in_row(const char *row, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = row; (at = strstr(at, word)); at += length) {
+        if ((at == row || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+            return true;
+    }
+    return false;
+}
+
+static void log_component(const struct weft_model *m, const char *component,
+                          const struct wf_checkpoint *ckpt)
+{
+    const struct wf_json *config = wf_checkpoint_config(ckpt);
+    const char *key, *keys = NULL;
+    json_t *value;
+    wf_log(m->engine, WEFT_LOG_INFO, "%s: %d tensors, %llu parameters, %llu bytes", component,
+           wf_checkpoint_count(ckpt), (unsigned long long)wf_checkpoint_parameters(ckpt),
+           (unsigned long long)wf_checkpoint_bytes(ckpt));
+    for (const struct wf_component *c = m->family->components; c->name; c++)
+        keys = strcmp(c->name, component) == 0 ? c->keys : keys;
+    json_object_foreach(config->root, key, value)
+    {
+        if (keys && key[0] != '_' && key[0] != '\0' && !in_row(keys, key))
+            wf_log(m->engine, WEFT_LOG_WARNING, "%s: key %.100s is not known and is skipped",
+                   config->path, key);
+    }
+}
+
+enum wf_status wf_model_open_checkpoint(const struct weft_model *m, const char *component,
+                                        const char *base, struct wf_checkpoint **ckpt,
+                                        struct wf_error *err)
+{
+    WF_TRY(open_files(m, component, base, ckpt, err));
+    log_component(m, component, *ckpt);
+    return WF_OK;
 }
 
 enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
@@ -190,7 +237,7 @@ static enum wf_status describe_component(struct weft_model *m, const struct wf_c
     if (!source->base)
         return WF_OK;
     struct wf_checkpoint *ckpt = NULL;
-    WF_TRY(wf_model_open_checkpoint(m, source->name, source->base, &ckpt, err));
+    WF_TRY(open_files(m, source->name, source->base, &ckpt, err));
     c->parameters = wf_checkpoint_parameters(ckpt);
     c->bytes = wf_checkpoint_bytes(ckpt);
     c->tensors = wf_checkpoint_count(ckpt);

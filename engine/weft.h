@@ -24,7 +24,8 @@
    says where, what was wrong and what to do. An engine and all that was opened from it belong to
    one thread at a time; engines are independent of each other. Only weft_job_cancel may be called
    from elsewhere. Close functions free and set the pointer to NULL, take a pointer to NULL, and go
-   job, writer, model, engine. */
+   job, writer, model, engine. The library itself prints nothing: what it has to say beside errors
+   goes to the log function of the settings. */
 #ifndef WEFT_H
 #define WEFT_H
 
@@ -61,12 +62,22 @@ enum weft_offload {
     WEFT_OFFLOAD_MODEL, /* one component at a time: its weights go when its stage ends (default) */
 };
 
+enum weft_log_level {
+    WEFT_LOG_WARNING, /* it goes on, but perhaps not as was meant */
+    WEFT_LOG_INFO,    /* what was chosen, opened and done */
+};
+
 struct weft_settings {
     const char *device; /* "cpu"; NULL: cpu */
     const char *dtype; /* of products: "f32" (diffusers' numbers) or "bf16" (half the memory); NULL:
                           bf16 where the processor multiplies it faster, else f32 */
     int threads;       /* 0: every core that the process may use */
     enum weft_offload offload;
+    /* Gets "WHERE: WHAT", one line without a line feed, valid during the call. Called in the thread
+       that called weft, before that call returns; it must not call weft itself. NULL: none
+       (default). Errors do not come here: they are the status and weft_engine_error. */
+    void (*log)(void *context, enum weft_log_level level, const char *line);
+    void *log_context;
 };
 
 WEFT_API void weft_settings_defaults(struct weft_settings *settings);
@@ -202,14 +213,15 @@ struct weft_output {
 WEFT_API void weft_output_defaults(struct weft_output *output);
 WEFT_API const char *weft_output_formats(void); /* "mp4, mkv, ...": those that this build has */
 /* Opens an output for the job's frames; refuses what cannot be written before the job computes
-   anything. The file has a temporary name until weft_writer_close. */
+   anything. The file has a temporary name until weft_writer_finish. The job must stay open as long
+   as frames are written and until that call. */
 WEFT_API enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,
                                            struct weft_writer **writer);
 /* Takes a copy of the frame; encoding and writing happen in a thread of the writer's own. */
 WEFT_API enum weft_status weft_writer_write(struct weft_writer *writer,
                                             const struct weft_frame *frame);
-/* Waits for all frames to be written and gives the file its name. After a failure nothing is left.
-   The writer stays open for weft_job_report. */
+/* Waits for all frames to be written and gives the file its name. After a failure, or when the job
+   was cancelled, nothing is left. The writer stays open for weft_job_report. */
 WEFT_API enum weft_status weft_writer_finish(struct weft_writer *writer);
 struct weft_writer_info {
     const char *format;          /* "mp4" */

@@ -4,8 +4,9 @@
 
 struct weft_writer {
     struct weft_engine *engine;
+    struct weft_job *job; /* not looked at after weft_writer_finish */
     struct wf_sink *sink;
-    struct weft_job *job;
+    int fps_num, fps_den;
     struct wf_sink_stats stats; /* once the sink is closed */
     bool finished;
 };
@@ -57,6 +58,8 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
         return (enum weft_status)wf_fail_memory(&engine->err, "output", sizeof *w);
     w->engine = engine;
     w->job = job;
+    w->fps_num = job->request.fps_num;
+    w->fps_den = job->request.fps_den;
     const enum wf_status status = open_sink(w, job, output, &engine->err);
     if (status == WF_OK)
         *writer = w;
@@ -65,13 +68,27 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
     return (enum weft_status)status;
 }
 
+static enum weft_status fail_finished(struct weft_writer *w)
+{
+    return (enum weft_status)wf_fail(&w->engine->err, WF_FAILED,
+                                     "output: it is finished already; open another writer");
+}
+
 enum weft_status weft_writer_write(struct weft_writer *w, const struct weft_frame *frame)
 {
+    if (!w->sink)
+        return fail_finished(w);
     return (enum weft_status)wf_sink_write(w->sink, frame->rgb, &w->engine->err);
 }
 
 enum weft_status weft_writer_finish(struct weft_writer *w)
 {
+    if (!w->sink)
+        return fail_finished(w);
+    if (job_is_cancelled(w->job)) {
+        wf_sink_abort(&w->sink);
+        return (enum weft_status)wf_fail_cancelled(&w->engine->err);
+    }
     const enum wf_status status = wf_sink_close(&w->sink, &w->stats, &w->engine->err);
     w->finished = status == WF_OK;
     return (enum weft_status)status;
@@ -80,7 +97,6 @@ enum weft_status weft_writer_finish(struct weft_writer *w)
 void weft_writer_describe(const struct weft_writer *w, struct weft_writer_info *info)
 {
     const struct wf_sink_stats *s = &w->stats;
-    const struct weft_request *rate = &w->job->request;
     *info = (struct weft_writer_info){.quality = -1};
     if (!w->finished)
         return;
@@ -92,8 +108,7 @@ void weft_writer_describe(const struct weft_writer *w, struct weft_writer_info *
     info->packets = s->packets;
     info->key_frames = s->key_frames;
     info->quality = s->quality;
-    info->bits_per_second =
-        8.0 * (double)s->bytes * rate->fps_num / ((double)s->frames * rate->fps_den);
+    info->bits_per_second = 8.0 * (double)s->bytes * w->fps_num / ((double)s->frames * w->fps_den);
     info->seconds = s->seconds;
     info->encode_seconds = s->encode_seconds;
     info->queue_peak_bytes = s->queue_peak_bytes;

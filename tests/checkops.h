@@ -101,4 +101,11 @@ void test_contracts(struct check *c);
 
 int bench(const char *device, const char *dtype, const char *only, int threads);
 
+double clock_seconds(void);
+/* Multiplications and additions a second with operands of that type, at best, of the processor and
+   not of the instruction set that WEFT_CPU_ISA allows. AMX is not among them. */
+double peak_flops(enum wf_dtype type, int threads);
+/* Bytes a second, read and written, of a plain pass from x to y. */
+double peak_bytes(float *y, const float *x, int64_t count, int threads);
+
 #endif

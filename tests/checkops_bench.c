@@ -1,8 +1,9 @@
-/* checkops --bench: time and speed of each operation, on Wan 1.3B's shapes and on the sample's. */
+/* checkops --bench: time and speed of each operation, on Wan 1.3B's shapes and on the sample's, and
+   the share of what the machine reached in the same run without any of our code: in arithmetic, or
+   in a plain pass over as many bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "kernels/base/arena.h"
 #include "kernels/base/rng.h"
@@ -16,6 +17,8 @@ struct stand {
     struct wf_rng rng;
     const char *only;
     bool failed;
+    double flops[WF_BF16 + 1]; /* the machine's, a second, by the type of the operands */
+    double bytes;              /* the machine's, a second, over as many as the operation at hand */
 };
 
 static struct wf_tensor values(struct stand *s, int rank, const int64_t *dims)
@@ -63,37 +66,59 @@ static struct wf_param param(struct stand *s, enum wf_param_kind kind, int rank,
     return p;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 typedef enum wf_status (*call)(struct wf_backend *be, const void *args);
 
-/* Best of several runs; bytes 0 where the work is arithmetic. */
-static void measure(struct stand *s, const char *name, const char *shape, call run,
-                    const void *args, double bytes)
+/* Seconds, the best of several runs; 0 after a failure, which is printed. */
+static double time_call(struct stand *s, const char *name, const char *shape, call run,
+                        const void *args)
 {
-    double best = 1e30, spent = 0, flops = 0;
+    double best = 1e30, spent = 0;
     for (int i = 0; i < 3 || (spent < 0.4 && i < 1000); i++) {
         s->be->flops = 0;
-        const double start = now();
+        const double start = clock_seconds();
         if (run(s->be, args) != WF_OK) {
             printf("%-11s %-44s %s\n", name, shape, s->err.text);
             s->failed = true;
-            return;
+            return 0;
         }
-        const double time = now() - start;
-        flops = s->be->flops;
+        const double time = clock_seconds() - start;
         spent += time;
         best = time < best ? time : best;
     }
-    printf("%-11s %-44s %9.3f ms", name, shape, best * 1e3);
-    printf(bytes > 0 ? "  %7.1f GB/s\n" : "  %7.1f GFLOP/s\n",
-           (bytes > 0 ? bytes : flops) / best * 1e-9);
+    return best;
+}
+
+static void print_rate(const char *name, const char *shape, double time, double work, double peak,
+                       const char *unit)
+{
+    if (time > 0)
+        printf("%-11s %-44s %9.3f ms  %7.1f %-7s %4.0f %%\n", name, shape, time * 1e3,
+               work / time * 1e-9, unit, 100 * work / time / peak);
     fflush(stdout);
+}
+
+/* For what is bound by arithmetic, with operands of that type. */
+static void measure_flops(struct stand *s, const char *name, const char *shape, call run,
+                          const void *args, enum wf_dtype type)
+{
+    const double time = time_call(s, name, shape, run, args);
+    print_rate(name, shape, time, s->be->flops, s->flops[type], "GFLOP/s");
+}
+
+/* For what is bound by memory: bytes are those read and written once. */
+static void measure_bytes(struct stand *s, const char *name, const char *shape, call run,
+                          const void *args, double bytes)
+{
+    const double time = time_call(s, name, shape, run, args);
+    print_rate(name, shape, time, bytes, s->bytes, "GB/s");
+}
+
+static void measure_machine(struct stand *s)
+{
+    s->flops[WF_F32] = peak_flops(WF_F32, s->be->threads);
+    s->flops[WF_BF16] = peak_flops(WF_BF16, s->be->threads);
+    printf("the machine: %.1f GFLOP/s with f32 operands, %.1f with bf16\n", s->flops[WF_F32] * 1e-9,
+           s->flops[WF_BF16] * 1e-9);
 }
 
 static bool wanted(const struct stand *s, const char *name)
@@ -120,7 +145,7 @@ static void bench_gemm(struct stand *s, int64_t m, int64_t n, int64_t k, enum wf
                               .act = act};
     char shape[64];
     snprintf(shape, sizeof shape, "m %d n %d k %d act %d", (int)m, (int)n, (int)k, (int)act);
-    measure(s, "gemm", shape, run_gemm, &a, 0);
+    measure_flops(s, "gemm", shape, run_gemm, &a, a.x.dtype);
     wf_param_unload(s->be, &w);
     wf_param_unload(s->be, &bias);
     wf_arena_release(&s->arena, mark);
@@ -149,7 +174,7 @@ static void bench_conv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t
     char shape[64];
     snprintf(shape, sizeof shape, "%dx%d, %d to %d channels, %dx%dx%d", (int)h, (int)w, (int)c,
              (int)o, taps, size, size);
-    measure(s, "conv", shape, run_conv, &a, 0);
+    measure_flops(s, "conv", shape, run_conv, &a, a.x.dtype);
     wf_param_unload(s->be, &p);
     wf_arena_release(&s->arena, mark);
 }
@@ -171,7 +196,7 @@ static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64
     char shape[64];
     snprintf(shape, sizeof shape, "%dx%d to twice, %d to %d channels", (int)h, (int)w, (int)c,
              (int)o);
-    measure(s, "upconv", shape, run_upconv, &a, 0);
+    measure_flops(s, "upconv", shape, run_upconv, &a, a.x.dtype);
     wf_param_unload(s->be, &p);
     wf_arena_release(&s->arena, mark);
 }
@@ -194,7 +219,7 @@ static void bench_attention(struct stand *s, int64_t q, int64_t l, int64_t heads
                                    .scale = 0.1f};
     char shape[64];
     snprintf(shape, sizeof shape, "s %d l %d, %dx%d", (int)q, (int)l, (int)heads, (int)d);
-    measure(s, "attention", shape, run_attention, &a, 0);
+    measure_flops(s, "attention", shape, run_attention, &a, a.q.dtype);
     wf_arena_release(&s->arena, mark);
 }
 
@@ -264,37 +289,40 @@ static void bench_rows(struct stand *s, int64_t m, int64_t d)
     const struct wf_tensor x = values(s, WF_DIMS(m, d)), y = values(s, WF_DIMS(m, d));
     const struct wf_tensor w = values(s, WF_DIMS(d));
     const double bytes = 8.0 * (double)m * (double)d;
+    s->bytes = peak_bytes(y.data, x.data, m * d, s->be->threads);
     char shape[64];
     snprintf(shape, sizeof shape, "%dx%d", (int)m, (int)d);
     if (wanted(s, "layer_norm"))
-        measure(s, "layer_norm", shape, run_layer_norm, &(struct wf_layer_norm){x, y, w, w, 1e-6f},
-                bytes);
+        measure_bytes(s, "layer_norm", shape, run_layer_norm,
+                      &(struct wf_layer_norm){x, y, w, w, 1e-6f}, bytes);
     if (wanted(s, "rms_norm"))
-        measure(s, "rms_norm", shape, run_rms_norm,
-                &(struct wf_rms_norm){x, y, w, WF_RMS_L2, WF_ACT_SILU, 1e-12f}, bytes);
+        measure_bytes(s, "rms_norm", shape, run_rms_norm,
+                      &(struct wf_rms_norm){x, y, w, WF_RMS_L2, WF_ACT_SILU, 1e-12f}, bytes);
     if (wanted(s, "affine"))
-        measure(s, "affine", shape, run_affine, &(struct wf_affine){x, y, w, w, -1, 1}, bytes);
+        measure_bytes(s, "affine", shape, run_affine, &(struct wf_affine){x, y, w, w, -1, 1},
+                      bytes);
     if (wanted(s, "lincomb"))
-        measure(s, "lincomb", shape, run_lincomb,
-                &(struct wf_lincomb){.x = {x, y}, .y = y, .c = {1, 1}, .terms = 2}, 1.5 * bytes);
+        measure_bytes(s, "lincomb", shape, run_lincomb,
+                      &(struct wf_lincomb){.x = {x, y}, .y = y, .c = {1, 1}, .terms = 2},
+                      1.5 * bytes);
     if (wanted(s, "act")) {
-        measure(s, "act silu", shape, run_silu, &(struct pair){y, x}, bytes);
-        measure(s, "act gelu", shape, run_gelu, &(struct pair){y, x}, bytes);
+        measure_bytes(s, "act silu", shape, run_silu, &(struct pair){y, x}, bytes);
+        measure_bytes(s, "act gelu", shape, run_gelu, &(struct pair){y, x}, bytes);
     }
     if (wanted(s, "gated_act"))
-        measure(s, "gated_act", shape, run_gated, &(struct pair){y, x}, bytes);
+        measure_bytes(s, "gated_act", shape, run_gated, &(struct pair){y, x}, bytes);
     if (wanted(s, "copy")) {
         struct wf_tensor half = y;
         half.dtype = WF_BF16;
-        measure(s, "copy", shape, run_copy, &(struct pair){y, x}, bytes);
-        measure(s, "copy bf16", shape, run_copy, &(struct pair){half, x}, 0.75 * bytes);
+        measure_bytes(s, "copy", shape, run_copy, &(struct pair){y, x}, bytes);
+        measure_bytes(s, "copy bf16", shape, run_copy, &(struct pair){half, x}, 0.75 * bytes);
         const struct wf_tensor turned = wf_tensor_permute(x, WF_ORDER(1, 0));
-        measure(s, "copy turned", shape, run_copy,
-                &(struct pair){wf_tensor_of(y.data, WF_F32, WF_DIMS(d, m)), turned}, bytes);
+        measure_bytes(s, "copy turned", shape, run_copy,
+                      &(struct pair){wf_tensor_of(y.data, WF_F32, WF_DIMS(d, m)), turned}, bytes);
     }
     if (wanted(s, "pack_u8"))
-        measure(s, "pack_u8", shape, run_pack,
-                &(struct pair){wf_tensor_of(y.data, WF_U8, WF_DIMS(m, d)), x}, 0.625 * bytes);
+        measure_bytes(s, "pack_u8", shape, run_pack,
+                      &(struct pair){wf_tensor_of(y.data, WF_U8, WF_DIMS(m, d)), x}, 0.625 * bytes);
     wf_arena_release(&s->arena, mark);
 }
 
@@ -307,13 +335,80 @@ static void bench_rope(struct stand *s, int64_t rows, int64_t heads, int64_t d)
     const struct wf_rope a = {x, x, values(s, WF_DIMS(rows, d / 2)),
                               values(s, WF_DIMS(rows, d / 2))};
     char shape[64];
+    s->bytes = peak_bytes(x.data, x.data, wf_tensor_count(&x), s->be->threads);
     snprintf(shape, sizeof shape, "%dx%dx%d", (int)rows, (int)heads, (int)d);
-    measure(s, "rope", shape, run_rope, &a, 8.0 * (double)wf_tensor_count(&x));
+    measure_bytes(s, "rope", shape, run_rope, &a, 8.0 * (double)wf_tensor_count(&x));
+    wf_arena_release(&s->arena, mark);
+}
+
+struct lookup {
+    struct wf_tensor y;
+    const struct wf_param *table;
+    const int32_t *ids;
+};
+
+static enum wf_status run_gather(struct wf_backend *be, const void *args)
+{
+    const struct lookup *l = args;
+    return wf_gather(be, l->y, l->table, l->ids);
+}
+
+static void bench_gather(struct stand *s, int64_t rows, int64_t d)
+{
+    enum { IDS = 512 };
+    if (!wanted(s, "gather"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor x = values(s, WF_DIMS(rows, d)), y = values(s, WF_DIMS(IDS, d));
+    struct wf_param table = {.kind = WF_PARAM_TABLE, .rank = 2, .dim = {rows, d}};
+    int32_t ids[IDS];
+    char shape[64];
+    for (int i = 0; i < IDS; i++)
+        ids[i] = (int32_t)(wf_rng_u32(&s->rng) % (uint32_t)rows);
+    snprintf(shape, sizeof shape, "%d of %dx%d", (int)IDS, (int)rows, (int)d);
+    s->bytes = peak_bytes(y.data, x.data, IDS * d, s->be->threads);
+    if (wf_param_load(s->be, &table, x.data, WF_F32) == WF_OK)
+        measure_bytes(s, "gather", shape, run_gather, &(struct lookup){y, &table, ids},
+                      8.0 * IDS * (double)d);
+    wf_param_unload(s->be, &table);
+    wf_arena_release(&s->arena, mark);
+}
+
+/* Weights into the backend's layout, once an acquire. */
+struct loading {
+    struct wf_param *param;
+    const void *src;
+};
+
+static enum wf_status run_load(struct wf_backend *be, const void *args)
+{
+    const struct loading *l = args;
+    const enum wf_status status = wf_param_load(be, l->param, l->src, WF_F32);
+    wf_param_unload(be, l->param);
+    return status;
+}
+
+static void bench_load(struct stand *s, enum wf_param_kind kind, int rank, const int64_t *dims)
+{
+    if (!wanted(s, "load"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor x = values(s, rank, dims), y = values(s, rank, dims);
+    const double count = (double)wf_tensor_count(&x);
+    struct wf_param p = {.kind = kind, .rank = rank};
+    char shape[64];
+    memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
+    snprintf(shape, sizeof shape, "%s %d from %d", kind == WF_PARAM_LINEAR ? "linear" : "conv",
+             (int)dims[0], (int)dims[1]);
+    s->bytes = peak_bytes(y.data, x.data, wf_tensor_count(&x), s->be->threads);
+    const double kept = (double)wf_dtype_bytes(wf_operand_type(s->be, &p));
+    measure_bytes(s, "load", shape, run_load, &(struct loading){&p, x.data}, (4 + kept) * count);
     wf_arena_release(&s->arena, mark);
 }
 
 static void bench_all(struct stand *s)
 {
+    measure_machine(s);
     printf("Wan 1.3B\n");
     bench_gemm(s, 2550, 1536, 1536, WF_ACT_NONE);
     bench_gemm(s, 2550, 8960, 1536, WF_ACT_GELU_TANH);
@@ -331,6 +426,9 @@ static void bench_all(struct stand *s)
     bench_rows(s, 2550, 1536);
     bench_rows(s, (int64_t)272 * 480, 96);
     bench_rope(s, 2550, 12, 128);
+    bench_gather(s, 20000, 4096);
+    bench_load(s, WF_PARAM_LINEAR, WF_DIMS(8960, 1536));
+    bench_load(s, WF_PARAM_CONV, WF_DIMS(384, 384, 3, 3, 3));
     printf("the sample\n");
     bench_gemm(s, 448, 192, 192, WF_ACT_NONE);
     bench_gemm(s, 448, 576, 192, WF_ACT_GELU_TANH);

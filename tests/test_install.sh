@@ -21,6 +21,11 @@ cc -std=c11 -Wall -Wextra -Werror ${WEFT_SANITIZE_FLAG:-} stream.c -o stream $wo
 # Nothing but weft_* leaves the library.
 others=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^weft_' | grep -v '^_' || true)
 [ -z "$others" ] || { echo "exported beside weft_*: $others"; exit 1; }
+# And it has no way to print, to end the program or to change its signals.
+forbidden='stdout|stderr|_ZSt4c(out|err|log)|v?printf|puts|putchar|perror|abort|_?exit|__assert_fail|signal|sigaction'
+others=$(nm -D --undefined-only "$library" | awk '{print $2}' | sed 's/@.*//' | grep -E -x "$forbidden" || true)
+[ -z "${WEFT_SANITIZE_FLAG:-}" ] || others=
+[ -z "$others" ] || { echo "the library calls $others"; exit 1; }
 LD_LIBRARY_PATH=$(dirname "$library") ./stream "$WEFT_SOURCE_DIR/tests/fixtures/basic/model" "a fox" 32 32 5 >frames
 [ "$(wc -c <frames)" -eq $((32 * 32 * 3 * 5)) ] || { echo "stream wrote $(wc -c <frames) bytes"; exit 1; }
 echo "installed, found, linked and run"

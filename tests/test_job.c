@@ -29,10 +29,20 @@ static void close_all(struct opened *o, struct weft_job **job)
     weft_engine_close(&o->engine);
 }
 
+/* WEFT_TEST_THREADS: as in test_threads.c. */
+static void open_engine(struct opened *o)
+{
+    const char *threads = getenv("WEFT_TEST_THREADS");
+    struct weft_settings settings;
+    weft_settings_defaults(&settings);
+    settings.threads = threads ? atoi(threads) : 0;
+    assert_int_equal(weft_engine_open(&settings, &o->engine), WEFT_OK);
+}
+
 static void open_small(struct opened *o)
 {
     *o = (struct opened){0};
-    assert_int_equal(weft_engine_open(NULL, &o->engine), WEFT_OK);
+    open_engine(o);
     assert_int_equal(weft_model_open(o->engine, model_folder, NULL, &o->model), WEFT_OK);
     weft_request_defaults(o->model, &o->request);
     o->request.prompt = "a fox";
@@ -339,7 +349,7 @@ static void every_allocation_may_fail(void **state)
         struct opened o = {0};
         struct weft_job *job = NULL;
         double sum;
-        assert_int_equal(weft_engine_open(NULL, &o.engine), WEFT_OK);
+        open_engine(&o);
         const size_t before = wf_mem_live_all(o.engine->mem);
         wf_mem_fail_at(o.engine->mem, nth);
         enum weft_status status = weft_model_open(o.engine, model_folder, NULL, &o.model);

@@ -88,17 +88,20 @@ for name in old.y4m old.mp4 old.safetensors old-00003.png; do
 done
 gen 'old.y4m' -o old.y4m
 gen 'old.safetensors' -o old.safetensors
+gen 'missing' -o missing/new-%03d.png
+gen 'old-' -o old-%05d.png
+gen '%' -o one.png
+gen 'png' -o '%s.png'
+gen 'png' -o '%d-%d.png'
 if "$weft" generate --help | grep -q mp4; then
     gen 'missing' -o missing/new.mp4
-    gen 'missing' -o missing/new-%03d.png
     gen 'old.mp4' -o old.mp4
     gen 'h999' -o new.mp4 --codec h999
     gen 'pix' -o new.mp4 --pix-fmt rgb999
     gen 'preset' -o new.mp4 --preset glacial
-    gen 'old-' -o old-%05d.png
-    gen '%' -o one.png
-    gen 'png' -o '%s.png'
-    gen 'png' -o '%d-%d.png'
+else # a build without FFmpeg says what it has
+    gen 'y4m' -o new.mp4
+    gen 'y4m' -o - --format mp4
 fi
 gen 'missing' --report missing/report.json
 gen 'folder.mp4' --report folder.mp4

@@ -28,6 +28,8 @@ struct cli {
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
     bool quiet, verbose, json, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
+    bool accepted;                     /* the request: from then on warnings are shown at once */
+    char held[2048]; /* warnings before that, each with a line feed: a refusal says one line */
 };
 
 /* Exit codes. */
@@ -41,8 +43,13 @@ void cli_help(enum cli_verb verb);
 /* One line on standard error: "weft: ...". */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-int cli_run_clip(const struct cli *cli); /* generate and decode; the exit code */
-int cli_run_info(const struct cli *cli);
+int cli_run_clip(struct cli *cli); /* generate and decode; the exit code */
+int cli_run_info(struct cli *cli);
+
+/* Shows the engine's lines as cli->quiet and cli->verbose say; context is the cli. */
+void cli_log(void *context, enum weft_log_level level, const char *line);
+/* Shows what was held back. */
+void cli_accept(struct cli *cli);
 
 /* Shows progress as cli->progress says; context is the cli. */
 void cli_show_progress(void *context, const struct weft_progress *progress);

@@ -11,7 +11,7 @@
 #include "engine/cli/cli.h"
 
 struct run {
-    const struct cli *cli;
+    struct cli *cli;
     struct weft_engine *engine;
     struct weft_model *model;
     struct weft_job *job;
@@ -93,11 +93,9 @@ static void announce(const struct run *r)
 {
     struct weft_job_info info;
     weft_job_describe(r->job, &info);
+    cli_accept(r->cli);
     if (!r->cli->quiet && r->cli->verb == CLI_GENERATE && r->cli->request.random_seed)
         cli_say("seed %llu", (unsigned long long)info.seed);
-    if (r->cli->verbose)
-        cli_say("%dx%d, %lld frames at %d/%d a second, %d steps", info.width, info.height,
-                (long long)info.frames, info.fps_num, info.fps_den, info.steps);
 }
 
 static void summarize(const struct run *r)
@@ -149,7 +147,7 @@ static int exit_code(const struct run *r, enum weft_status status)
     return status == WEFT_REFUSED ? CLI_REFUSED : CLI_FAILED;
 }
 
-int cli_run_clip(const struct cli *cli)
+int cli_run_clip(struct cli *cli)
 {
     struct run r = {.cli = cli};
     struct weft_request request;

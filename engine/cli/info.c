@@ -61,7 +61,7 @@ static int print(const struct cli *cli, const struct weft_model_info *info)
     return CLI_OK;
 }
 
-int cli_run_info(const struct cli *cli)
+int cli_run_info(struct cli *cli)
 {
     struct weft_engine *engine = NULL;
     struct weft_model *model = NULL;
@@ -71,7 +71,9 @@ int cli_run_info(const struct cli *cli)
         status = weft_model_open(engine, cli->model, cli->variant, &model);
     if (status == WEFT_OK)
         status = weft_model_describe(model, &info);
-    if (status != WEFT_OK)
+    if (status == WEFT_OK)
+        cli_accept(cli);
+    else
         cli_say("%s", weft_engine_error(engine));
     const int code = status == WEFT_OK        ? print(cli, info)
                      : status == WEFT_REFUSED ? CLI_REFUSED

@@ -354,6 +354,8 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
 {
     *cli = (struct cli){.verb = verb};
     weft_settings_defaults(&cli->settings);
+    cli->settings.log = cli_log;
+    cli->settings.log_context = cli;
     weft_output_defaults(&cli->output);
     cli->request.guidance_scale = -1;
     cli->request.random_seed = 1;

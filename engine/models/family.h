@@ -10,6 +10,9 @@ enum { WF_HALVES = 2 };
 struct wf_component {
     const char *name; /* folder; its key in model_index.json */
     const char *base; /* stem of its weight files; NULL: no weights */
+    /* What the class takes from config.json, in a row; any other key but "_..." is skipped with a
+       warning. NULL: not looked at. */
+    const char *keys;
 };
 
 struct wf_family {

@@ -8,6 +8,16 @@
 
 enum { MAX_TEXT = 4096 };
 
+/* The arguments of diffusers' WanTransformer3DModel and AutoencoderKLWan. */
+#define TRANSFORMER_KEYS                                                                           \
+    "patch_size num_attention_heads attention_head_dim in_channels out_channels text_dim "         \
+    "freq_dim ffn_dim num_layers cross_attn_norm qk_norm eps image_dim added_kv_proj_dim "         \
+    "rope_max_seq_len pos_embed_seq_len"
+#define VAE_KEYS                                                                                   \
+    "base_dim decoder_base_dim z_dim dim_mult num_res_blocks attn_scales temperal_downsample "     \
+    "dropout latents_mean latents_std is_residual in_channels out_channels patch_size "            \
+    "scale_factor_temporal scale_factor_spatial"
+
 struct wan_pipeline {
     struct weft_model *model;
     struct wf_checkpoint *text_ckpt, *transformer_ckpt;
@@ -226,11 +236,13 @@ static void wan_denoise_end(void *pipeline)
 const struct wf_family wf_family_wan = {
     .name = "wan",
     .pipelines = {"WanPipeline"},
-    .components = {{"tokenizer", NULL},
-                   {"text_encoder", "model"},
-                   {"transformer", "diffusion_pytorch_model"},
-                   {"scheduler", NULL},
-                   {"vae", "diffusion_pytorch_model"}},
+    .components = {{.name = "tokenizer"},
+                   {.name = "text_encoder", .base = "model"},
+                   {.name = "transformer",
+                    .base = "diffusion_pytorch_model",
+                    .keys = TRANSFORMER_KEYS},
+                   {.name = "scheduler"},
+                   {.name = "vae", .base = "diffusion_pytorch_model", .keys = VAE_KEYS}},
     .defaults = {.width = 832,
                  .height = 480,
                  .num_frames = 81,

@@ -1,15 +1,16 @@
-/* A PNG a frame, by libavcodec's encoder, numbered from 1 by the pattern in the path. */
+/* A PNG a frame, by libpng, numbered from 1 by the pattern in the path. */
+#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/opt.h>
+#include <png.h>
 
 #include "io/video/driver.h"
 
 enum {
     DIGITS = 20,             /* of a frame's number at most */
     CHECKED_BEFORE = 100000, /* pictures looked for at opening; those after it, when written */
+    COMPRESSION = 3,         /* the default takes three times as long for 5 % */
 };
 
 struct png {
@@ -20,9 +21,7 @@ struct png {
     bool overwrite, finished;
     int64_t written, bytes;
     double seconds; /* in the encoder */
-    AVCodecContext *codec;
-    AVFrame *picture;
-    AVPacket *packet;
+    int width, height;
 };
 
 /* --- names --- */
@@ -91,60 +90,92 @@ static enum wf_status open_names(struct png *png, const struct wf_sink_config *c
 
 /* --- the encoder --- */
 
-static enum wf_status fail_encoder(struct wf_error *err, enum wf_status status, int code)
+/* A picture that is being written, libpng's view of it, and what went wrong. */
+struct picture {
+    struct png *png;
+    struct wf_output *output;
+    struct wf_error *err;
+    enum wf_status status;
+    png_structp writer;
+    png_infop info;
+};
+
+static png_voidp take_memory(png_structp writer, png_alloc_size_t bytes)
 {
-    char text[AV_ERROR_MAX_STRING_SIZE] = {0};
-    av_strerror(code, text, sizeof text);
-    return wf_fail(err, status, "output: the png encoder failed: %s; choose another format", text);
+    struct picture *p = png_get_mem_ptr(writer);
+    void *memory = wf_alloc(p->png->mem, WF_MEM_MISC, bytes);
+    if (!memory)
+        p->status = wf_fail_memory(p->err, "output", bytes);
+    return memory;
 }
 
-static enum wf_status open_encoder(struct png *png, const struct wf_sink_config *config,
-                                   struct wf_error *err)
+static void give_memory(png_structp writer, png_voidp memory)
 {
-    const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
-    if (!codec)
-        return wf_fail(err, WF_REFUSED,
-                       "output: this FFmpeg has no png encoder; choose another format");
-    png->codec = avcodec_alloc_context3(codec);
-    png->picture = av_frame_alloc();
-    png->packet = av_packet_alloc();
-    if (!png->codec || !png->picture || !png->packet)
-        return wf_fail_memory(err, "output", sizeof(AVCodecContext));
-    png->codec->width = config->width;
-    png->codec->height = config->height;
-    png->codec->pix_fmt = AV_PIX_FMT_RGB24;
-    png->codec->color_range = AVCOL_RANGE_JPEG;
-    png->codec->time_base = (AVRational){1, 1};
-    png->codec->thread_count = 1;      /* threads hold frames back: each is to be on disk at once */
-    png->codec->compression_level = 3; /* the default takes four times as long for 5 % */
-    av_opt_set(png->codec->priv_data, "pred", "mixed", 0);
-    int code = avcodec_open2(png->codec, codec, NULL);
-    if (code < 0)
-        return fail_encoder(err, WF_REFUSED, code);
-    png->picture->format = AV_PIX_FMT_RGB24;
-    png->picture->width = config->width;
-    png->picture->height = config->height;
-    png->picture->color_range = AVCOL_RANGE_JPEG;
-    code = av_frame_get_buffer(png->picture, 0);
-    return code < 0 ? fail_encoder(err, WF_FAILED, code) : WF_OK;
+    (void)writer;
+    wf_free(memory);
 }
 
-static enum wf_status encode(struct png *png, const unsigned char *rgb, struct wf_error *err)
+static void write_bytes(png_structp writer, png_bytep data, size_t bytes)
 {
-    int code = av_frame_make_writable(png->picture);
-    if (code < 0)
-        return fail_encoder(err, WF_FAILED, code);
+    struct picture *p = png_get_io_ptr(writer);
     const double start = wf_sink_clock();
-    const size_t line = 3 * (size_t)png->codec->width;
-    for (int y = 0; y < png->codec->height; y++)
-        memcpy(png->picture->data[0] + (ptrdiff_t)y * png->picture->linesize[0],
-               rgb + (size_t)y * line, line);
-    png->picture->pts = png->written;
-    code = avcodec_send_frame(png->codec, png->picture);
-    if (code >= 0)
-        code = avcodec_receive_packet(png->codec, png->packet);
-    png->seconds += wf_sink_clock() - start;
-    return code < 0 ? fail_encoder(err, WF_FAILED, code) : WF_OK;
+    p->status = wf_output_write(p->output, data, bytes, p->err);
+    p->png->bytes += (int64_t)bytes;
+    p->png->seconds -= wf_sink_clock() - start;
+    if (p->status != WF_OK)
+        png_longjmp(writer, 1);
+}
+
+/* wf_output has no buffer that would have to be emptied. */
+static void flush_bytes(png_structp writer)
+{
+    (void)writer;
+}
+
+/* libpng expects no return from an error. */
+static void fail_encoder(png_structp writer, png_const_charp text)
+{
+    struct picture *p = png_get_error_ptr(writer);
+    if (p->status == WF_OK) /* else it is the consequence of what is told already */
+        p->status = wf_fail(p->err, WF_FAILED,
+                            "output: the png encoder failed: %.200s; choose another format", text);
+    png_longjmp(writer, 1);
+}
+
+static void ignore_warning(png_structp writer, png_const_charp text)
+{
+    (void)writer, (void)text;
+}
+
+static void encode_rows(const struct picture *p, const unsigned char *rgb)
+{
+    const struct png *png = p->png;
+    png_set_write_fn(p->writer, (png_voidp)(uintptr_t)p, write_bytes, flush_bytes);
+    png_set_compression_level(p->writer, COMPRESSION);
+    png_set_IHDR(p->writer, p->info, (png_uint_32)png->width, (png_uint_32)png->height, 8,
+                 PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(p->writer, p->info);
+    for (int y = 0; y < png->height; y++)
+        png_write_row(p->writer, rgb + (size_t)y * 3 * (size_t)png->width);
+    png_write_end(p->writer, NULL);
+}
+
+/* Every picture has a writer of its own: libpng's cannot be used twice. */
+static enum wf_status encode(struct png *png, struct wf_output *output, const unsigned char *rgb,
+                             struct wf_error *err)
+{
+    struct picture p = {.png = png, .output = output, .err = err};
+    p.writer = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, fail_encoder, ignore_warning,
+                                         &p, take_memory, give_memory);
+    p.info = p.writer ? png_create_info_struct(p.writer) : NULL;
+    if (!p.info && p.status == WF_OK)
+        p.status = wf_fail(err, WF_FAILED,
+                           "output: libpng is not the one that weft was built with; build again");
+    else if (p.info && setjmp(png_jmpbuf(p.writer)) == 0)
+        encode_rows(&p, rgb);
+    png_destroy_write_struct(&p.writer, &p.info);
+    return p.status;
 }
 
 /* --- the driver --- */
@@ -162,9 +193,6 @@ static void png_close(void *state)
     struct png *png = state;
     if (!png->finished)
         remove_pictures(png);
-    avcodec_free_context(&png->codec);
-    av_frame_free(&png->picture);
-    av_packet_free(&png->packet);
     wf_free(png->name);
     wf_free(png->pattern);
     wf_free(png);
@@ -180,10 +208,9 @@ static enum wf_status png_open(const struct wf_sink_driver *driver,
     if (!png)
         return wf_fail_memory(err, "output", sizeof *png);
     png->mem = mem;
-    av_log_set_level(AV_LOG_QUIET); /* of the whole process: libav stays off standard error */
-    enum wf_status status = open_names(png, config, err);
-    if (status == WF_OK)
-        status = open_encoder(png, config, err);
+    png->width = config->width;
+    png->height = config->height;
+    const enum wf_status status = open_names(png, config, err);
     if (status != WF_OK)
         png_close(png);
     else
@@ -191,29 +218,26 @@ static enum wf_status png_open(const struct wf_sink_driver *driver,
     return status;
 }
 
-static enum wf_status write_picture(struct png *png, struct wf_error *err)
+static enum wf_status write_picture(struct png *png, const unsigned char *rgb, struct wf_error *err)
 {
     struct wf_output *output;
     make_name(png, png->written + 1);
     WF_TRY(wf_output_open(png->name, png->overwrite, png->mem, &output, err));
-    const enum wf_status status =
-        wf_output_write(output, png->packet->data, (size_t)png->packet->size, err);
+    const double start = wf_sink_clock();
+    const enum wf_status status = encode(png, output, rgb, err);
+    png->seconds += wf_sink_clock() - start;
     if (status != WF_OK) {
         wf_output_discard(&output);
         return status;
     }
     WF_TRY(wf_output_commit(&output, err));
     png->written++;
-    png->bytes += png->packet->size;
     return WF_OK;
 }
 
 static enum wf_status png_write(void *state, const void *frame, struct wf_error *err)
 {
-    struct png *png = state;
-    WF_TRY(encode(png, frame, err));
-    enum wf_status status = write_picture(png, err);
-    av_packet_unref(png->packet);
+    enum wf_status status = write_picture(state, frame, err);
     if (status == WF_REFUSED) { /* too late for a refusal */
         status = WF_FAILED;
         if (err)

@@ -14,16 +14,16 @@ enum { MAX_SIDE = 65535, DEFAULT_QUEUE_BYTES = 64 << 20 };
 
 static const struct wf_sink_driver *const drivers[] = {
 #ifdef WEFT_HAVE_FFMPEG
-    &wf_sink_mp4, &wf_sink_mkv,      &wf_sink_mov,         &wf_sink_webm, &wf_sink_png,
+    &wf_sink_mp4, &wf_sink_mkv, &wf_sink_mov,      &wf_sink_webm,
 #endif
-    &wf_sink_y4m, &wf_sink_rawvideo, &wf_sink_safetensors, &wf_sink_null,
+    &wf_sink_png, &wf_sink_y4m, &wf_sink_rawvideo, &wf_sink_safetensors, &wf_sink_null,
 };
 
 static const char format_names[] =
 #ifdef WEFT_HAVE_FFMPEG
-    "mp4, mkv, mov, webm, png, "
+    "mp4, mkv, mov, webm, "
 #endif
-    "y4m, rawvideo, safetensors, null";
+    "png, y4m, rawvideo, safetensors, null";
 
 const char *wf_sink_formats(void)
 {

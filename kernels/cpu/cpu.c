@@ -1,6 +1,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,7 @@ static enum wf_status cpu_open(struct wf_backend *be)
         return wf_fail_memory(be->err, "cpu", sizeof *cpu);
     cpu->loops = choose_loops();
     cpu->library = built_in_library;
+    snprintf(be->about, sizeof be->about, "%s", cpu->loops->name);
     be->state = cpu;
     const enum wf_status status =
         cpu->library ? cpu->library->open(be, &cpu->library_state) : WF_OK;

@@ -1,9 +1,10 @@
-/* oneDNN's GEMM and convolution: the only file that calls it (2.6's C interface). Weights are
-   packed once, when they are loaded; primitives are made once for each shape and kept. Used where
-   oneDNN has its blocked kernels ("brg"), which need AVX-512; elsewhere our own loops are as fast.
- */
+/* oneDNN's GEMM and convolution: the only file that calls it (the C interface of 2.6 and of 3.x).
+   Weights are packed once, when they are loaded; primitives are made once for each shape and kept.
+   Used where oneDNN has its blocked kernels ("brg"), which need AVX-512; elsewhere our own loops
+   are as fast. */
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -49,8 +50,120 @@ struct onednn {
 struct weights {
     dnnl_memory_desc_t desc;
     int rank; /* 2: [k,n], 5: [o,c,t,h,w] */
+    dnnl_dims_t dim;
     void *data;
 };
+
+/* --- what 2.6 and 3.x say differently --- */
+
+/* A memory descriptor is a value in 2.x and an object in 3.x. Here it is made by desc_by_* (or
+   desc_part, desc_copy), handed on as desc_ref(&desc), and ended by desc_free. */
+#if DNNL_VERSION_MAJOR >= 3
+
+typedef const_dnnl_memory_desc_t desc_ref_t;
+
+#define desc_by_strides dnnl_memory_desc_create_with_strides
+#define desc_by_tag dnnl_memory_desc_create_with_tag
+#define desc_part dnnl_memory_desc_create_submemory
+#define desc_copy dnnl_memory_desc_clone
+
+static desc_ref_t desc_ref(const dnnl_memory_desc_t *desc)
+{
+    return *desc;
+}
+
+static void desc_free(dnnl_memory_desc_t *desc)
+{
+    dnnl_memory_desc_destroy(*desc);
+    *desc = NULL;
+}
+
+static dnnl_status_t append_act(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
+{
+    return dnnl_post_ops_append_eltwise(ops, kind, 1, 0);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+}
+
+static dnnl_status_t describe_matmul(dnnl_engine_t engine, desc_ref_t x, desc_ref_t w,
+                                     desc_ref_t bias, desc_ref_t y,
+                                     const_dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd)
+{
+    return dnnl_matmul_primitive_desc_create(pd, engine, x, w, bias, y, attr);
+}
+
+static dnnl_status_t describe_conv(dnnl_engine_t engine, const struct key *k, desc_ref_t x,
+                                   desc_ref_t w, desc_ref_t bias, desc_ref_t y,
+                                   const_dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd)
+{
+    const dnnl_dims_t dilation = {0};
+    return dnnl_convolution_forward_primitive_desc_create(
+        pd, engine, dnnl_forward_inference, dnnl_convolution_direct, x, w, bias, y, k->stride,
+        dilation, k->before, k->after, attr);
+}
+
+#else
+
+typedef const dnnl_memory_desc_t *desc_ref_t;
+
+#define desc_by_strides dnnl_memory_desc_init_by_strides
+#define desc_by_tag dnnl_memory_desc_init_by_tag
+#define desc_part dnnl_memory_desc_init_submemory
+
+static dnnl_status_t desc_copy(dnnl_memory_desc_t *to, desc_ref_t from)
+{
+    *to = *from;
+    return dnnl_success;
+}
+
+static desc_ref_t desc_ref(const dnnl_memory_desc_t *desc)
+{
+    return desc;
+}
+
+static void desc_free(dnnl_memory_desc_t *desc)
+{
+    (void)desc;
+}
+
+static dnnl_status_t append_act(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1, kind, 1, 0);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1);
+}
+
+static dnnl_status_t describe_matmul(dnnl_engine_t engine, desc_ref_t x, desc_ref_t w,
+                                     desc_ref_t bias, desc_ref_t y,
+                                     const_dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd)
+{
+    dnnl_matmul_desc_t desc;
+    const dnnl_status_t status = dnnl_matmul_desc_init(&desc, x, w, bias, y);
+    return status == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL)
+                                  : status;
+}
+
+static dnnl_status_t describe_conv(dnnl_engine_t engine, const struct key *k, desc_ref_t x,
+                                   desc_ref_t w, desc_ref_t bias, desc_ref_t y,
+                                   const_dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd)
+{
+    dnnl_convolution_desc_t desc;
+    const dnnl_status_t status =
+        dnnl_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_direct,
+                                           x, w, bias, y, k->stride, k->before, k->after);
+    return status == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL)
+                                  : status;
+}
+
+#endif
+
+/* --- opening and closing --- */
 
 static enum wf_status failed(struct wf_backend *be, dnnl_status_t status)
 {
@@ -109,6 +222,10 @@ static enum wf_status onednn_open(struct wf_backend *be, void **state)
         onednn_close(be, lib);
         return failed(be, status);
     }
+    const dnnl_version_t *version = dnnl_version(); /* of the library that runs */
+    const size_t used = strlen(be->about);
+    snprintf(be->about + used, sizeof be->about - used, ", oneDNN %d.%d.%d", version->major,
+             version->minor, version->patch);
     *state = lib;
     return WF_OK;
 }
@@ -116,8 +233,11 @@ static enum wf_status onednn_open(struct wf_backend *be, void **state)
 static bool onednn_is_fast(void *state, enum wf_dtype dtype)
 {
     (void)state;
-    return dtype == WF_F32 || dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
+    const unsigned needed = dnnl_cpu_isa_avx512_core_bf16;
+    return dtype == WF_F32 || ((unsigned)dnnl_get_effective_cpu_isa() & needed) == needed;
 }
+
+/* --- primitives --- */
 
 static dnnl_data_type_t type_of(enum wf_dtype dtype)
 {
@@ -140,8 +260,7 @@ static dnnl_alg_kind_t act_kind(enum wf_act act)
 }
 
 /* The key's epilogue: activation, gate, sum. */
-static dnnl_status_t make_attr(const struct key *k, const dnnl_memory_desc_t *gate,
-                               dnnl_primitive_attr_t *attr)
+static dnnl_status_t make_attr(const struct key *k, desc_ref_t gate, dnnl_primitive_attr_t *attr)
 {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
@@ -150,11 +269,11 @@ static dnnl_status_t make_attr(const struct key *k, const dnnl_memory_desc_t *ga
     if (status == dnnl_success)
         status = dnnl_post_ops_create(&ops);
     if (status == dnnl_success && k->act != WF_ACT_NONE)
-        status = dnnl_post_ops_append_eltwise(ops, 1, act_kind((enum wf_act)k->act), 1, 0);
+        status = append_act(ops, act_kind((enum wf_act)k->act));
     if (status == dnnl_success && k->has_gate)
         status = dnnl_post_ops_append_binary(ops, dnnl_binary_mul, gate);
     if (status == dnnl_success && k->accumulate)
-        status = dnnl_post_ops_append_sum(ops, 1);
+        status = append_sum(ops);
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops)
@@ -162,46 +281,51 @@ static dnnl_status_t make_attr(const struct key *k, const dnnl_memory_desc_t *ga
     return status;
 }
 
-/* The descriptors of a key's operands. */
+/* The descriptors of a key's operands; w is its owner's. */
 struct descs {
-    dnnl_memory_desc_t x, w, bias, y, gate;
+    dnnl_memory_desc_t x, bias, y, gate;
+    desc_ref_t w;
 };
 
-static dnnl_status_t make_descs(const struct key *k, const dnnl_memory_desc_t *w, struct descs *d)
+static void free_descs(struct descs *d)
+{
+    desc_free(&d->x);
+    desc_free(&d->bias);
+    desc_free(&d->y);
+    desc_free(&d->gate);
+}
+
+static dnnl_status_t make_descs(const struct key *k, desc_ref_t w, struct descs *d)
 {
     const dnnl_dims_t vector = {k->y[1]}, row = {1, k->y[1]};
-    d->w = *w;
-    dnnl_status_t status =
-        dnnl_memory_desc_init_by_strides(&d->x, k->rank, k->x, k->type, k->x_stride);
+    memset(d, 0, sizeof *d);
+    d->w = w;
+    dnnl_status_t status = desc_by_strides(&d->x, k->rank, k->x, k->type, k->x_stride);
     if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_strides(&d->y, k->rank, k->y, k->y_type, k->y_stride);
+        status = desc_by_strides(&d->y, k->rank, k->y, k->y_type, k->y_stride);
     if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_tag(&d->gate, 2, row, dnnl_f32, dnnl_ab);
-    if (status != dnnl_success || k->rank == 2) {
-        d->bias = d->gate;
-        return status;
-    }
-    return dnnl_memory_desc_init_by_tag(&d->bias, 1, vector, dnnl_f32, dnnl_a);
+        status = desc_by_tag(&d->gate, 2, row, dnnl_f32, dnnl_ab);
+    if (status == dnnl_success && k->rank == 2)
+        status = desc_by_tag(&d->bias, 2, row, dnnl_f32, dnnl_ab);
+    else if (status == dnnl_success)
+        status = desc_by_tag(&d->bias, 1, vector, dnnl_f32, dnnl_a);
+    if (status != dnnl_success)
+        free_descs(d);
+    return status;
 }
 
 /* *pd stays NULL where oneDNN does not know the combination. */
-static dnnl_status_t make_desc(const struct onednn *lib, const struct key *k, const struct descs *d,
-                               dnnl_primitive_desc_t *pd)
+static dnnl_status_t describe(const struct onednn *lib, const struct key *k, const struct descs *d,
+                              dnnl_primitive_desc_t *pd)
 {
-    const dnnl_memory_desc_t *bias = k->has_bias ? &d->bias : NULL;
+    const desc_ref_t x = desc_ref(&d->x), y = desc_ref(&d->y);
+    const desc_ref_t bias = k->has_bias ? desc_ref(&d->bias) : NULL;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_matmul_desc_t matmul;
-    dnnl_convolution_desc_t conv;
-    dnnl_status_t status = make_attr(k, &d->gate, &attr);
+    dnnl_status_t status = make_attr(k, desc_ref(&d->gate), &attr);
     if (status == dnnl_success && k->rank == 2)
-        status = dnnl_matmul_desc_init(&matmul, &d->x, &d->w, bias, &d->y);
+        status = describe_matmul(lib->engine, x, d->w, bias, y, attr, pd);
     else if (status == dnnl_success)
-        status = dnnl_convolution_forward_desc_init(&conv, dnnl_forward_inference,
-                                                    dnnl_convolution_direct, &d->x, &d->w, bias,
-                                                    &d->y, k->stride, k->before, k->after);
-    if (status == dnnl_success)
-        status = dnnl_primitive_desc_create(pd, k->rank == 2 ? (void *)&matmul : (void *)&conv,
-                                            attr, lib->engine, NULL);
+        status = describe_conv(lib->engine, k, x, d->w, bias, y, attr, pd);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     return status == dnnl_unimplemented ? dnnl_success : status;
@@ -210,14 +334,15 @@ static dnnl_status_t make_desc(const struct onednn *lib, const struct key *k, co
 static dnnl_status_t make_args(const struct onednn *lib, const struct descs *d,
                                const_dnnl_primitive_desc_t pd, struct entry *e)
 {
-    const dnnl_memory_desc_t *scratch =
-        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    const dnnl_memory_desc_t *descs[MAX_ARGS] = {[ARG_X] = &d->x,
-                                                 [ARG_W] = &d->w,
-                                                 [ARG_BIAS] = e->key.has_bias ? &d->bias : NULL,
-                                                 [ARG_Y] = &d->y,
-                                                 [ARG_GATE] = e->key.has_gate ? &d->gate : NULL,
-                                                 [ARG_SCRATCH] = scratch};
+    const desc_ref_t scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    const desc_ref_t descs[MAX_ARGS] = {
+        [ARG_X] = desc_ref(&d->x),
+        [ARG_W] = d->w,
+        [ARG_BIAS] = e->key.has_bias ? desc_ref(&d->bias) : NULL,
+        [ARG_Y] = desc_ref(&d->y),
+        [ARG_GATE] = e->key.has_gate ? desc_ref(&d->gate) : NULL,
+        [ARG_SCRATCH] = scratch,
+    };
     e->scratch_bytes = dnnl_memory_desc_get_size(scratch);
     e->gate_place = e->key.act != WF_ACT_NONE;
     dnnl_status_t status = dnnl_success;
@@ -228,14 +353,14 @@ static dnnl_status_t make_args(const struct onednn *lib, const struct descs *d,
     return status;
 }
 
-static dnnl_status_t fill_entry(const struct onednn *lib, const dnnl_memory_desc_t *w,
-                                struct entry *e)
+static dnnl_status_t fill_entry(const struct onednn *lib, desc_ref_t w, struct entry *e)
 {
     struct descs d;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = make_descs(&e->key, w, &d);
-    if (status == dnnl_success)
-        status = make_desc(lib, &e->key, &d, &pd);
+    if (status != dnnl_success)
+        return status;
+    status = describe(lib, &e->key, &d, &pd);
     if (status == dnnl_success && pd && has_fast_kernel(pd)) {
         status = dnnl_primitive_create(&e->primitive, pd);
         if (status == dnnl_success)
@@ -243,12 +368,13 @@ static dnnl_status_t fill_entry(const struct onednn *lib, const dnnl_memory_desc
     }
     if (pd)
         dnnl_primitive_desc_destroy(pd);
+    free_descs(&d);
     return status;
 }
 
 /* The primitive for a key, from the cache or new. */
 static enum wf_status find_entry(struct wf_backend *be, struct onednn *lib, const struct key *k,
-                                 const dnnl_memory_desc_t *w, struct entry **found)
+                                 desc_ref_t w, struct entry **found)
 {
     for (int i = 0; i < CACHE && lib->cache[i].used; i++) {
         if (memcmp(&lib->cache[i].key, k, sizeof *k) == 0) {
@@ -307,7 +433,7 @@ static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const s
 {
     struct entry *e = NULL;
     const int before = enter_threads(be);
-    enum wf_status status = find_entry(be, lib, k, &w->desc, &e);
+    enum wf_status status = find_entry(be, lib, k, desc_ref(&w->desc), &e);
     if (status == WF_OK && e->primitive) {
         status = wf_cpu_scratch(be, "oneDNN", e->scratch_bytes / (size_t)be->threads + 1);
         data[ARG_SCRATCH] = wf_cpu_of(be)->scratch;
@@ -420,9 +546,34 @@ static enum wf_status onednn_conv(struct wf_backend *be, void *state, const stru
     return run_key(be, state, &k, w, data, done);
 }
 
-/* The layout that oneDNN likes for a parameter; *fast says whether it has a fast kernel for it. */
-static dnnl_status_t choose_layout(const struct wf_backend *be, const struct onednn *lib,
-                                   const struct wf_param *p, dnnl_memory_desc_t *out, bool *fast)
+/* --- weights --- */
+
+/* The layout that oneDNN likes for weights of the key; *fast says whether it has a fast kernel. */
+static dnnl_status_t choose_layout(const struct onednn *lib, const struct key *k,
+                                   dnnl_memory_desc_t *layout, bool *fast)
+{
+    struct descs d;
+    dnnl_memory_desc_t any;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = desc_by_tag(&any, k->rank, k->w, k->type, dnnl_format_tag_any);
+    if (status != dnnl_success)
+        return status;
+    status = make_descs(k, desc_ref(&any), &d);
+    if (status == dnnl_success) {
+        status = describe(lib, k, &d, &pd);
+        free_descs(&d);
+    }
+    *fast = status == dnnl_success && pd && has_fast_kernel(pd);
+    if (*fast)
+        status = desc_copy(layout, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    desc_free(&any);
+    return status;
+}
+
+/* A product such as the parameter will be used in. */
+static struct key sample_key(const struct wf_backend *be, const struct wf_param *p)
 {
     struct key k = empty_key(be);
     if (p->kind == WF_PARAM_LINEAR)
@@ -432,26 +583,11 @@ static dnnl_status_t choose_layout(const struct wf_backend *be, const struct one
                  SAMPLE_HW, SAMPLE_HW);
     k.type = type_of(wf_operand_type(be, p));
     k.y_type = dnnl_f32;
-    struct descs d;
-    dnnl_memory_desc_t any;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_status_t status =
-        dnnl_memory_desc_init_by_tag(&any, k.rank, k.w, k.type, dnnl_format_tag_any);
-    if (status == dnnl_success)
-        status = make_descs(&k, &any, &d);
-    if (status == dnnl_success)
-        status = make_desc(lib, &k, &d, &pd);
-    if (status == dnnl_success && pd && has_fast_kernel(pd)) {
-        *out = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-        *fast = true;
-    }
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
-    return status;
+    return k;
 }
 
-static dnnl_status_t reorder(const struct onednn *lib, const dnnl_memory_desc_t *from,
-                             const void *src, const dnnl_memory_desc_t *to, void *dst)
+static dnnl_status_t reorder(const struct onednn *lib, desc_ref_t from, const void *src,
+                             desc_ref_t to, void *dst)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t primitive = NULL;
@@ -478,21 +614,33 @@ static dnnl_status_t reorder(const struct onednn *lib, const dnnl_memory_desc_t 
     return status;
 }
 
-/* The dense values of `count` output channels from `first` on, as the file has them, and the same
-   part of the packed weights. */
-static dnnl_status_t slab_descs(const struct weights *w, int64_t first, int64_t count,
-                                dnnl_memory_desc_t *dense, dnnl_memory_desc_t *packed)
+/* The dense f32 values of a file, in the order of the library's axes. */
+static dnnl_status_t dense_desc(const struct weights *w, const dnnl_dims_t dim,
+                                dnnl_memory_desc_t *dense)
+{
+    return desc_by_tag(dense, w->rank, dim, dnnl_f32, w->rank == 2 ? dnnl_ba : dnnl_abcde);
+}
+
+/* Packs `count` output channels from `first` on; slab has their dense values. */
+static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w, int64_t first,
+                               int64_t count, const float *slab)
 {
     const int axis = w->rank == 2 ? 1 : 0; /* of the output channels */
     dnnl_dims_t dim, offset = {0};
-    memcpy(dim, w->desc.dims, sizeof dim);
+    dnnl_memory_desc_t dense, packed;
+    memcpy(dim, w->dim, sizeof dim);
     dim[axis] = count;
     offset[axis] = first;
-    const dnnl_status_t status = dnnl_memory_desc_init_by_tag(dense, w->rank, dim, dnnl_f32,
-                                                              w->rank == 2 ? dnnl_ba : dnnl_abcde);
+    dnnl_status_t status = dense_desc(w, dim, &dense);
     if (status != dnnl_success)
         return status;
-    return dnnl_memory_desc_init_submemory(packed, &w->desc, dim, offset);
+    status = desc_part(&packed, desc_ref(&w->desc), dim, offset);
+    if (status == dnnl_success) {
+        status = reorder(lib, desc_ref(&dense), slab, desc_ref(&packed), w->data);
+        desc_free(&packed);
+    }
+    desc_free(&dense);
+    return status;
 }
 
 static enum wf_status pack(struct wf_backend *be, const struct onednn *lib,
@@ -510,12 +658,9 @@ static enum wf_status pack(struct wf_backend *be, const struct onednn *lib,
     dnnl_status_t status = dnnl_success;
     for (int64_t first = 0; first < p->dim[0] && status == dnnl_success; first += SLAB) {
         const int64_t left = p->dim[0] - first, count = left < SLAB ? left : SLAB;
-        dnnl_memory_desc_t dense, packed;
         wf_cpu_of(be)->loops->to_f32(slab, src + (size_t)(first * each) * wf_dtype_bytes(dtype),
                                      dtype, count * each);
-        status = slab_descs(w, first, count, &dense, &packed);
-        if (status == dnnl_success)
-            status = reorder(lib, &dense, slab, &packed, w->data);
+        status = pack_slab(lib, w, first, count, slab);
     }
     wf_free(slab);
     return status == dnnl_success ? WF_OK : failed(be, status);
@@ -525,6 +670,7 @@ static void onednn_unload(struct wf_backend *be, void *weights)
 {
     struct weights *w = weights;
     be->ops.give(be, w->data);
+    desc_free(&w->desc);
     wf_free(w);
 }
 
@@ -532,18 +678,19 @@ static enum wf_status load_weights(struct wf_backend *be, const struct onednn *l
                                    const struct wf_param *p, const void *src, enum wf_dtype dtype,
                                    void **weights)
 {
-    dnnl_memory_desc_t desc;
-    bool fast = false;
-    const dnnl_status_t status = choose_layout(be, lib, p, &desc, &fast);
-    if (status != dnnl_success)
-        return failed(be, status);
-    if (!fast)
-        return WF_OK;
+    const struct key k = sample_key(be, p);
     struct weights *w = wf_calloc(be->mem, WF_MEM_WEIGHTS, 1, sizeof *w);
     if (!w)
         return wf_fail_memory(be->err, "weights", sizeof *w);
-    *w = (struct weights){.desc = desc, .rank = p->rank};
-    const size_t bytes = dnnl_memory_desc_get_size(&desc);
+    bool fast = false;
+    const dnnl_status_t status = choose_layout(lib, &k, &w->desc, &fast);
+    if (status != dnnl_success || !fast) {
+        wf_free(w);
+        return status == dnnl_success ? WF_OK : failed(be, status);
+    }
+    w->rank = k.rank;
+    memcpy(w->dim, k.w, sizeof w->dim);
+    const size_t bytes = dnnl_memory_desc_get_size(desc_ref(&w->desc));
     w->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
     const enum wf_status packed =
         w->data ? pack(be, lib, p, src, dtype, w) : wf_fail_memory(be->err, "weights", bytes);
@@ -571,11 +718,12 @@ static enum wf_status onednn_unpack(struct wf_backend *be, void *state, const vo
 {
     const struct weights *w = weights;
     dnnl_memory_desc_t desc;
-    TRY_DNNL(be, dnnl_memory_desc_init_by_tag(&desc, w->rank, w->desc.dims, dnnl_f32,
-                                              w->rank == 2 ? dnnl_ba : dnnl_abcde));
+    TRY_DNNL(be, dense_desc(w, w->dim, &desc));
     const int before = enter_threads(be);
-    const dnnl_status_t status = reorder(state, &w->desc, w->data, &desc, dense);
+    const dnnl_status_t status =
+        reorder(state, desc_ref(&w->desc), w->data, desc_ref(&desc), dense);
     omp_set_num_threads(before);
+    desc_free(&desc);
     return status == dnnl_success ? WF_OK : failed(be, status);
 }
 
