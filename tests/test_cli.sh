@@ -72,7 +72,7 @@ ok 'format null' [ "$code" = 0 ]
 gen -q -v --format null
 ok 'quiet wins over verbose' empty "$work/stderr"
 gen -v --progress none --format null
-for what in 'device: cpu, ' 'products in f32' 'transformer: 69 tensors' 'job: 48x32, 9 frames' \
+for what in 'device: cpu, ' 'products in ' 'transformer: 69 tensors' 'job: 48x32, 9 frames' \
     'denoise: ' 'decode: '; do
     ok "-v: $what" has "$work/stderr" "^weft: .*$what"
 done

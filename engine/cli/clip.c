@@ -101,7 +101,7 @@ static void announce(const struct run *r)
 static void summarize(const struct run *r)
 {
     struct weft_writer_info info;
-    if (!r->cli->verbose)
+    if (!r->cli->verbose || r->cli->quiet)
         return;
     weft_writer_describe(r->writer, &info);
     cli_say("%lld frames, %lld bytes, %.1f kbit/s, %lld key frames, %s %s, %.1f s in the encoder",
