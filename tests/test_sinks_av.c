@@ -472,7 +472,7 @@ static void av_through_pipe(void **state)
         free(keys);
         if (i < 2) {
             unsigned char *data = read_file(copy, &bytes);
-            assert_int_equal(count_of(data, bytes, "moof"), 7);
+            assert_int_equal(count_of(data, bytes, "moof"), 8);
             free(data);
         }
     }
@@ -557,8 +557,8 @@ static void count_parts(struct fixture *f, const struct wf_sink_driver *driver, 
     free(data);
 }
 
-/* Of a clip of two seconds the first part comes before half of the frames are made, and the others
-   follow at the pace of the frames. */
+/* Of a clip of two seconds the first frame comes before a third of them are made, and parts of half
+   a second follow at the pace of the frames. */
 static void parts_by_frames(void **state)
 {
     struct fixture *f = *state;
@@ -573,12 +573,12 @@ static void parts_by_frames(void **state)
             const int frames = 2 * second + 1, half = (second + 1) / 2;
             int parts[128];
             count_parts(f, drivers[i], rates[k][0], rates[k][1], frames, parts);
-            if (parts[frames / 2 - 1] < 1)
+            if (parts[frames / 3 - 1] < 1)
                 fail_msg("%s at %d/%d: nothing after %d of %d frames", drivers[i]->name,
-                         rates[k][0], rates[k][1], frames / 2, frames);
-            for (int t = 0; t < frames; t++) /* 8 frames at most are looked ahead at */
-                assert_true(parts[t] >= (t + 1 - 8) / half);
-            assert_int_equal(parts[frames], 5);
+                         rates[k][0], rates[k][1], frames / 3, frames);
+            for (int t = 8; t < frames; t++) /* 8 frames at most are looked ahead at */
+                assert_true(parts[t] >= 1 + (t + 1 - 8) / half);
+            assert_int_equal(parts[frames], 6);
         }
     }
 }

@@ -266,11 +266,12 @@ static void count_packet(struct av *av, const AVPacket *packet)
     }
 }
 
-/* Parts of half a second, and a new one at each key frame, which come at the seconds. */
+/* Parts of half a second, and a new one at each key frame, which come at the seconds. The first
+   frame goes alone, to be seen while the others are still made. */
 static bool end_of_part(const struct av *av)
 {
     const int64_t second = av->encoder.codec->gop_size, at = av->packets % second;
-    return av->live && (at == 0 || at == (second + 1) / 2);
+    return av->live && (av->packets == 1 || at == 0 || at == (second + 1) / 2);
 }
 
 static enum wf_status write_packets(struct av *av, struct wf_error *err)
