@@ -16,21 +16,17 @@
 #include "engine/text/text.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "tests/desk.h"
 
 struct fixture {
-    char folder[64], path[512];
-    struct wf_mem *mem;
+    struct desk desk;
     struct wf_tokenizer *tok;
-    struct wf_error err;
 };
 
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/weft-text-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
-    f->mem = wf_mem_open();
-    assert_non_null(f->mem);
+    desk_open(&f->desk, "text");
     *state = f;
     return 0;
 }
@@ -38,26 +34,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    char command[128];
     wf_tokenizer_close(&f->tok);
-    assert_int_equal(wf_mem_live_all(f->mem), 0);
-    wf_mem_close(&f->mem);
-    snprintf(command, sizeof command, "rm -rf %s", f->folder);
-    assert_int_equal(system(command), 0);
+    desk_close(&f->desk);
     free(f);
     return 0;
-}
-
-/* A path below tests/fixtures, in f->path. */
-static const char *fixture_path(struct fixture *f, const char *format, ...)
-{
-    const char *source = getenv("WEFT_SOURCE_DIR");
-    const int used = snprintf(f->path, sizeof f->path, "%s/tests/fixtures/", source ? source : ".");
-    va_list args;
-    va_start(args, format);
-    vsnprintf(f->path + used, sizeof f->path - (size_t)used, format, args);
-    va_end(args);
-    return f->path;
 }
 
 typedef enum wf_status (*text_function)(const char *, struct wf_mem *, char **, struct wf_error *);
@@ -65,7 +45,7 @@ typedef enum wf_status (*text_function)(const char *, struct wf_mem *, char **, 
 static void check(struct fixture *f, text_function function, const char *in, const char *expected)
 {
     char *out;
-    assert_int_equal(function(in, f->mem, &out, &f->err), WF_OK);
+    assert_int_equal(function(in, f->desk.mem, &out, &f->desk.err), WF_OK);
     if (strcmp(out, expected) != 0)
         fail_msg("\"%s\" became \"%s\", expected \"%s\"", in, out, expected);
     wf_free(out);
@@ -87,7 +67,8 @@ static void text_is_cleaned_as_python_does(void **state)
 {
     struct fixture *f = *state;
     struct wf_json json;
-    assert_int_equal(wf_json_open(fixture_path(f, "vectors/unescape.json"), &json, &f->err), WF_OK);
+    assert_int_equal(
+        wf_json_open(desk_fixture(&f->desk, "vectors/unescape.json"), &json, &f->desk.err), WF_OK);
     check_list(f, json_object_get(json.root, "unescape"), wf_html_unescape);
     check_list(f, json_object_get(json.root, "prompt_clean"), wf_prompt_clean);
     wf_json_close(&json);
@@ -105,7 +86,7 @@ static void long_references_do_no_harm(void **state)
     for (int i = 0; i < LENGTH / 5; i++) /* grows from 5 bytes to 6 */
         memcpy(text + (ptrdiff_t)5 * i, "&nGt;", 5);
     text[LENGTH] = '\0';
-    assert_int_equal(wf_html_unescape(text, f->mem, &out, &f->err), WF_OK);
+    assert_int_equal(wf_html_unescape(text, f->desk.mem, &out, &f->desk.err), WF_OK);
     assert_int_equal(strlen(out), LENGTH / 5 * 6);
     wf_free(out);
     free(text);
@@ -121,9 +102,9 @@ static void other_encodings_are_refused(void **state)
     };
     char *out;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        assert_int_equal(wf_html_unescape(texts[i], f->mem, &out, &f->err), WF_REFUSED);
+        assert_int_equal(wf_html_unescape(texts[i], f->desk.mem, &out, &f->desk.err), WF_REFUSED);
         assert_null(out);
-        assert_int_equal(wf_prompt_clean(texts[i], f->mem, &out, &f->err), WF_REFUSED);
+        assert_int_equal(wf_prompt_clean(texts[i], f->desk.mem, &out, &f->desk.err), WF_REFUSED);
         assert_null(out);
     }
 }
@@ -133,11 +114,12 @@ static void cleaning_survives_failed_allocations(void **state)
     struct fixture *f = *state;
     char *out = NULL;
     for (int nth = 1; !out; nth++) {
-        wf_mem_fail_at(f->mem, nth);
-        const enum wf_status status = wf_prompt_clean(" a &amp; b ", f->mem, &out, &f->err);
+        wf_mem_fail_at(f->desk.mem, nth);
+        const enum wf_status status =
+            wf_prompt_clean(" a &amp; b ", f->desk.mem, &out, &f->desk.err);
         assert_int_equal(status, nth < 3 ? WF_FAILED : WF_OK);
     }
-    wf_mem_fail_at(f->mem, 0);
+    wf_mem_fail_at(f->desk.mem, 0);
     assert_string_equal(out, "a & b");
     wf_free(out);
 }
@@ -151,14 +133,14 @@ static void check_ids(struct fixture *f, const char *text, const json_t *expecte
     char *clean;
     int32_t ids[MAX_IDS];
     int count;
-    assert_int_equal(wf_prompt_clean(text, f->mem, &clean, &f->err), WF_OK);
-    assert_int_equal(wf_tokenizer_encode(f->tok, clean, ids, MAX_IDS, &count, &f->err), WF_OK);
+    assert_int_equal(wf_prompt_clean(text, f->desk.mem, &clean, &f->desk.err), WF_OK);
+    assert_int_equal(wf_tokenizer_encode(f->tok, clean, ids, MAX_IDS, &count, &f->desk.err), WF_OK);
     assert_int_equal(count, json_array_size(expected));
     for (int i = 0; i < count; i++)
         assert_int_equal(ids[i], json_integer_value(json_array_get(expected, (size_t)i)));
     for (int max = 1; max <= count; max++) { /* cut short, the last is still </s> */
         int fewer;
-        assert_int_equal(wf_tokenizer_encode(f->tok, clean, ids, max, &fewer, &f->err), WF_OK);
+        assert_int_equal(wf_tokenizer_encode(f->tok, clean, ids, max, &fewer, &f->desk.err), WF_OK);
         assert_int_equal(fewer, max);
         assert_int_equal(ids[max - 1], 1);
     }
@@ -169,12 +151,14 @@ static void check_ids(struct fixture *f, const char *text, const json_t *expecte
 static void check_case(struct fixture *f, const char *name)
 {
     struct wf_json request, expected;
-    assert_int_equal(wf_json_open(fixture_path(f, "%s/case.json", name), &request, &f->err), WF_OK);
-    assert_int_equal(wf_json_open(fixture_path(f, "%s/expect/ids.json", name), &expected, &f->err),
-                     WF_OK);
+    assert_int_equal(
+        wf_json_open(desk_fixture(&f->desk, "%s/case.json", name), &request, &f->desk.err), WF_OK);
+    assert_int_equal(
+        wf_json_open(desk_fixture(&f->desk, "%s/expect/ids.json", name), &expected, &f->desk.err),
+        WF_OK);
     const char *prompt = "", *negative = "";
-    assert_int_equal(wf_json_string(&request, "prompt", &prompt, &f->err), WF_OK);
-    assert_int_equal(wf_json_string(&request, "negative_prompt", &negative, &f->err), WF_OK);
+    assert_int_equal(wf_json_string(&request, "prompt", &prompt, &f->desk.err), WF_OK);
+    assert_int_equal(wf_json_string(&request, "negative_prompt", &negative, &f->desk.err), WF_OK);
     check_ids(f, prompt, json_object_get(expected.root, "prompt_ids"));
     if (json_object_get(expected.root, "negative_ids"))
         check_ids(f, negative, json_object_get(expected.root, "negative_ids"));
@@ -186,8 +170,8 @@ static void prompts_become_the_pipelines_tokens(void **state)
 {
     struct fixture *f = *state;
     for (int i = 0; i < CASES; i++) {
-        const char *folder = fixture_path(f, "%s/model/tokenizer", cases[i]);
-        assert_int_equal(wf_tokenizer_open(folder, f->mem, &f->tok, &f->err), WF_OK);
+        const char *folder = desk_fixture(&f->desk, "%s/model/tokenizer", cases[i]);
+        assert_int_equal(wf_tokenizer_open(folder, f->desk.mem, &f->tok, &f->desk.err), WF_OK);
         assert_true(wf_tokenizer_size(f->tok) > 3);
         check_case(f, cases[i]);
         wf_tokenizer_close(&f->tok);
@@ -213,12 +197,14 @@ static void tokenizer_json_alone_is_enough(void **state)
     struct fixture *f = *state;
     char json[128];
     int used = 0;
-    snprintf(json, sizeof json, "%s/tokenizer.json", f->folder);
+    snprintf(json, sizeof json, "%s/tokenizer.json", f->desk.folder);
     for (int i = 0; i < CASES; i++) {
-        if (access(fixture_path(f, "%s/model/tokenizer/tokenizer.json", cases[i]), R_OK) != 0)
+        if (access(desk_fixture(&f->desk, "%s/model/tokenizer/tokenizer.json", cases[i]), R_OK) !=
+            0)
             continue;
-        copy(f->path, json, SIZE_MAX);
-        assert_int_equal(wf_tokenizer_open(f->folder, f->mem, &f->tok, &f->err), WF_OK);
+        copy(f->desk.path, json, SIZE_MAX);
+        assert_int_equal(wf_tokenizer_open(f->desk.folder, f->desk.mem, &f->tok, &f->desk.err),
+                         WF_OK);
         check_case(f, cases[i]);
         wf_tokenizer_close(&f->tok);
         used++;
@@ -229,16 +215,19 @@ static void tokenizer_json_alone_is_enough(void **state)
 static void missing_tokenizers_are_refused(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(wf_tokenizer_open(f->folder, f->mem, &f->tok, &f->err), WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "spiece.model"));
+    assert_int_equal(wf_tokenizer_open(f->desk.folder, f->desk.mem, &f->tok, &f->desk.err),
+                     WF_REFUSED);
+    assert_non_null(strstr(f->desk.err.text, "spiece.model"));
     assert_null(f->tok);
-    assert_int_equal(wf_tokenizer_open("/nonexistent", f->mem, &f->tok, &f->err), WF_REFUSED);
+    assert_int_equal(wf_tokenizer_open("/nonexistent", f->desk.mem, &f->tok, &f->desk.err),
+                     WF_REFUSED);
 }
 
 /* Opens what is in the folder and, where that succeeds, encodes with it. */
 static enum wf_status try_folder(struct fixture *f)
 {
-    const enum wf_status status = wf_tokenizer_open(f->folder, f->mem, &f->tok, &f->err);
+    const enum wf_status status =
+        wf_tokenizer_open(f->desk.folder, f->desk.mem, &f->tok, &f->desk.err);
     if (status == WF_OK) {
         int32_t ids[64];
         int count;
@@ -246,12 +235,12 @@ static enum wf_status try_folder(struct fixture *f)
             wf_tokenizer_encode(f->tok,
                                 "A caf\xc3\xa9, \xef\xbd\x81 \xe2\x91\xa0 \xe4\xbd\xa0 e\xcc\x81 "
                                 "1\xc2\xbd \xef\xac\x83",
-                                ids, 64, &count, &f->err);
+                                ids, 64, &count, &f->desk.err);
         assert_true(encoded == WF_OK || encoded == WF_FAILED);
         assert_true(encoded != WF_OK || (count >= 1 && count <= 64));
     } else {
         assert_int_equal(status, WF_REFUSED);
-        assert_null(strchr(f->err.text, '\n'));
+        assert_null(strchr(f->desk.err.text, '\n'));
     }
     wf_tokenizer_close(&f->tok);
     return status;
@@ -269,9 +258,10 @@ static void damage(struct fixture *f, const char *case_name, const char *name, i
     char path[128], *data;
     size_t bytes;
     uint32_t random = 7;
-    snprintf(path, sizeof path, "%s/%s", f->folder, name);
-    fixture_path(f, "%s/model/tokenizer/%s", case_name, name);
-    assert_int_equal(wf_file_read(f->path, (size_t)64 << 20, &data, &bytes, &f->err), WF_OK);
+    snprintf(path, sizeof path, "%s/%s", f->desk.folder, name);
+    desk_fixture(&f->desk, "%s/model/tokenizer/%s", case_name, name);
+    assert_int_equal(wf_file_read(f->desk.path, (size_t)64 << 20, &data, &bytes, &f->desk.err),
+                     WF_OK);
     for (int round = 0; round < count; round++) {
         const size_t at = next_random(&random) % bytes;
         const char saved = data[at];
@@ -334,7 +324,7 @@ static void other_tokenizer_files_are_refused(void **state)
         "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}",
     };
     char path[128];
-    snprintf(path, sizeof path, "%s/tokenizer.json", f->folder);
+    snprintf(path, sizeof path, "%s/tokenizer.json", f->desk.folder);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         FILE *file = fopen(path, "wb");
         assert_non_null(file);
@@ -349,15 +339,16 @@ static void opening_survives_failed_allocations(void **state)
 {
     struct fixture *f = *state;
     char json[128];
-    snprintf(json, sizeof json, "%s/tokenizer.json", f->folder);
-    copy(fixture_path(f, "long_prompt/model/tokenizer/tokenizer.json"), json, SIZE_MAX);
+    snprintf(json, sizeof json, "%s/tokenizer.json", f->desk.folder);
+    copy(desk_fixture(&f->desk, "long_prompt/model/tokenizer/tokenizer.json"), json, SIZE_MAX);
     for (int nth = 1; !f->tok; nth++) {
-        wf_mem_fail_at(f->mem, nth);
-        const enum wf_status status = wf_tokenizer_open(f->folder, f->mem, &f->tok, &f->err);
+        wf_mem_fail_at(f->desk.mem, nth);
+        const enum wf_status status =
+            wf_tokenizer_open(f->desk.folder, f->desk.mem, &f->tok, &f->desk.err);
         assert_int_equal(status, f->tok ? WF_OK : WF_FAILED);
         assert_true(nth < 10);
     }
-    wf_mem_fail_at(f->mem, 0);
+    wf_mem_fail_at(f->desk.mem, 0);
 }
 
 int main(void)

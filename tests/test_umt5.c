@@ -14,15 +14,14 @@
 #include "engine/text/umt5.h"
 #include "io/json.h"
 #include "io/weights/safetensors.h"
+#include "tests/desk.h"
 
 struct fixture {
-    char folder[64], path[512];
-    struct wf_mem *mem;
+    struct desk desk;
     struct wf_backend *be;
     struct wf_checkpoint *ckpt;
     struct wf_umt5 *enc;
     struct wf_arena arena;
-    struct wf_error err;
 };
 
 static const char *const cases[] = {"basic",    "sharded",      "bf16", "long_prompt",
@@ -32,11 +31,8 @@ enum { CASES = sizeof cases / sizeof *cases, MAX_IDS = 512 };
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/weft-umt5-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
-    f->mem = wf_mem_open();
-    assert_non_null(f->mem);
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &f->be), WF_OK);
+    desk_open(&f->desk, "umt5");
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &f->be), WF_OK);
     wf_arena_init(&f->arena, wf_backend_source(f->be));
     *state = f;
     return 0;
@@ -45,36 +41,21 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    char command[128];
     wf_umt5_close(&f->enc);
     wf_checkpoint_close(&f->ckpt);
     wf_arena_close(&f->arena);
     wf_backend_close(&f->be);
-    assert_int_equal(wf_mem_live_all(f->mem), 0);
-    wf_mem_close(&f->mem);
-    snprintf(command, sizeof command, "rm -rf %s", f->folder);
-    assert_int_equal(system(command), 0);
+    desk_close(&f->desk);
     free(f);
     return 0;
-}
-
-/* A path below tests/fixtures, in f->path. */
-static const char *fixture_path(struct fixture *f, const char *format, ...)
-{
-    const char *source = getenv("WEFT_SOURCE_DIR");
-    const int used = snprintf(f->path, sizeof f->path, "%s/tests/fixtures/", source ? source : ".");
-    va_list args;
-    va_start(args, format);
-    vsnprintf(f->path + used, sizeof f->path - (size_t)used, format, args);
-    va_end(args);
-    return f->path;
 }
 
 static void buckets_are_torchs(void **state)
 {
     struct fixture *f = *state;
     struct wf_json json;
-    assert_int_equal(wf_json_open(fixture_path(f, "vectors/bucket.json"), &json, &f->err), WF_OK);
+    assert_int_equal(
+        wf_json_open(desk_fixture(&f->desk, "vectors/bucket.json"), &json, &f->desk.err), WF_OK);
     const json_t *tables = json_object_get(json.root, "tables");
     assert_true(json_array_size(tables) >= 2);
     for (size_t t = 0; t < json_array_size(tables); t++) {
@@ -99,11 +80,13 @@ static void buckets_are_torchs(void **state)
 
 static void open_case(struct fixture *f, const char *name, enum wf_offload offload)
 {
-    const char *folder = fixture_path(f, "%s/model/text_encoder", name);
-    assert_int_equal(wf_checkpoint_open(folder, "model", NULL, f->mem, &f->ckpt, &f->err), WF_OK);
-    const enum wf_status status = wf_umt5_open(f->ckpt, offload, f->be, f->mem, &f->enc, &f->err);
+    const char *folder = desk_fixture(&f->desk, "%s/model/text_encoder", name);
+    assert_int_equal(wf_checkpoint_open(folder, "model", NULL, f->desk.mem, &f->ckpt, &f->desk.err),
+                     WF_OK);
+    const enum wf_status status =
+        wf_umt5_open(f->ckpt, offload, f->be, f->desk.mem, &f->enc, &f->desk.err);
     if (status != WF_OK)
-        fail_msg("%s", f->err.text);
+        fail_msg("%s", f->desk.err.text);
 }
 
 static void close_case(struct fixture *f)
@@ -118,9 +101,11 @@ static int read_ids(struct fixture *f, const char *name, const char *key, int32_
     struct wf_json json;
     int64_t wide[MAX_IDS];
     int count;
-    assert_int_equal(wf_json_open(fixture_path(f, "%s/expect/ids.json", name), &json, &f->err),
+    assert_int_equal(
+        wf_json_open(desk_fixture(&f->desk, "%s/expect/ids.json", name), &json, &f->desk.err),
+        WF_OK);
+    assert_int_equal(wf_json_ints(&json, key, 0, INT32_MAX, MAX_IDS, wide, &count, &f->desk.err),
                      WF_OK);
-    assert_int_equal(wf_json_ints(&json, key, 0, INT32_MAX, MAX_IDS, wide, &count, &f->err), WF_OK);
     for (int i = 0; i < count; i++)
         ids[i] = (int32_t)wide[i];
     wf_json_close(&json);
@@ -132,8 +117,8 @@ static double distance(struct fixture *f, const char *name, const char *tensor,
                        const struct wf_tensor *out)
 {
     struct wf_st_file *file;
-    fixture_path(f, "%s/expect/%s.safetensors", name, tensor);
-    assert_int_equal(wf_st_open(f->path, f->mem, &file, &f->err), WF_OK);
+    desk_fixture(&f->desk, "%s/expect/%s.safetensors", name, tensor);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &file, &f->desk.err), WF_OK);
     const struct wf_st_tensor *t = wf_st_find(file, tensor);
     assert_non_null(t);
     assert_int_equal(t->dtype, WF_F32);
@@ -157,7 +142,7 @@ static struct wf_tensor new_output(struct fixture *f, int count)
 {
     struct wf_tensor out = {0};
     assert_int_equal(
-        wf_tensor_new(&f->arena, WF_F32, &out, &f->err, WF_DIMS(count, wf_umt5_width(f->enc))),
+        wf_tensor_new(&f->arena, WF_F32, &out, &f->desk.err, WF_DIMS(count, wf_umt5_width(f->enc))),
         WF_OK);
     return out;
 }
@@ -180,12 +165,12 @@ static void embeddings_are_transformers(void **state)
         for (int k = 0; k < 2; k++) {
             int32_t ids[MAX_IDS];
             const int count = read_ids(f, cases[i], texts[k][0], ids);
-            fixture_path(f, "%s/expect/%s.safetensors", cases[i], texts[k][1]);
-            if (!count || access(f->path, R_OK) != 0)
+            desk_fixture(&f->desk, "%s/expect/%s.safetensors", cases[i], texts[k][1]);
+            if (!count || access(f->desk.path, R_OK) != 0)
                 continue;
             const struct wf_arena_mark mark = wf_arena_mark(&f->arena);
             const struct wf_tensor out = new_output(f, count);
-            assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK);
+            assert_int_equal(encode(f, ids, count, out, &f->desk.err), WF_OK);
             const double error = distance(f, cases[i], texts[k][1], &out);
             print_message("%s %s: relative L2 %.2g\n", cases[i], texts[k][1], error);
             assert_true(error <= 1e-5);
@@ -205,19 +190,19 @@ static void policies_give_the_same_bits(void **state)
     for (int policy = WF_OFFLOAD_NONE; policy <= WF_OFFLOAD_MODEL; policy++) {
         open_case(f, "basic", (enum wf_offload)policy);
         const int count = read_ids(f, "basic", "prompt_ids", ids);
-        const size_t empty = wf_mem_live(f->mem, WF_MEM_WEIGHTS);
+        const size_t empty = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
         const struct wf_arena_mark mark = wf_arena_mark(&f->arena);
         const struct wf_tensor out = new_output(f, count);
         for (int again = 0; again < 2; again++) {
             memset(out.data, 0xff, wf_tensor_bytes(&out));
-            assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK);
+            assert_int_equal(encode(f, ids, count, out, &f->desk.err), WF_OK);
             if (!first) {
                 first = malloc(wf_tensor_bytes(&out));
                 memcpy(first, out.data, wf_tensor_bytes(&out));
             }
             assert_memory_equal(first, out.data, wf_tensor_bytes(&out));
             wf_umt5_stage_end(f->enc);
-            const bool held = wf_mem_live(f->mem, WF_MEM_WEIGHTS) > empty;
+            const bool held = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS) > empty;
             assert_true(held == (policy == WF_OFFLOAD_NONE));
         }
         wf_arena_release(&f->arena, mark);
@@ -236,10 +221,10 @@ static void texts_in_one_call_are_texts_alone(void **state)
     open_case(f, "basic", WF_OFFLOAD_MODEL);
     for (int i = 0; i < TEXTS; i++)
         texts[i] = (struct wf_umt5_text){ids[i], counts[i], new_output(f, counts[i])};
-    assert_int_equal(wf_umt5_encode(f->enc, texts, TEXTS, &f->arena, &f->err), WF_OK);
+    assert_int_equal(wf_umt5_encode(f->enc, texts, TEXTS, &f->arena, &f->desk.err), WF_OK);
     for (int i = 0; i < TEXTS; i++) {
         const struct wf_tensor alone = new_output(f, counts[i]);
-        assert_int_equal(encode(f, ids[i], counts[i], alone, &f->err), WF_OK);
+        assert_int_equal(encode(f, ids[i], counts[i], alone, &f->desk.err), WF_OK);
         assert_memory_equal(alone.data, texts[i].out.data, wf_tensor_bytes(&alone));
     }
 }
@@ -254,17 +239,17 @@ static void one_layer_is_held_at_a_time(void **state)
         const int count = read_ids(f, "basic", "prompt_ids", ids);
         const struct wf_arena_mark mark = wf_arena_mark(&f->arena);
         const struct wf_tensor out = new_output(f, count);
-        assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK); /* the arena is grown */
+        assert_int_equal(encode(f, ids, count, out, &f->desk.err), WF_OK); /* the arena is grown */
         wf_umt5_stage_end(f->enc);
-        const size_t before = wf_mem_live_all(f->mem);
-        wf_mem_peak_reset(f->mem);
-        assert_int_equal(encode(f, ids, count, out, &f->err), WF_OK);
+        const size_t before = wf_mem_live_all(f->desk.mem);
+        wf_mem_peak_reset(f->desk.mem);
+        assert_int_equal(encode(f, ids, count, out, &f->desk.err), WF_OK);
         const size_t weights = wf_checkpoint_bytes(f->ckpt);
-        const size_t peak = wf_mem_peak(f->mem) - before;
+        const size_t peak = wf_mem_peak(f->desk.mem) - before;
         if (policy == WF_OFFLOAD_MODEL)
-            assert_true(wf_mem_live(f->mem, WF_MEM_WEIGHTS) == 0 && peak < weights);
+            assert_true(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS) == 0 && peak < weights);
         else
-            assert_true(wf_mem_live(f->mem, WF_MEM_WEIGHTS) > 0);
+            assert_true(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS) > 0);
         wf_arena_release(&f->arena, mark);
         close_case(f);
     }
@@ -276,11 +261,11 @@ static void bad_calls_are_refused(void **state)
     open_case(f, "basic", WF_OFFLOAD_NONE);
     const struct wf_tensor out = new_output(f, 2);
     const int32_t outside[] = {1, wf_umt5_vocabulary(f->enc)}, negative[] = {-1, 1};
-    assert_int_equal(encode(f, outside, 2, out, &f->err), WF_REFUSED);
-    assert_int_equal(encode(f, negative, 2, out, &f->err), WF_REFUSED);
-    assert_int_equal(encode(f, outside, 1, out, &f->err), WF_FAILED);
-    assert_int_equal(encode(f, outside, 0, out, &f->err), WF_FAILED);
-    assert_int_equal(wf_umt5_encode(f->enc, NULL, 0, &f->arena, &f->err), WF_FAILED);
+    assert_int_equal(encode(f, outside, 2, out, &f->desk.err), WF_REFUSED);
+    assert_int_equal(encode(f, negative, 2, out, &f->desk.err), WF_REFUSED);
+    assert_int_equal(encode(f, outside, 1, out, &f->desk.err), WF_FAILED);
+    assert_int_equal(encode(f, outside, 0, out, &f->desk.err), WF_FAILED);
+    assert_int_equal(wf_umt5_encode(f->enc, NULL, 0, &f->arena, &f->desk.err), WF_FAILED);
 }
 
 static void encoding_survives_failed_allocations(void **state)
@@ -289,18 +274,18 @@ static void encoding_survives_failed_allocations(void **state)
     const int32_t ids[] = {5, 6, 7, 1};
     open_case(f, "single_frame", WF_OFFLOAD_MODEL);
     const struct wf_arena_mark start = wf_arena_mark(&f->arena);
-    const size_t empty = wf_mem_live(f->mem, WF_MEM_WEIGHTS);
+    const size_t empty = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
     enum wf_status status = WF_FAILED;
     int nth = 1;
     for (; status != WF_OK; nth++) {
         struct wf_error err = {0};
         const struct wf_tensor out = new_output(f, 4);
-        wf_mem_fail_at(f->mem, nth);
+        wf_mem_fail_at(f->desk.mem, nth);
         status = encode(f, ids, 4, out, &err);
-        wf_mem_fail_at(f->mem, 0);
+        wf_mem_fail_at(f->desk.mem, 0);
         assert_true(status == WF_OK || (status == WF_FAILED && err.text[0]));
         wf_umt5_stage_end(f->enc);
-        assert_int_equal(wf_mem_live(f->mem, WF_MEM_WEIGHTS), empty);
+        assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), empty);
         wf_arena_release(&f->arena, start);
         assert_true(nth < 1000);
     }
@@ -310,7 +295,7 @@ static void encoding_survives_failed_allocations(void **state)
 static void write_config(const struct fixture *f, const char *text)
 {
     char path[128];
-    snprintf(path, sizeof path, "%s/config.json", f->folder);
+    snprintf(path, sizeof path, "%s/config.json", f->desk.folder);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     fputs(text, file);
@@ -337,21 +322,24 @@ static void bad_configurations_are_refused(void **state)
         "{}",
     };
     char path[128];
-    snprintf(path, sizeof path, "%s/model.safetensors", f->folder);
+    snprintf(path, sizeof path, "%s/model.safetensors", f->desk.folder);
     const float one = 1;
     assert_int_equal(
-        wf_st_write_f32(path, "shared.weight", &one, 2, (const int64_t[]){1, 1}, &f->err), WF_OK);
+        wf_st_write_f32(path, "shared.weight", &one, 2, (const int64_t[]){1, 1}, &f->desk.err),
+        WF_OK);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         write_config(f, texts[i]);
-        assert_int_equal(wf_checkpoint_open(f->folder, "model", NULL, f->mem, &f->ckpt, &f->err),
-                         WF_OK);
-        assert_int_equal(wf_umt5_open(f->ckpt, WF_OFFLOAD_NONE, f->be, f->mem, &f->enc, &f->err),
-                         WF_REFUSED);
+        assert_int_equal(
+            wf_checkpoint_open(f->desk.folder, "model", NULL, f->desk.mem, &f->ckpt, &f->desk.err),
+            WF_OK);
+        assert_int_equal(
+            wf_umt5_open(f->ckpt, WF_OFFLOAD_NONE, f->be, f->desk.mem, &f->enc, &f->desk.err),
+            WF_REFUSED);
         assert_null(f->enc);
         wf_checkpoint_close(&f->ckpt);
     }
-    assert_non_null(strstr(f->err.text, "shared.weight")); /* the defaults meet a tiny table */
-    assert_non_null(strstr(f->err.text, "[250112, 512]"));
+    assert_non_null(strstr(f->desk.err.text, "shared.weight")); /* the defaults meet a tiny table */
+    assert_non_null(strstr(f->desk.err.text, "[250112, 512]"));
 }
 
 int main(void)

@@ -13,22 +13,18 @@
 #include <cmocka.h>
 
 #include "io/weights/residency.h"
+#include "tests/desk.h"
 
 struct fixture {
-    char folder[64], path[192];
-    struct wf_mem *mem;
+    struct desk desk;
     struct wf_st_file *file;
-    struct wf_error err;
 };
 
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/weft-weights-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
-    snprintf(f->path, sizeof f->path, "%s/model.safetensors", f->folder);
-    f->mem = wf_mem_open();
-    assert_non_null(f->mem);
+    desk_open(&f->desk, "weights");
+    snprintf(f->desk.path, sizeof f->desk.path, "%s/model.safetensors", f->desk.folder);
     *state = f;
     return 0;
 }
@@ -36,12 +32,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    char command[128];
     wf_st_close(&f->file);
-    assert_int_equal(wf_mem_live_all(f->mem), 0);
-    wf_mem_close(&f->mem);
-    snprintf(command, sizeof command, "rm -rf %s", f->folder);
-    assert_int_equal(system(command), 0);
+    desk_close(&f->desk);
     free(f);
     return 0;
 }
@@ -58,7 +50,7 @@ static void write_bytes(const char *path, const void *bytes, size_t count)
 static void write_text(const struct fixture *f, const char *name, const char *text)
 {
     char path[256];
-    snprintf(path, sizeof path, "%s/%s", f->folder, name);
+    snprintf(path, sizeof path, "%s/%s", f->desk.folder, name);
     write_bytes(path, text, strlen(text));
 }
 
@@ -88,8 +80,8 @@ static void write_st(const char *path, const char *header, size_t data_bytes)
 static enum wf_status open_st(struct fixture *f, const char *header, size_t data_bytes)
 {
     wf_st_close(&f->file);
-    write_st(f->path, header, data_bytes);
-    return wf_st_open(f->path, f->mem, &f->file, &f->err);
+    write_st(f->desk.path, header, data_bytes);
+    return wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err);
 }
 
 static const char good_header[] =
@@ -115,7 +107,7 @@ static void a_good_file_is_indexed(void **state)
     assert_int_equal(b->dim[0], 2);
     assert_int_equal(b->dim[1], 3);
     assert_int_equal(b->bytes, 24);
-    assert_string_equal(b->path, f->path);
+    assert_string_equal(b->path, f->desk.path);
     assert_int_equal(*(const unsigned char *)b->data, 0);
     const struct wf_st_tensor *a = wf_st_find(f->file, "a");
     assert_int_equal(*(const unsigned char *)a->data, 24);
@@ -185,8 +177,8 @@ static void bad_entries_are_refused(void **state)
         if (status != WF_REFUSED)
             fail_msg("accepted: %s", headers[i]);
         assert_null(f->file);
-        assert_non_null(strstr(f->err.text, f->path));
-        assert_null(strchr(f->err.text, '\n'));
+        assert_non_null(strstr(f->desk.err.text, f->desk.path));
+        assert_null(strchr(f->desk.err.text, '\n'));
     }
     assert_int_equal(open_st(f, ONE("\"F32\"", "[2]", "[8,16]"), 64),
                      WF_OK); /* holes are allowed */
@@ -196,26 +188,26 @@ static void what_is_no_safetensors_file_is_refused(void **state)
 {
     struct fixture *f = *state;
     static const char lfs[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_REFUSED);
-    assert_int_equal(wf_st_open(f->folder, f->mem, &f->file, &f->err), WF_REFUSED);
-    write_bytes(f->path, "", 0);
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_REFUSED);
-    write_bytes(f->path, lfs, sizeof lfs - 1);
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "git-lfs"));
-    write_bytes(f->path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_REFUSED);
-    write_bytes(f->path, "\0\0\0\0\0\0\0\0{}", 10);
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_REFUSED);
-    write_bytes(f->path, "\x03\0\0\0\0\0\0\0{}", 10);
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_REFUSED);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
+    assert_int_equal(wf_st_open(f->desk.folder, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
+    write_bytes(f->desk.path, "", 0);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
+    write_bytes(f->desk.path, lfs, sizeof lfs - 1);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
+    assert_non_null(strstr(f->desk.err.text, "git-lfs"));
+    write_bytes(f->desk.path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
+    write_bytes(f->desk.path, "\0\0\0\0\0\0\0\0{}", 10);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
+    write_bytes(f->desk.path, "\x03\0\0\0\0\0\0\0{}", 10);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_REFUSED);
 }
 
 /* Opens an image and, where that succeeds, reads every byte that it says is there. */
 static enum wf_status try_image(struct fixture *f, const unsigned char *image, size_t bytes)
 {
-    write_bytes(f->path, image, bytes);
-    const enum wf_status status = wf_st_open(f->path, f->mem, &f->file, &f->err);
+    write_bytes(f->desk.path, image, bytes);
+    const enum wf_status status = wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err);
     unsigned sum = 0;
     for (int i = 0; status == WF_OK && i < wf_st_count(f->file); i++) {
         const struct wf_st_tensor *t = wf_st_at(f->file, i);
@@ -225,7 +217,7 @@ static enum wf_status try_image(struct fixture *f, const unsigned char *image, s
     assert_true(sum < 1u << 30);
     assert_true(status == WF_OK || status == WF_REFUSED);
     wf_st_close(&f->file);
-    assert_int_equal(wf_mem_live_all(f->mem), 0);
+    assert_int_equal(wf_mem_live_all(f->desk.mem), 0);
     return status;
 }
 
@@ -269,19 +261,19 @@ static void no_damage_of_the_header_is_a_crash(void **state)
 static void opening_survives_failed_allocations(void **state)
 {
     struct fixture *f = *state;
-    write_st(f->path, good_header, GOOD_DATA);
+    write_st(f->desk.path, good_header, GOOD_DATA);
     enum wf_status status = WF_FAILED;
     int nth = 1;
     for (; status != WF_OK; nth++) {
-        wf_mem_fail_at(f->mem, nth);
-        status = wf_st_open(f->path, f->mem, &f->file, &f->err);
+        wf_mem_fail_at(f->desk.mem, nth);
+        status = wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err);
         assert_true(status == WF_OK || (status == WF_FAILED && !f->file));
         assert_true(nth < 100);
         if (status != WF_OK)
-            assert_int_equal(wf_mem_live_all(f->mem), 0);
+            assert_int_equal(wf_mem_live_all(f->desk.mem), 0);
     }
     assert_true(nth > 4);
-    wf_mem_fail_at(f->mem, 0);
+    wf_mem_fail_at(f->desk.mem, 0);
 }
 
 static void what_is_written_is_read(void **state)
@@ -289,8 +281,8 @@ static void what_is_written_is_read(void **state)
     struct fixture *f = *state;
     const float data[6] = {0, -1, 2.5f, 3, 4, 1e30f};
     const int64_t dims[] = {1, 2, 3};
-    assert_int_equal(wf_st_write_f32(f->path, "latents", data, 3, dims, &f->err), WF_OK);
-    assert_int_equal(wf_st_open(f->path, f->mem, &f->file, &f->err), WF_OK);
+    assert_int_equal(wf_st_write_f32(f->desk.path, "latents", data, 3, dims, &f->desk.err), WF_OK);
+    assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_OK);
     const struct wf_st_tensor *t = wf_st_find(f->file, "latents");
     assert_non_null(t);
     assert_int_equal(t->rank, 3);
@@ -298,8 +290,9 @@ static void what_is_written_is_read(void **state)
     assert_memory_equal(t->data, data, sizeof data);
     assert_int_equal((uintptr_t)t->data % 8, 0);
     const int64_t huge[] = {INT64_MAX, 4};
-    assert_int_equal(wf_st_write_f32(f->path, "x", data, 2, huge, &f->err), WF_FAILED);
-    assert_int_equal(wf_st_write_f32("/nonexistent/x", "x", data, 3, dims, &f->err), WF_FAILED);
+    assert_int_equal(wf_st_write_f32(f->desk.path, "x", data, 2, huge, &f->desk.err), WF_FAILED);
+    assert_int_equal(wf_st_write_f32("/nonexistent/x", "x", data, 3, dims, &f->desk.err),
+                     WF_FAILED);
 }
 
 /* A limit on the size of files stands for a full disk. */
@@ -314,12 +307,12 @@ static void a_file_that_cannot_be_whole_is_removed(void **state)
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
     const enum wf_status status =
-        wf_st_write_f32(f->path, "x", data, 1, (const int64_t[]){64}, &f->err);
+        wf_st_write_f32(f->desk.path, "x", data, 1, (const int64_t[]){64}, &f->desk.err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, handler);
     assert_int_equal(status, WF_FAILED);
-    assert_non_null(strstr(f->err.text, f->path));
-    assert_int_equal(rmdir(f->folder), 0); /* it is empty */
+    assert_non_null(strstr(f->desk.err.text, f->desk.path));
+    assert_int_equal(rmdir(f->desk.folder), 0); /* it is empty */
 }
 
 #define F32_ENTRY(name, shape, from, to)                                                           \
@@ -328,14 +321,14 @@ static void a_file_that_cannot_be_whole_is_removed(void **state)
 static enum wf_status open_folder(struct fixture *f, const char *base, const char *variant,
                                   struct wf_checkpoint **ckpt)
 {
-    return wf_checkpoint_open(f->folder, base, variant, f->mem, ckpt, &f->err);
+    return wf_checkpoint_open(f->desk.folder, base, variant, f->desk.mem, ckpt, &f->desk.err);
 }
 
 static void write_named_st(const struct fixture *f, const char *name, const char *header,
                            size_t data_bytes)
 {
     char path[256];
-    snprintf(path, sizeof path, "%s/%s", f->folder, name);
+    snprintf(path, sizeof path, "%s/%s", f->desk.folder, name);
     write_st(path, header, data_bytes);
 }
 
@@ -367,7 +360,7 @@ static void shards_make_one_checkpoint(void **state)
     assert_int_equal(wf_checkpoint_find(ckpt, "a")->dim[0], 1);
     assert_null(wf_checkpoint_find(ckpt, "d"));
     int64_t layers = 0;
-    assert_int_equal(wf_json_int(wf_checkpoint_config(ckpt), "layers", 0, 9, &layers, &f->err),
+    assert_int_equal(wf_json_int(wf_checkpoint_config(ckpt), "layers", 0, 9, &layers, &f->desk.err),
                      WF_OK);
     assert_int_equal(layers, 2);
     wf_checkpoint_drop_pages(ckpt);
@@ -399,7 +392,7 @@ static void bad_indices_are_refused(void **state)
         if (open_folder(f, "m", NULL, &ckpt) != WF_REFUSED)
             fail_msg("accepted: %s", maps[i]);
         assert_null(ckpt);
-        assert_int_equal(wf_mem_live_all(f->mem), 0);
+        assert_int_equal(wf_mem_live_all(f->desk.mem), 0);
     }
 }
 
@@ -408,27 +401,28 @@ static void variants_are_chosen_and_suggested(void **state)
     struct fixture *f = *state;
     struct wf_checkpoint *ckpt;
     assert_int_equal(open_folder(f, "m", NULL, &ckpt), WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "config.json"));
+    assert_non_null(strstr(f->desk.err.text, "config.json"));
     write_text(f, "config.json", "{}");
     assert_int_equal(open_folder(f, "m", NULL, &ckpt), WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "m.safetensors"));
-    assert_non_null(strstr(f->err.text, "download"));
+    assert_non_null(strstr(f->desk.err.text, "m.safetensors"));
+    assert_non_null(strstr(f->desk.err.text, "download"));
     write_text(f, "m.bin", "");
     assert_int_equal(open_folder(f, "m", NULL, &ckpt), WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "pickled"));
+    assert_non_null(strstr(f->desk.err.text, "pickled"));
     write_named_st(f, "m.fp16.safetensors", "{" F32_ENTRY("x", "[1]", "0", "4") "}", 4);
     assert_int_equal(open_folder(f, "m", NULL, &ckpt), WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "--variant fp16"));
+    assert_non_null(strstr(f->desk.err.text, "--variant fp16"));
     assert_int_equal(open_folder(f, "m", "bf16", &ckpt), WF_REFUSED);
     assert_int_equal(open_folder(f, "m", "../m", &ckpt), WF_REFUSED);
     assert_int_equal(open_folder(f, "m", "fp16", &ckpt), WF_OK);
     assert_non_null(wf_checkpoint_find(ckpt, "x"));
     wf_checkpoint_close(&ckpt);
-    assert_true(wf_checkpoint_has_variant(f->folder, "fp16"));
-    assert_false(wf_checkpoint_has_variant(f->folder, "bf16"));
+    assert_true(wf_checkpoint_has_variant(f->desk.folder, "fp16"));
+    assert_false(wf_checkpoint_has_variant(f->desk.folder, "bf16"));
     assert_false(wf_checkpoint_has_variant("/nonexistent", "fp16"));
-    assert_int_equal(wf_checkpoint_open("/nonexistent", "m", NULL, f->mem, &ckpt, &f->err),
-                     WF_REFUSED);
+    assert_int_equal(
+        wf_checkpoint_open("/nonexistent", "m", NULL, f->desk.mem, &ckpt, &f->desk.err),
+        WF_REFUSED);
     write_text(f, "m.safetensors.index.fp16.json", "{\"weight_map\":{\"y\":\"m-9.safetensors\"}}");
     write_named_st(f, "m-9.safetensors", "{" F32_ENTRY("y", "[1]", "0", "4") "}", 4);
     assert_int_equal(open_folder(f, "m", "fp16", &ckpt), WF_OK);
@@ -454,14 +448,14 @@ static void checkpoints_survive_failed_allocations(void **state)
     struct wf_checkpoint *ckpt = NULL;
     write_shards(f);
     for (int nth = 1; !ckpt; nth++) {
-        wf_mem_fail_at(f->mem, nth);
+        wf_mem_fail_at(f->desk.mem, nth);
         const enum wf_status status = open_folder(f, "m", NULL, &ckpt);
         assert_true(status == (ckpt ? WF_OK : WF_FAILED));
         assert_true(nth < 100);
         if (!ckpt)
-            assert_int_equal(wf_mem_live_all(f->mem), 0);
+            assert_int_equal(wf_mem_live_all(f->desk.mem), 0);
     }
-    wf_mem_fail_at(f->mem, 0);
+    wf_mem_fail_at(f->desk.mem, 0);
     wf_checkpoint_close(&ckpt);
 }
 
@@ -488,18 +482,21 @@ static void open_house(struct fixture *f, struct house *h, enum wf_offload polic
                                                          "\"data_offsets\":[64,68]}}",
         68);
     assert_int_equal(open_folder(f, "model", NULL, &h->ckpt), WF_OK);
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &h->be), WF_OK);
-    assert_int_equal(wf_residency_open(policy, h->ckpt, h->be, f->mem, &h->res, &f->err), WF_OK);
-    assert_int_equal(wf_residency_group(h->res, &h->first, &f->err), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &h->be), WF_OK);
+    assert_int_equal(wf_residency_open(policy, h->ckpt, h->be, f->desk.mem, &h->res, &f->desk.err),
+                     WF_OK);
+    assert_int_equal(wf_residency_group(h->res, &h->first, &f->desk.err), WF_OK);
     assert_int_equal(
-        wf_residency_add(h->res, &h->table, WF_PARAM_TABLE, "t", WF_DIMS(2, 4), &f->err), WF_OK);
-    assert_int_equal(
-        wf_residency_add(h->res, &h->vector, WF_PARAM_VECTOR, "v", WF_DIMS(4), &f->err), WF_OK);
-    assert_int_equal(wf_residency_group(h->res, &h->second, &f->err), WF_OK);
-    assert_int_equal(
-        wf_residency_add(h->res, &h->conv, WF_PARAM_CONV, "k", WF_DIMS(2, 1, 1, 1, 3), &f->err),
+        wf_residency_add(h->res, &h->table, WF_PARAM_TABLE, "t", WF_DIMS(2, 4), &f->desk.err),
         WF_OK);
-    h->empty = wf_mem_live(f->mem, WF_MEM_WEIGHTS);
+    assert_int_equal(
+        wf_residency_add(h->res, &h->vector, WF_PARAM_VECTOR, "v", WF_DIMS(4), &f->desk.err),
+        WF_OK);
+    assert_int_equal(wf_residency_group(h->res, &h->second, &f->desk.err), WF_OK);
+    assert_int_equal(wf_residency_add(h->res, &h->conv, WF_PARAM_CONV, "k", WF_DIMS(2, 1, 1, 1, 3),
+                                      &f->desk.err),
+                     WF_OK);
+    h->empty = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
 }
 
 static void close_house(struct house *h)
@@ -515,24 +512,25 @@ static void weights_are_checked_when_declared(void **state)
     struct house h;
     struct wf_param p;
     open_house(f, &h, WF_OFFLOAD_NONE);
-    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_LINEAR, "t", WF_DIMS(4, 2), &f->err),
+    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_LINEAR, "t", WF_DIMS(4, 2), &f->desk.err),
                      WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "[2, 4]"));
-    assert_non_null(strstr(f->err.text, "[4, 2]"));
-    assert_non_null(strstr(f->err.text, f->path));
-    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_LINEAR, "t", WF_DIMS(2, 4, 1), &f->err),
-                     WF_REFUSED);
+    assert_non_null(strstr(f->desk.err.text, "[2, 4]"));
+    assert_non_null(strstr(f->desk.err.text, "[4, 2]"));
+    assert_non_null(strstr(f->desk.err.text, f->desk.path));
     assert_int_equal(
-        wf_residency_add(h.res, &p, WF_PARAM_CONV, "k", WF_DIMS(2, 1, 2, 1, 3), &f->err),
+        wf_residency_add(h.res, &p, WF_PARAM_LINEAR, "t", WF_DIMS(2, 4, 1), &f->desk.err),
         WF_REFUSED);
-    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_VECTOR, "u", WF_DIMS(4), &f->err),
+    assert_int_equal(
+        wf_residency_add(h.res, &p, WF_PARAM_CONV, "k", WF_DIMS(2, 1, 2, 1, 3), &f->desk.err),
+        WF_REFUSED);
+    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_VECTOR, "u", WF_DIMS(4), &f->desk.err),
                      WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "U8"));
-    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_VECTOR, "none", WF_DIMS(4), &f->err),
+    assert_non_null(strstr(f->desk.err.text, "U8"));
+    assert_int_equal(wf_residency_add(h.res, &p, WF_PARAM_VECTOR, "none", WF_DIMS(4), &f->desk.err),
                      WF_REFUSED);
-    assert_non_null(strstr(f->err.text, "none"));
-    assert_int_equal(wf_residency_acquire(h.res, 2, &f->err), WF_FAILED);
-    assert_int_equal(wf_residency_acquire(h.res, -1, &f->err), WF_FAILED);
+    assert_non_null(strstr(f->desk.err.text, "none"));
+    assert_int_equal(wf_residency_acquire(h.res, 2, &f->desk.err), WF_FAILED);
+    assert_int_equal(wf_residency_acquire(h.res, -1, &f->desk.err), WF_FAILED);
     wf_residency_prefetch(h.res, 99);
     close_house(&h);
 }
@@ -545,23 +543,23 @@ static void groups_load_once_and_leave_by_policy(void **state)
         open_house(f, &h, (enum wf_offload)policy);
         assert_false(h.vector.loaded);
         wf_residency_prefetch(h.res, h.first);
-        assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
-        const size_t held = wf_mem_live(f->mem, WF_MEM_WEIGHTS);
+        assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
+        const size_t held = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
         assert_true(held >= h.empty + 16); /* the vector in f32; the table stays in its file */
-        assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
-        assert_int_equal(wf_mem_live(f->mem, WF_MEM_WEIGHTS), held);
+        assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
+        assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), held);
         assert_true(h.vector.loaded && h.table.loaded && !h.conv.loaded);
         wf_residency_release(h.res, h.first);
         wf_residency_release(h.res, h.first);
-        assert_int_equal(wf_mem_live(f->mem, WF_MEM_WEIGHTS), held);
-        assert_int_equal(wf_residency_acquire(h.res, h.second, &f->err), WF_OK);
+        assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), held);
+        assert_int_equal(wf_residency_acquire(h.res, h.second, &f->desk.err), WF_OK);
         wf_residency_release(h.res, h.second);
         wf_residency_stage_end(h.res);
         if (policy == WF_OFFLOAD_MODEL)
-            assert_int_equal(wf_mem_live(f->mem, WF_MEM_WEIGHTS), h.empty);
+            assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), h.empty);
         else
-            assert_true(wf_mem_live(f->mem, WF_MEM_WEIGHTS) > held);
-        assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
+            assert_true(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS) > held);
+        assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
         float value[4], expected[4];
         assert_int_equal(wf_download(h.be, value, h.vector.tensor), WF_OK);
         wf_to_f32(expected, wf_checkpoint_find(h.ckpt, "v")->data, WF_BF16, 4);
@@ -579,8 +577,8 @@ static void groups_passed_once_leave_at_once(void **state)
         open_house(f, &h, (enum wf_offload)policy);
         wf_residency_pass_once(h.res);
         for (int again = 0; again < 2; again++) {
-            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
-            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->err), WF_OK);
+            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
+            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
             wf_residency_release(h.res, h.first);
             assert_true(h.vector.loaded); /* one user is left */
             wf_residency_release(h.res, h.first);
@@ -598,18 +596,18 @@ static void a_group_that_cannot_load_is_given_back(void **state)
     open_house(f, &h, WF_OFFLOAD_MODEL);
     enum wf_status status = WF_FAILED;
     for (int nth = 1; status != WF_OK; nth++) {
-        wf_mem_fail_at(f->mem, nth);
+        wf_mem_fail_at(f->desk.mem, nth);
         struct wf_error err = {0};
         status = wf_residency_acquire(h.res, h.first, &err);
         if (status != WF_OK) {
             assert_int_equal(status, WF_FAILED);
             assert_true(err.text[0] != '\0');
-            assert_int_equal(wf_mem_live(f->mem, WF_MEM_WEIGHTS), h.empty);
+            assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), h.empty);
             assert_false(h.table.loaded);
         }
         assert_true(nth < 100);
     }
-    wf_mem_fail_at(f->mem, 0);
+    wf_mem_fail_at(f->desk.mem, 0);
     close_house(&h);
 }
 
@@ -629,20 +627,22 @@ static void a_thousand_weights_are_no_trouble(void **state)
     write_text(f, "config.json", "{}");
     write_named_st(f, "model.safetensors", header, 4 * WEIGHTS);
     assert_int_equal(open_folder(f, "model", NULL, &ckpt), WF_OK);
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &be), WF_OK);
-    assert_int_equal(wf_residency_open(WF_OFFLOAD_MODEL, ckpt, be, f->mem, &res, &f->err), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &be), WF_OK);
+    assert_int_equal(wf_residency_open(WF_OFFLOAD_MODEL, ckpt, be, f->desk.mem, &res, &f->desk.err),
+                     WF_OK);
     for (int i = 0; i < WEIGHTS; i++) {
         int group = 0;
         if (i % 13 == 0)
-            assert_int_equal(wf_residency_group(res, &group, &f->err), WF_OK);
+            assert_int_equal(wf_residency_group(res, &group, &f->desk.err), WF_OK);
         assert_true(i % 13 || group == i / 13);
         snprintf(name, sizeof name, "w%d", i);
         assert_int_equal(
-            wf_residency_add(res, &params[i], WF_PARAM_VECTOR, name, WF_DIMS(1), &f->err), WF_OK);
+            wf_residency_add(res, &params[i], WF_PARAM_VECTOR, name, WF_DIMS(1), &f->desk.err),
+            WF_OK);
     }
     for (int group = 0; group < WEIGHTS / 13; group++) {
         wf_residency_prefetch(res, group + 1);
-        assert_int_equal(wf_residency_acquire(res, group, &f->err), WF_OK);
+        assert_int_equal(wf_residency_acquire(res, group, &f->desk.err), WF_OK);
         wf_residency_release(res, group);
     }
     assert_true(params[WEIGHTS - 1].loaded && params[0].loaded);
