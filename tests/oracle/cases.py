@@ -59,6 +59,16 @@ def words(rng):
     return " ".join(rng.choice(rng.choice([text.SUBJECTS, text.VERBS, text.PLACES, text.STYLE])) for _ in range(rng.randint(0, 14)))
 
 
+def draw_wide(seed):
+    """The same with layers as wide as those that are computed in bf16."""
+    case, rng = draw(seed), random.Random(seed + 1)
+    pick = rng.choice
+    case["text"].update(d_model=2 * rng.randint(64, 100), d_kv=pick([32, 48, 64]), heads=rng.randint(2, 4), d_ff=rng.randint(130, 300))
+    case["dit"].update(heads=rng.randint(2, 4), head_dim=pick([64, 66, 72, 96, 128]), ffn=rng.randint(128, 600))
+    case["vae"].update(base=pick([16, 20, 32]), decoder_base=None)
+    return case
+
+
 def draw(seed):
     """A case from nowhere: widths, heads, depths, sizes, scheduler, prompt. Every layer keeps at least three channels: over one or two, the
     channel norm is a step function and no two engines agree."""

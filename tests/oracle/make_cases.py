@@ -2,7 +2,7 @@
 """Build tiny Wan models and record what diffusers computes with them.
 
 make_cases.py --out DIR [--cases basic euler ...]         the committed cases
-make_cases.py --out DIR --random 5 --seed 77              models nobody has seen"""
+make_cases.py --out DIR --random 5 --seed 77 [--wide]     models nobody has seen; wide enough for bf16"""
 import argparse
 import os
 import shutil
@@ -26,12 +26,14 @@ def main():
     ap.add_argument("--cases", nargs="*", help=f"of: {' '.join(cases.CASES)}; default all")
     ap.add_argument("--random", type=int, default=0, metavar="N", help="instead, N cases drawn at random")
     ap.add_argument("--seed", type=int, default=0, help="added to every seed of the weights; with --random, of the draw")
+    ap.add_argument("--wide", action="store_true", help="with --random: layers of 64 channels and more")
     ap.add_argument("--threads", type=int, default=2)
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
     models.quiet()
     if args.random:
-        todo = {f"random_{args.seed}_{i}": cases.draw(args.seed * 1000 + i) for i in range(args.random)}
+        draw = cases.draw_wide if args.wide else cases.draw
+        todo = {f"random_{args.seed}_{i}": draw(args.seed * 1000 + i) for i in range(args.random)}
     else:
         unknown = set(args.cases or ()) - set(cases.CASES)
         if unknown:
