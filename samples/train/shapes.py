@@ -41,19 +41,17 @@ def caption(c, s, d, rng=random):
 
 
 def scenes(n, size=SIZE):
-    """Parameters of n random clips: a dict of tensors. Every shape stays 6 pixels or more away from the edges. Sizes are a few
-    and places lie on a grid of 4 pixels, half a latent: between places that it has seen, a small transformer bends edges."""
+    """Parameters of n random clips: a dict of tensors. Shapes are of one size, stay 6 pixels away from the edges, move by half of the
+    picture, and lie on a grid of 8 pixels, the latents' own: between places that it has seen often, a small transformer bends edges."""
     u = torch.rand
     combo = torch.randperm(max(n, 60))[:n] % 60           # every colour, shape and direction as often as the others
     p = {"color": combo % 5, "shape": combo // 5 % 3, "dir": combo // 15}
     k = size / 128
-    r = (14 + 2 * torch.randint(0, 4, (n,))) * k           # half the shape's extent
-    m = ((r / k + 6) / 4).ceil() * 4 * k
-    room = size - 2 * m
-    on_grid = lambda free: (free / (4 * k) * u(n) + 0.5).floor() * 4 * k
-    dist = torch.where(u(n) < 0.5, 48, 64) * k
-    along = m + on_grid(room - dist)                       # where it starts, in the direction's own sense
-    across = m + on_grid(room)
+    r = torch.full((n,), 18 * k)                           # half the shape's extent
+    m = r + 6 * k
+    dist = torch.full((n,), 64 * k)
+    along = m + 16 * k * torch.randint(0, 2, (n,))         # where it starts, in the direction's own sense
+    across = m + 8 * k * torch.randint(0, 11, (n,))
     sgn = torch.tensor([-1., 1., -1., 1.])[p["dir"]]
     start = torch.where(sgn > 0, along, size - along)
     horiz, z = p["dir"] < 2, torch.zeros(n)
