@@ -245,15 +245,21 @@ static void unload_all(struct wf_residency *res)
         unload_group(res, &res->groups[i]);
 }
 
+/* Free blocks of up to 32 MB may stay with the process else. */
+static void give_back_heap(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
+
 void wf_residency_stage_end(struct wf_residency *res)
 {
     if (res->policy == WF_OFFLOAD_NONE)
         return;
     unload_all(res);
     wf_checkpoint_drop_pages(res->ckpt);
-#ifdef __GLIBC__
-    (void)malloc_trim(0); /* else free blocks of up to 32 MB may stay with the process */
-#endif
+    give_back_heap();
 }
 
 void wf_residency_close(struct wf_residency **res)
@@ -262,6 +268,7 @@ void wf_residency_close(struct wf_residency **res)
     if (!r)
         return;
     unload_all(r);
+    give_back_heap();
     wf_free(r->weights);
     wf_free(r->groups);
     wf_free(r);
