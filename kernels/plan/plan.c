@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "kernels/ref/ref.h"
+
 struct block {
     struct block *next;
     void *data;
@@ -29,17 +31,6 @@ static void plan_close(struct wf_backend *be)
         be->ops.give(be, p->first->data);
     free(p);
     be->state = NULL;
-}
-
-static bool plan_is_fast(const struct wf_backend *be, enum wf_dtype dtype)
-{
-    (void)be;
-    return dtype == WF_F32;
-}
-
-static void plan_set_threads(struct wf_backend *be, int threads)
-{
-    be->threads = threads;
 }
 
 static void *plan_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
@@ -75,20 +66,12 @@ static void plan_give(struct wf_backend *be, void *ptr)
     free(block);
 }
 
-static enum wf_status plan_sync(struct wf_backend *be)
-{
-    (void)be;
-    return WF_OK;
-}
-
 /* The values of a parameter, in the type that they are kept in. */
 static enum wf_status plan_load(struct wf_backend *be, struct wf_param *p, const void *src,
                                 enum wf_dtype dtype)
 {
-    if (p->kind == WF_PARAM_TABLE) {
-        p->tensor = wf_tensor_of((void *)src, dtype, p->rank, p->dim);
-        return WF_OK;
-    }
+    if (p->kind == WF_PARAM_TABLE)
+        return wf_ref_load(be, p, src, dtype); /* it only points at its values */
     const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
     struct wf_tensor t = wf_tensor_of(NULL, kept, p->rank, p->dim);
     t.data = plan_take(be, WF_MEM_WEIGHTS, wf_tensor_bytes(&t));
@@ -96,13 +79,6 @@ static enum wf_status plan_load(struct wf_backend *be, struct wf_param *p, const
         return wf_fail_memory(be->err, "plan", wf_tensor_bytes(&t));
     p->tensor = t;
     return WF_OK;
-}
-
-static void plan_unload(struct wf_backend *be, struct wf_param *p)
-{
-    if (p->kind != WF_PARAM_TABLE)
-        plan_give(be, p->tensor.data);
-    p->tensor = (struct wf_tensor){0};
 }
 
 /* What an operation costs is counted before its slot is called, in ops.c. */
@@ -184,17 +160,17 @@ static enum wf_status plan_gather(struct wf_backend *be, const struct wf_tensor 
 const struct wf_ops wf_plan_ops = {
     .name = "plan",
     .open = plan_open,
-    .is_fast = plan_is_fast,
+    .is_fast = wf_ref_is_fast,
     .close = plan_close,
-    .set_threads = plan_set_threads,
+    .set_threads = wf_ref_set_threads,
     .take = plan_take,
     .give = plan_give,
-    .sync = plan_sync,
+    .sync = wf_ref_sync,
     .copy = plan_copy,
     .upload = plan_upload,
     .download = plan_download,
     .load = plan_load,
-    .unload = plan_unload,
+    .unload = wf_ref_unload,
     .gemm = plan_gemm,
     .conv = plan_conv,
     .upconv = plan_upconv,
