@@ -1,5 +1,6 @@
 /* The sample model does what the prompt says: draws prompts at random, generates the clips through
-   weft.h, and measures colour, direction and shape over the clip and in its first frame.
+   weft.h, and measures colour, direction and shape over the clip and in its first frame, and in
+   every frame the outline: one shape alone, inside of the picture, circles round, edges straight.
 
        test_clip [CLIPS [SEED [MODEL]]] */
 #include <math.h>
@@ -19,6 +20,8 @@ static const char *const shape_names[SHAPES] = {"circle", "square", "triangle"};
 static const char *const direction_names[DIRECTIONS] = {"left", "right", "up", "down"};
 static const float bright = 0.45f; /* the ground is darker, every colour's largest part brighter */
 static const double quarter = 0.25, pi = 3.14159265358979;
+/* Overlap of a shape with the ideal one: a circle pressed to 5/6 of its height is below it. */
+static const double least_fit = 0.88;
 
 struct task {
     int color, shape, direction;
@@ -29,11 +32,13 @@ struct task {
 /* What one frame shows. */
 struct look {
     double x, y, area, rgb[3];
+    double margin;      /* pixels between the shape and the picture's edge */
+    double rest;        /* what is bright and not of the shape, as part of its area */
     double fit[SHAPES]; /* intersection over union with the ideal shape of this centre and area */
 };
 
 struct verdict {
-    int color, shape, direction, first;
+    int color, shape, direction, first, outline;
 };
 
 /* --- looking at a frame --- */
@@ -77,7 +82,8 @@ static int flood(const struct weft_frame *frame, int start, unsigned char *mask,
     return count;
 }
 
-/* The largest bright region; -1 when there is none of a size worth the name. */
+/* Marks the largest bright region in mask and all of them in seen; -1 when there is none of a size
+   worth the name. */
 static int find_region(const struct weft_frame *frame, unsigned char *mask, unsigned char *seen,
                        int *stack)
 {
@@ -100,21 +106,26 @@ static int find_region(const struct weft_frame *frame, unsigned char *mask, unsi
     return best;
 }
 
-static void measure(const struct weft_frame *frame, const unsigned char *mask, struct look *out)
+static void measure(const struct weft_frame *frame, const unsigned char *mask,
+                    const unsigned char *seen, struct look *out)
 {
-    const int w = frame->width, pixels = w * frame->height;
-    *out = (struct look){0};
+    const int w = frame->width, h = frame->height, pixels = w * h;
+    *out = (struct look){.margin = pixels};
     for (int i = 0; i < pixels; i++) {
+        out->rest += seen[i] && !mask[i];
         if (!mask[i])
             continue;
+        const int x = i % w, y = i / w;
+        out->margin = fmin(out->margin, fmin(fmin(x, w - 1 - x), fmin(y, h - 1 - y)));
         out->area++;
-        out->x += i % w;
-        out->y += i / w;
+        out->x += x;
+        out->y += y;
         for (int c = 0; c < 3; c++)
             out->rgb[c] += (double)frame->rgb[3 * i + c];
     }
     out->x /= out->area;
     out->y /= out->area;
+    out->rest /= out->area;
     for (int c = 0; c < 3; c++)
         out->rgb[c] /= out->area;
     for (int shape = 0; shape < SHAPES; shape++) {
@@ -176,9 +187,11 @@ static struct verdict judge(const struct task *task, const struct look *looks, i
     const struct look *first = looks, *last = looks + count - 1;
     const double dx = last->x - first->x, dy = last->y - first->y;
     double fit[SHAPES] = {0};
-    struct verdict v = {.color = 1};
+    struct verdict v = {.color = 1, .outline = 1};
     for (int i = 0; i < count; i++) {
         v.color &= color_of(looks[i].rgb) == task->color;
+        v.outline &=
+            looks[i].fit[task->shape] > least_fit && looks[i].rest < 0.05 && looks[i].margin >= 1;
         for (int k = 0; k < SHAPES; k++)
             fit[k] += looks[i].fit[k] / count;
     }
@@ -189,10 +202,10 @@ static struct verdict judge(const struct task *task, const struct look *looks, i
     v.direction = seen == task->direction && moved > quarter &&
                   longest_step(looks, count) < quarter * fmin(width, height);
     printf("%-34s seed %-6llu colour %s, direction %s (%.2f of the side), shape %s (%.3f), first "
-           "frame %s (%.3f)\n",
+           "frame %s (%.3f), outline %s\n",
            task->prompt, (unsigned long long)task->seed, v.color ? "ok" : "WRONG",
            v.direction ? "ok" : "WRONG", moved, v.shape ? "ok" : "WRONG", fit[task->shape],
-           v.first ? "ok" : "WRONG", first->fit[task->shape]);
+           v.first ? "ok" : "WRONG", first->fit[task->shape], v.outline ? "ok" : "WRONG");
     fflush(stdout);
     return v;
 }
@@ -221,7 +234,7 @@ static int watch(struct bench *b, struct weft_job *job)
             printf("frame %d shows nothing\n", count);
             return -1;
         }
-        measure(&frame, b->mask, &b->looks[count]);
+        measure(&frame, b->mask, b->seen, &b->looks[count]);
     }
 }
 
@@ -310,10 +323,12 @@ static int try_all(struct bench *b, int clips, uint64_t seed)
         sum.direction += v.direction;
         sum.shape += v.shape;
         sum.first += v.first;
+        sum.outline += v.outline;
     }
     return enough("colour", sum.color, clips, 0.95) &
            enough("direction", sum.direction, clips, 0.95) &
-           enough("shape", sum.shape, clips, 0.90) & enough("first frame", sum.first, clips, 0.75);
+           enough("shape", sum.shape, clips, 0.90) & enough("first frame", sum.first, clips, 0.75) &
+           enough("outline", sum.outline, clips, 0.90);
 }
 
 static int open_bench(struct bench *b, const char *folder)

@@ -301,45 +301,46 @@ static enum wf_status pass_layer(struct wf_umt5 *enc, const struct layer *l,
     return WF_OK;
 }
 
-static enum wf_status look_up(struct wf_umt5 *enc, const struct layer *unused,
-                              const struct call *call)
+static enum wf_status look_up(struct wf_umt5 *enc, const struct call *call)
 {
-    (void)unused;
     for (int i = 0; i < call->text_count; i++)
         WF_TRY(wf_gather(enc->be, call->texts[i].out, &enc->embedding, call->texts[i].ids));
     return WF_OK;
 }
 
-static enum wf_status normalise_all(struct wf_umt5 *enc, const struct layer *unused,
-                                    const struct call *call)
+static enum wf_status normalise_all(struct wf_umt5 *enc, const struct call *call)
 {
-    (void)unused;
     for (int i = 0; i < call->text_count; i++)
         WF_TRY(normalise(enc, &enc->final_norm, call->texts[i].out, call->texts[i].out));
     return WF_OK;
 }
 
-/* Runs what needs a group while it is held; the next group is on its way meanwhile. */
-static enum wf_status with_group(struct wf_umt5 *enc, int group,
-                                 enum wf_status (*use)(struct wf_umt5 *, const struct layer *,
-                                                       const struct call *),
-                                 const struct layer *layer, const struct call *call)
+/* A group of weights on hand; the next one is on its way meanwhile. */
+static enum wf_status hold(struct wf_umt5 *enc, int group)
 {
     wf_residency_prefetch(enc->res, group + 1);
-    WF_TRY(wf_residency_acquire(enc->res, group, enc->be->err));
-    enum wf_status status = use(enc, layer, call);
-    if (status == WF_OK)
-        status = wf_sync(enc->be); /* what is still running reads the weights */
+    return wf_residency_acquire(enc->res, group, enc->be->err);
+}
+
+/* Returns how the group's use went. What is still running reads the weights: it ends first. */
+static enum wf_status let_go(struct wf_umt5 *enc, int group, enum wf_status used)
+{
+    const enum wf_status status = used == WF_OK ? wf_sync(enc->be) : used;
     wf_residency_release(enc->res, group);
     return status;
 }
 
 static enum wf_status run(struct wf_umt5 *enc, const struct call *call)
 {
-    WF_TRY(with_group(enc, enc->table_group, look_up, NULL, call));
-    for (int i = 0; i < enc->config.layers; i++)
-        WF_TRY(with_group(enc, enc->layers[i].group, pass_layer, &enc->layers[i], call));
-    return with_group(enc, enc->norm_group, normalise_all, NULL, call);
+    WF_TRY(hold(enc, enc->table_group));
+    WF_TRY(let_go(enc, enc->table_group, look_up(enc, call)));
+    for (int i = 0; i < enc->config.layers; i++) {
+        const struct layer *l = &enc->layers[i];
+        WF_TRY(hold(enc, l->group));
+        WF_TRY(let_go(enc, l->group, pass_layer(enc, l, call)));
+    }
+    WF_TRY(hold(enc, enc->norm_group));
+    return let_go(enc, enc->norm_group, normalise_all(enc, call));
 }
 
 static enum wf_status encode(struct wf_umt5 *enc, struct call *call)

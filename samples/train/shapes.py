@@ -41,17 +41,16 @@ def caption(c, s, d, rng=random):
 
 
 def scenes(n, size=SIZE):
-    """Parameters of n random clips: a dict of tensors. Shapes are of one size, stay 6 pixels away from the edges, move by half of the
-    picture, and lie on a grid of 8 pixels, the latents' own: between places that it has seen often, a small transformer bends edges."""
+    """Parameters of n random clips: a dict of tensors. Shapes are of one size, move by half of the picture through its middle, and keep to
+    one of three lanes that hardly overlap: a small transformer mixes places that do, and a circle between two of them comes out oval."""
     u = torch.rand
     combo = torch.randperm(max(n, 60))[:n] % 60           # every colour, shape and direction as often as the others
     p = {"color": combo % 5, "shape": combo // 5 % 3, "dir": combo // 15}
     k = size / 128
     r = torch.full((n,), 18 * k)                           # half the shape's extent
-    m = r + 6 * k
     dist = torch.full((n,), 64 * k)
-    along = m + 16 * k * torch.randint(0, 2, (n,))         # where it starts, in the direction's own sense
-    across = m + 8 * k * torch.randint(0, 11, (n,))
+    along = torch.full((n,), 32 * k)                       # where it starts, in the direction's own sense
+    across = 32 * k * torch.randint(1, 4, (n,))
     sgn = torch.tensor([-1., 1., -1., 1.])[p["dir"]]
     start = torch.where(sgn > 0, along, size - along)
     horiz, z = p["dir"] < 2, torch.zeros(n)

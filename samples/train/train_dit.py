@@ -29,6 +29,7 @@ a.add_argument("--flat", type=float, default=0.4, help="fraction of the time bef
 a.add_argument("--batch", type=int, default=24)
 a.add_argument("--first", type=float, default=6, help="weight of the first latent frame (its values vary half as much as the others')")
 a.add_argument("--ones", type=float, default=0.06, help="fraction of steps on first frames alone")
+a.add_argument("--high", type=float, default=0.0, help="fraction of the clips with noise of level 0.75 to 1, where places are chosen")
 a.add_argument("--ema", type=float, default=0.999)
 a.add_argument("--seed", type=int, default=5)
 a.add_argument("--threads", type=int, default=2)
@@ -95,9 +96,10 @@ def condition(idx):
 
 
 def levels(B):
-    """Noise levels: 60 % as the sampler's shifted ones, 40 % more where shapes form. Stratified."""
+    """Noise levels: 60 % as the sampler's shifted ones, 40 % more where shapes form; a.high of all moved to the top. Stratified."""
     u = (torch.randperm(B) + torch.rand(B)) / B
-    return torch.where(torch.rand(B) < 0.6, SHIFT * u / (1 + (SHIFT - 1) * u), 0.2 + 0.65 * u)
+    s = torch.where(torch.rand(B) < 0.6, SHIFT * u / (1 + (SHIFT - 1) * u), 0.2 + 0.65 * u)
+    return torch.where(torch.rand(B) < a.high, 0.75 + 0.25 * u, s)
 
 
 def save():
