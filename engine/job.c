@@ -127,7 +127,7 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
     WF_TRY(m->family->check(m, r, job->dims, err));
     WF_TRY(open_sampler(job, err));
     job->halves = r->guidance_scale > 1 ? WF_HALVES : 1;
-    WF_TRY(m->family->read_prompts(m->pipeline, r, job->halves, err));
+    WF_TRY(m->family->prepare(m->pipeline, r, job->halves, &job->state, err));
     WF_TRY(draw_seed(job, err));
     if (r->latents) {
         int64_t found[5];
@@ -213,18 +213,26 @@ enum weft_status weft_decode(struct weft_model *model, const char *latents_file,
     return (enum weft_status)make_job(model, request, latents_file, job);
 }
 
+/* The job needs nothing of what stands before the VAE any more. */
+static void end_denoise(struct weft_job *job)
+{
+    const struct weft_model *m = job->model;
+    if (!job->state)
+        return;
+    m->family->finish(job->state);
+    job->state = NULL;
+    m->family->encode_end(m->pipeline);
+    m->family->denoise_end(m->pipeline);
+}
+
 void weft_job_close(struct weft_job **out)
 {
     struct weft_job *job = *out;
     if (!job)
         return;
-    struct weft_model *m = job->model;
     wf_decoder_close(&job->decoder);
     wf_sampler_close(&job->sampler);
-    if (m->pipeline) { /* what a job that was not finished left */
-        m->family->encode_end(m->pipeline);
-        m->family->denoise_end(m->pipeline);
-    }
+    end_denoise(job); /* of a job that was not finished */
     backend(job)->ops.give(backend(job), job->latents.data);
     wf_arena_close(&job->arena);
     wf_free(job->initial);
@@ -297,13 +305,13 @@ static enum wf_status encode(struct weft_job *job)
     struct wf_error *err = error_of(job);
     static const char *const names[WF_HALVES] = {"prompt_embeds", "negative_prompt_embeds"};
     struct wf_tensor embeds[WF_HALVES];
-    WF_TRY(m->family->encode(m->pipeline, job->halves, &job->arena, embeds, err));
+    WF_TRY(m->family->encode(job->state, &job->arena, embeds, err));
     m->family->encode_end(m->pipeline);
     for (int half = 0; half < job->halves && job->request.dump; half++)
         WF_TRY(wf_dump_embeds(job->request.dump, names[half], backend(job), embeds[half],
-                              m->family->text_rows(m->pipeline), err));
+                              m->family->text_rows(job->state), err));
     for (int half = 0; half < job->halves; half++)
-        WF_TRY(m->family->condition(m->pipeline, half, embeds[half], &job->arena, err));
+        WF_TRY(m->family->condition(job->state, half, embeds[half], &job->arena, err));
     return WF_OK;
 }
 
@@ -379,8 +387,8 @@ static enum wf_status denoise_step(struct weft_job *job, int step)
     const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
     for (int half = 0; half < job->halves; half++)
         WF_TRY(wf_tensor_new(&job->arena, WF_F32, &velocity[half], error_of(job), 4, job->dims));
-    WF_TRY(m->family->denoise(m->pipeline, job->latents, wf_sampler_timestep(job->sampler, step),
-                              job->halves, velocity, &job->arena, error_of(job)));
+    WF_TRY(m->family->denoise(job->state, job->latents, wf_sampler_timestep(job->sampler, step),
+                              velocity, &job->arena, error_of(job)));
     WF_TRY(guide(job, velocity));
     WF_TRY(wf_sampler_step(job->sampler, backend(job), step, velocity[0], job->latents));
     WF_TRY(wf_sync(backend(job)));
@@ -406,7 +414,7 @@ static enum wf_status run_denoise(struct weft_job *job)
     }
     WF_TRY(dump_latents(job, "latents"));
     wf_sampler_end(job->sampler);
-    job->model->family->denoise_end(job->model->pipeline);
+    end_denoise(job);
     stage_count(job, WEFT_STAGE_DENOISE, began);
     log_stage(job, WEFT_STAGE_DENOISE);
     return WF_OK;
@@ -427,9 +435,8 @@ static enum wf_status run_stages(struct weft_job *job)
     }
     wf_arena_close(&job->arena);
     stage_begin(job);
-    WF_TRY(wf_vae_reserve(job->model->vae, &job->plan.room, error_of(job)));
     return wf_decoder_open(job->model->vae, job->latents, job->request.decode_chunk_size,
-                           &job->decoder, error_of(job));
+                           &job->plan.room, &job->decoder, error_of(job));
 }
 
 static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
@@ -440,7 +447,7 @@ static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
     job->seconds = wf_clock() - job->started;
     if (!frame->rgb) {
         wf_decoder_close(&job->decoder);
-        job->state = WF_JOB_DONE;
+        job->phase = WF_JOB_DONE;
         log_stage(job, WEFT_STAGE_DECODE);
         return WF_OK;
     }
@@ -454,13 +461,13 @@ static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
 
 static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
 {
-    if (job->state == WF_JOB_DONE)
+    if (job->phase == WF_JOB_DONE)
         return WF_OK;
-    if (job->state == WF_JOB_BROKEN)
+    if (job->phase == WF_JOB_BROKEN)
         return wf_fail(error_of(job), WF_FAILED, "job: it failed before; make a new one");
-    if (job->state == WF_JOB_READY) {
+    if (job->phase == WF_JOB_READY) {
         WF_TRY(run_stages(job));
-        job->state = WF_JOB_DECODING;
+        job->phase = WF_JOB_DECODING;
     }
     return next_frame(job, frame);
 }
@@ -475,7 +482,7 @@ enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame)
         status = wf_fail_cancelled(error_of(job));
     if (status != WF_OK) {
         frame->rgb = NULL;
-        job->state = WF_JOB_BROKEN;
+        job->phase = WF_JOB_BROKEN;
     }
     return (enum weft_status)status;
 }

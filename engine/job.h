@@ -8,12 +8,12 @@
 #include "engine/sampler/sampler.h"
 #include "vae/decode.h"
 
-enum wf_job_state { WF_JOB_READY, WF_JOB_DECODING, WF_JOB_DONE, WF_JOB_BROKEN };
+enum wf_job_phase { WF_JOB_READY, WF_JOB_DECODING, WF_JOB_DONE, WF_JOB_BROKEN };
 
 struct weft_job {
     struct weft_model *model;
     struct weft_request request; /* with every default filled in */
-    enum wf_job_state state;
+    enum wf_job_phase phase;
     atomic_bool cancelled;
 
     int64_t dims[4]; /* of the latents: [T,h,w,C] */
@@ -22,6 +22,7 @@ struct weft_job {
     int halves; /* 2 when guidance is on */
     bool decode_only;
     uint64_t seed;
+    void *state; /* the family's: what the job has there; NULL once it has denoised */
     struct wf_sampler *sampler;
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */

@@ -18,12 +18,15 @@ static enum wf_status open_engine(struct weft_engine *planner, const struct weft
                            &planner->be);
 }
 
-static enum wf_status run(struct weft_job *job)
+static enum wf_status run(struct weft_job *job, struct wf_plan *plan)
 {
     struct weft_frame frame;
     do {
         WF_TRY((enum wf_status)weft_job_next(job, &frame));
+        if (job->decoder)
+            plan->room = wf_decoder_room_used(job->decoder);
     } while (frame.rgb);
+    plan->activations = job->arena.peak;
     return WF_OK;
 }
 
@@ -44,10 +47,7 @@ static enum wf_status plan_with(struct weft_engine *planner, const struct weft_m
         status = (enum wf_status)(latents ? weft_decode(opened, latents, &r, &job)
                                           : weft_generate(opened, &r, &job));
     if (status == WF_OK)
-        status = run(job);
-    if (status == WF_OK)
-        *plan =
-            (struct wf_plan){.activations = job->arena.peak, .room = wf_vae_room_used(opened->vae)};
+        status = run(job, plan);
     weft_job_close(&job);
     weft_model_close(&opened);
     return status;

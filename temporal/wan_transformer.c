@@ -2,15 +2,14 @@
 
 #include <math.h>
 
-#include "temporal/rope.h"
 #include "temporal/wan_weights.h"
 
 /* What one forward shares between blocks. Rows are modulation vectors [d] of a [6,d] tensor. */
 struct pass {
     int64_t tokens;
     int halves;
+    struct wf_wan_run *run;
     struct wf_tensor x[WF_WAN_HALVES]; /* [S,d], the residual stream */
-    struct wf_tensor cos, sin;         /* [S,head_dim/2] */
     struct wf_tensor time;             /* [1,d] */
     struct wf_tensor modulation;       /* [6,d] of the step, the same for every block */
     struct wf_tensor scale_one;        /* [6,d]: 1 in the rows of scales, to make 1 + scale */
@@ -20,100 +19,6 @@ struct pass {
 const struct wf_wan_config *wf_wan_get_config(const struct wf_wan *w)
 {
     return &w->config;
-}
-
-/* --- text --- */
-
-/* What the layer takes. */
-static enum wf_dtype type_for(const struct wf_wan *w, const struct wf_layer *layer)
-{
-    return wf_operand_type(w->be, &layer->weight);
-}
-
-static void give(struct wf_wan *w, struct wf_tensor *t)
-{
-    if (t->data)
-        w->be->ops.give(w->be, t->data);
-    *t = (struct wf_tensor){0};
-}
-
-static void drop_text(struct wf_wan *w, struct wf_wan_text *text)
-{
-    give(w, &text->context);
-    give(w, &text->key_bias);
-    for (int64_t i = 0; text->keys && i < w->config.layers; i++) {
-        give(w, &text->keys[i]);
-        give(w, &text->values[i]);
-    }
-}
-
-static enum wf_status take(struct wf_wan *w, enum wf_dtype dtype, struct wf_tensor *t, int rank,
-                           const int64_t *dims)
-{
-    struct wf_tensor shape = wf_tensor_of(NULL, dtype, rank, dims);
-    shape.data = w->be->ops.take(w->be, WF_MEM_CACHE, wf_tensor_bytes(&shape));
-    if (!shape.data)
-        return wf_fail_memory(w->be->err, "transformer", wf_tensor_bytes(&shape));
-    *t = shape;
-    return WF_OK;
-}
-
-/* The row that stands for all padding has ln(count) added to its scores: softmax then gives it the
-   weight of count equal keys. */
-static enum wf_status fill_key_bias(struct wf_wan *w, struct wf_wan_text *text, int64_t real,
-                                    int64_t total)
-{
-    float *bias = wf_calloc(w->mem, WF_MEM_MISC, (size_t)text->key_bias.dim[0], sizeof *bias);
-    if (!bias)
-        return wf_fail_memory(w->be->err, "transformer", (size_t)total * sizeof *bias);
-    if (total > real)
-        bias[real] = (float)log((double)(total - real));
-    const enum wf_status status = wf_upload(w->be, text->key_bias, bias);
-    wf_free(bias);
-    return status;
-}
-
-/* The real rows, and under them one of zeros when the prompt does not fill all rows. */
-static enum wf_status padded_rows(struct wf_wan *w, struct wf_tensor embeds, int64_t rows,
-                                  struct wf_arena *arena, struct wf_tensor *padded)
-{
-    WF_TRY(wf_tensor_new(arena, WF_F32, padded, w->be->err, WF_DIMS(rows, w->config.text_dim)));
-    const int64_t real = embeds.dim[0];
-    WF_TRY(wf_copy(w->be, wf_tensor_slice(*padded, 0, 0, real), embeds));
-    if (rows == real)
-        return WF_OK;
-    const struct wf_tensor zeros = wf_tensor_slice(*padded, 0, real, 1);
-    return wf_lincomb(
-        w->be, &(struct wf_lincomb){
-                   .x = {wf_tensor_slice(embeds, 0, 0, 1)}, .c = {0}, .terms = 1, .y = zeros});
-}
-
-static enum wf_status embed_text(struct wf_wan *w, struct wf_wan_text *text,
-                                 struct wf_tensor embeds, int64_t total, struct wf_arena *arena)
-{
-    const int64_t real = embeds.dim[0], rows = real < total ? real + 1 : real;
-    struct wf_tensor padded, operand, hidden;
-    WF_TRY(take(w, type_for(w, &w->blocks[0].cross.k), &text->context, WF_DIMS(rows, w->d)));
-    WF_TRY(take(w, WF_F32, &text->key_bias, WF_DIMS(rows)));
-    WF_TRY(fill_key_bias(w, text, real, total));
-    WF_TRY(padded_rows(w, embeds, rows, arena, &padded));
-    WF_TRY(wf_operand(w->be, arena, &w->text_1, padded, &operand));
-    WF_TRY(wf_tensor_new(arena, type_for(w, &w->text_2), &hidden, w->be->err, WF_DIMS(rows, w->d)));
-    WF_TRY(wf_linear(w->be, &w->text_1, operand, hidden, WF_ACT_GELU_TANH));
-    return wf_linear(w->be, &w->text_2, hidden, text->context, WF_ACT_NONE);
-}
-
-enum wf_status wf_wan_set_text(struct wf_wan *w, int half, struct wf_tensor embeds, int64_t total,
-                               struct wf_arena *arena, struct wf_error *err)
-{
-    struct wf_wan_text *text = &w->texts[half];
-    drop_text(w, text);
-    WF_TRY(wf_residency_acquire(w->res, w->embed_group, err));
-    const struct wf_arena_mark mark = wf_arena_mark(arena);
-    const enum wf_status status = embed_text(w, text, embeds, total, arena);
-    wf_arena_release(arena, mark);
-    wf_residency_release(w->res, w->embed_group);
-    return status;
 }
 
 /* --- one block --- */
@@ -150,9 +55,10 @@ static enum wf_status project(struct wf_wan *w, const struct pass *p, const stru
                                                     .weight = norm->tensor,
                                                     .eps = (float)w->config.eps}));
     if (turned)
-        WF_TRY(wf_rope(w->be,
-                       &(struct wf_rope){
-                           .x = heads(w, wide), .y = heads(w, y), .cos = p->cos, .sin = p->sin}));
+        WF_TRY(wf_rope(w->be, &(struct wf_rope){.x = heads(w, wide),
+                                                .y = heads(w, y),
+                                                .cos = p->run->cos,
+                                                .sin = p->run->sin}));
     wf_arena_release(p->arena, mark);
     return WF_OK;
 }
@@ -166,9 +72,9 @@ static enum wf_status text_keys(struct wf_wan *w, const struct pass *p,
         return WF_OK;
     const enum wf_dtype type = wf_attention_type(w->be, w->config.head_dim);
     const int64_t rows = text->context.dim[0];
-    WF_TRY(take(w, type, k, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_wan_take(w, type, k, WF_DIMS(rows, w->d)));
     WF_TRY(project(w, p, &b->cross.k, &b->cross.norm_k, false, text->context, *k));
-    WF_TRY(take(w, type, v, WF_DIMS(rows, w->d)));
+    WF_TRY(wf_wan_take(w, type, v, WF_DIMS(rows, w->d)));
     return wf_linear(w->be, &b->cross.v, text->context, *v, WF_ACT_NONE);
 }
 
@@ -190,7 +96,7 @@ static enum wf_status self_attention(struct wf_wan *w, const struct pass *p,
 {
     struct wf_tensor n, q, k, v;
     const enum wf_dtype type = wf_attention_type(w->be, w->config.head_dim);
-    WF_TRY(new_rows(p, w, type_for(w, &b->self.q), w->d, &n));
+    WF_TRY(new_rows(p, w, wf_wan_type_for(w, &b->self.q), w->d, &n));
     WF_TRY(new_rows(p, w, type, w->d, &q));
     WF_TRY(new_rows(p, w, type, w->d, &k));
     WF_TRY(new_rows(p, w, type, w->d, &v));
@@ -211,7 +117,7 @@ static enum wf_status cross_attention(struct wf_wan *w, const struct pass *p,
                                       const struct wf_wan_text *text, struct wf_tensor x)
 {
     struct wf_tensor n, q, source;
-    WF_TRY(new_rows(p, w, type_for(w, &b->cross.q), w->d, &n));
+    WF_TRY(new_rows(p, w, wf_wan_type_for(w, &b->cross.q), w->d, &n));
     WF_TRY(new_rows(p, w, wf_attention_type(w->be, w->config.head_dim), w->d, &q));
     if (w->config.cross_attn_norm)
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
@@ -233,8 +139,9 @@ static enum wf_status feed_forward(struct wf_wan *w, const struct pass *p,
     enum { SLICE = 4096 };
     const int64_t rows = p->tokens < SLICE ? p->tokens : SLICE;
     struct wf_tensor n, hidden;
-    WF_TRY(wf_tensor_new(p->arena, type_for(w, &b->ffn_in), &n, w->be->err, WF_DIMS(rows, w->d)));
-    WF_TRY(wf_tensor_new(p->arena, type_for(w, &b->ffn_out), &hidden, w->be->err,
+    WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &b->ffn_in), &n, w->be->err,
+                         WF_DIMS(rows, w->d)));
+    WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &b->ffn_out), &hidden, w->be->err,
                          WF_DIMS(rows, w->config.ffn_dim)));
     for (int64_t i = 0; i < p->tokens; i += SLICE) {
         const int64_t count = p->tokens - i < SLICE ? p->tokens - i : SLICE;
@@ -264,10 +171,10 @@ static enum wf_status block_halves(struct wf_wan *w, const struct pass *p, int l
                                                   .y = modulation}));
     for (int half = 0; half < p->halves; half++) {
         const struct wf_arena_mark mark = wf_arena_mark(p->arena);
-        WF_TRY(text_keys(w, p, b, layer, &w->texts[half]));
+        WF_TRY(text_keys(w, p, b, layer, &p->run->texts[half]));
         WF_TRY(self_attention(w, p, b, modulation, p->x[half]));
         wf_arena_release(p->arena, mark);
-        WF_TRY(cross_attention(w, p, b, layer, &w->texts[half], p->x[half]));
+        WF_TRY(cross_attention(w, p, b, layer, &p->run->texts[half], p->x[half]));
         wf_arena_release(p->arena, mark);
         WF_TRY(feed_forward(w, p, b, modulation, p->x[half]));
         wf_arena_release(p->arena, mark);
@@ -345,7 +252,7 @@ static struct wf_tensor patches(const struct wf_wan_config *c, struct wf_tensor 
 static enum wf_status embed_latents(struct wf_wan *w, struct pass *p, struct wf_tensor latents)
 {
     struct wf_tensor tokens = patches(&w->config, latents), dense;
-    WF_TRY(wf_tensor_new(p->arena, type_for(w, &w->patch_embedding), &dense, w->be->err,
+    WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &w->patch_embedding), &dense, w->be->err,
                          tokens.rank, tokens.dim));
     WF_TRY(wf_copy(w->be, dense, tokens));
     dense = wf_tensor_reshape(dense, WF_DIMS(p->tokens, wf_tensor_count(&dense) / p->tokens));
@@ -355,30 +262,14 @@ static enum wf_status embed_latents(struct wf_wan *w, struct pass *p, struct wf_
     return WF_OK;
 }
 
-static enum wf_status embed_positions(struct wf_wan *w, struct pass *p, struct wf_tensor latents,
-                                      float *scratch)
-{
-    const struct wf_wan_config *c = &w->config;
-    const int64_t half = c->head_dim / 2;
-    float *cosines = scratch, *sines = scratch + p->tokens * half;
-    wf_rope_table_3d(cosines, sines, latents.dim[0] / c->patch[0], latents.dim[1] / c->patch[1],
-                     latents.dim[2] / c->patch[2], c->head_dim);
-    WF_TRY(upload_rows(w, p->arena, p->tokens, half, cosines, &p->cos));
-    return upload_rows(w, p->arena, p->tokens, half, sines, &p->sin);
-}
-
 static enum wf_status prologue(struct wf_wan *w, struct pass *p, struct wf_tensor latents,
                                double timestep)
 {
-    const int64_t need[3] = {6 * w->d, w->config.freq_dim, p->tokens * w->config.head_dim};
-    int64_t count = need[0] > need[1] ? need[0] : need[1];
-    count = count > need[2] ? count : need[2];
-    float *scratch = wf_calloc(w->mem, WF_MEM_ACTIVATIONS, (size_t)count, sizeof *scratch);
+    const int64_t most = 6 * w->d > w->config.freq_dim ? 6 * w->d : w->config.freq_dim;
+    float *scratch = wf_calloc(w->mem, WF_MEM_ACTIVATIONS, (size_t)most, sizeof *scratch);
     if (!scratch)
-        return wf_fail_memory(w->be->err, "transformer", (size_t)count * sizeof *scratch);
-    enum wf_status status = embed_positions(w, p, latents, scratch);
-    if (status == WF_OK)
-        status = embed_time(w, p, timestep, scratch);
+        return wf_fail_memory(w->be->err, "transformer", (size_t)most * sizeof *scratch);
+    const enum wf_status status = embed_time(w, p, timestep, scratch);
     wf_free(scratch);
     return status == WF_OK ? embed_latents(w, p, latents) : status;
 }
@@ -405,7 +296,7 @@ static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,
     WF_TRY(wf_lincomb(w->be,
                       &(struct wf_lincomb){
                           .x = {table, time, ones}, .c = {1, 1, 1}, .terms = 3, .y = modulation}));
-    WF_TRY(new_rows(p, w, type_for(w, &w->proj_out), w->d, &n));
+    WF_TRY(new_rows(p, w, wf_wan_type_for(w, &w->proj_out), w->d, &n));
     WF_TRY(new_rows(p, w, WF_F32, w->proj_out.bias.dim[0], &columns));
     for (int half = 0; half < p->halves; half++) {
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x[half],
@@ -421,16 +312,16 @@ static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,
 
 /* --- forward --- */
 
-static enum wf_status check_latents(const struct wf_wan *w, struct wf_tensor latents, int halves,
-                                    struct wf_error *err)
+static enum wf_status check_latents(const struct wf_wan_run *run, struct wf_tensor latents,
+                                    int halves, struct wf_error *err)
 {
-    const struct wf_wan_config *c = &w->config;
+    const struct wf_wan_config *c = &run->wan->config;
     bool ok = latents.rank == 4 && latents.dim[3] == c->in_channels && halves >= 1 &&
               halves <= WF_WAN_HALVES;
     for (int i = 0; ok && i < 3; i++)
         ok = latents.dim[i] % c->patch[i] == 0 && latents.dim[i] / c->patch[i] <= c->rope_max;
     for (int half = 0; ok && half < halves; half++)
-        ok = w->texts[half].context.data;
+        ok = run->texts[half].context.data;
     return ok ? WF_OK
               : wf_fail(err, WF_FAILED, "transformer: latents or texts do not fit the model");
 }
@@ -453,26 +344,25 @@ static enum wf_status forward(struct wf_wan *w, struct pass *p, struct wf_tensor
     return last;
 }
 
-enum wf_status wf_wan_forward(struct wf_wan *w, struct wf_tensor latents, double timestep,
+enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, double timestep,
                               int halves, const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err)
 {
-    WF_TRY(check_latents(w, latents, halves, err));
-    const int64_t *patch = w->config.patch;
-    struct pass p = {.halves = halves,
-                     .arena = arena,
-                     .tokens = latents.dim[0] / patch[0] * (latents.dim[1] / patch[1]) *
-                               (latents.dim[2] / patch[2])};
+    WF_TRY(check_latents(run, latents, halves, err));
+    const int64_t *patch = run->wan->config.patch;
+    const int64_t grid[3] = {latents.dim[0] / patch[0], latents.dim[1] / patch[1],
+                             latents.dim[2] / patch[2]};
+    struct pass p = {
+        .run = run, .halves = halves, .arena = arena, .tokens = grid[0] * grid[1] * grid[2]};
+    WF_TRY(wf_wan_set_positions(run, grid));
     const struct wf_arena_mark mark = wf_arena_mark(arena);
-    const enum wf_status status = forward(w, &p, latents, timestep, velocity, err);
+    const enum wf_status status = forward(run->wan, &p, latents, timestep, velocity, err);
     wf_arena_release(arena, mark);
     return status;
 }
 
 void wf_wan_stage_end(struct wf_wan *w)
 {
-    for (int half = 0; half < WF_WAN_HALVES; half++)
-        drop_text(w, &w->texts[half]);
     wf_residency_stage_end(w->res);
 }
 
@@ -481,10 +371,6 @@ void wf_wan_close(struct wf_wan **wan)
     struct wf_wan *w = *wan;
     if (!w)
         return;
-    for (int half = 0; half < WF_WAN_HALVES; half++) {
-        drop_text(w, &w->texts[half]);
-        wf_free(w->texts[half].keys);
-    }
     wf_residency_close(&w->res);
     wf_free(w->blocks);
     wf_free(w);

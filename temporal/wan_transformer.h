@@ -20,6 +20,10 @@ enum { WF_WAN_HALVES = 2 };
 
 struct wf_wan;
 
+/* What one run keeps from step to step: the texts' keys and values, the positions' tables. The
+   denoiser itself does not change while runs go on; several may be open, and used in turns. */
+struct wf_wan_run;
+
 /* Reads the folder's config.json and finds and checks every weight; loads none. */
 enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
                            struct wf_backend *be, struct wf_mem *mem, struct wf_wan **wan,
@@ -27,21 +31,25 @@ enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
 void wf_wan_close(struct wf_wan **wan);
 const struct wf_wan_config *wf_wan_get_config(const struct wf_wan *wan);
 
+/* The denoiser outlives the run. */
+enum wf_status wf_wan_run_open(struct wf_wan *wan, struct wf_wan_run **run, struct wf_error *err);
+void wf_wan_run_close(struct wf_wan_run **run);
+
 /* Gives one half its text: embeds [n,text_dim] f32 are the rows of the prompt, of total rows in
    all; the rest are zeros that take part in attention, and are computed as one. n is 1 or more and
    at most total. The keys and values of every layer are computed in the next forward and kept until
    the text changes. */
-enum wf_status wf_wan_set_text(struct wf_wan *wan, int half, struct wf_tensor embeds, int64_t total,
-                               struct wf_arena *arena, struct wf_error *err);
+enum wf_status wf_wan_set_text(struct wf_wan_run *run, int half, struct wf_tensor embeds,
+                               int64_t total, struct wf_arena *arena, struct wf_error *err);
 
 /* velocity[i] = the prediction for half i, i < halves; latents [T,h,w,in], velocity [T,h,w,out],
    dense f32. Each block's weights are acquired once for all halves. timestep is on the scale
    0..1000. */
-enum wf_status wf_wan_forward(struct wf_wan *wan, struct wf_tensor latents, double timestep,
+enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, double timestep,
                               int halves, const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err);
 
-/* Gives back the texts and what the offload policy says of the weights. */
+/* Gives back what the offload policy says of the weights. */
 void wf_wan_stage_end(struct wf_wan *wan);
 
 #endif

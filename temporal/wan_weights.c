@@ -149,13 +149,6 @@ static enum wf_status open_into(struct wf_wan *w, struct wf_checkpoint *ckpt,
     w->blocks = wf_calloc(w->mem, WF_MEM_MISC, layers, sizeof *w->blocks);
     if (!w->blocks)
         return wf_fail_memory(err, "transformer", layers * sizeof *w->blocks);
-    for (int half = 0; half < WF_WAN_HALVES; half++) {
-        struct wf_tensor *kv = wf_calloc(w->mem, WF_MEM_MISC, 2 * layers, sizeof *kv);
-        if (!kv)
-            return wf_fail_memory(err, "transformer", 2 * layers * sizeof *kv);
-        w->texts[half].keys = kv;
-        w->texts[half].values = kv + layers;
-    }
     WF_TRY(wf_residency_open(offload, ckpt, w->be, w->mem, &w->res, err));
     WF_TRY(add_embedders(w, err));
     for (int i = 0; i < (int)w->config.layers; i++)

@@ -1,4 +1,4 @@
-/* Inside Wan's denoiser: its weights and what it keeps of the texts. */
+/* Inside Wan's denoiser: its weights, and what a run keeps. */
 #ifndef WEFT_TEMPORAL_WAN_WEIGHTS_H
 #define WEFT_TEMPORAL_WAN_WEIGHTS_H
 
@@ -38,7 +38,25 @@ struct wf_wan {
     struct wf_layer patch_embedding, time_1, time_2, time_proj, text_1, text_2, proj_out;
     struct wf_param table; /* shift and scale of the head */
     struct wf_wan_block *blocks;
-    struct wf_wan_text texts[WF_WAN_HALVES];
 };
+
+struct wf_wan_run {
+    struct wf_wan *wan;
+    struct wf_wan_text texts[WF_WAN_HALVES];
+    int64_t grid[3];           /* tokens along each axis that the tables are for; 0: none */
+    struct wf_tensor cos, sin; /* [tokens,head_dim/2] */
+};
+
+/* Makes the rotary tables for that grid of tokens, if they are not. */
+enum wf_status wf_wan_set_positions(struct wf_wan_run *run, const int64_t grid[3]);
+/* Memory that stays until the run gives it back. */
+enum wf_status wf_wan_take(const struct wf_wan *w, enum wf_dtype dtype, struct wf_tensor *t,
+                           int rank, const int64_t *dims);
+
+/* What the layer takes. */
+static inline enum wf_dtype wf_wan_type_for(const struct wf_wan *w, const struct wf_layer *layer)
+{
+    return wf_operand_type(w->be, &layer->weight);
+}
 
 #endif

@@ -202,19 +202,22 @@ static struct wf_tensor filled(struct opened *o, struct wf_arena *arena, int ran
 static void forward(struct opened *o)
 {
     struct wf_arena arena;
+    struct wf_wan_run *run = NULL;
     wf_arena_init(&arena, wf_backend_source(o->be));
+    assert_int_equal(wf_wan_run_open(o->wan, &run, &o->err), WF_OK);
     const struct wf_tensor embeds = filled(o, &arena, WF_DIMS(9, o->wan->config.text_dim));
     const struct wf_tensor latents = filled(o, &arena, WF_DIMS(3, 18, 32, 16));
     struct wf_tensor velocity[WF_WAN_HALVES];
     for (int half = 0; half < WF_WAN_HALVES; half++) {
         velocity[half] = filled(o, &arena, 4, latents.dim);
-        assert_int_equal(wf_wan_set_text(o->wan, half, embeds, 512, &arena, &o->err), WF_OK);
+        assert_int_equal(wf_wan_set_text(run, half, embeds, 512, &arena, &o->err), WF_OK);
     }
-    if (wf_wan_forward(o->wan, latents, 500, WF_WAN_HALVES, velocity, &arena, &o->err) != WF_OK)
+    if (wf_wan_forward(run, latents, 500, WF_WAN_HALVES, velocity, &arena, &o->err) != WF_OK)
         fail_msg("%s", o->err.text);
     const float *values = velocity[WF_WAN_HALVES - 1].data;
     for (int64_t i = 0; i < wf_tensor_count(&latents); i++)
         assert_true(values[i] == 0); /* the sparse files' weights are zeros */
+    wf_wan_run_close(&run);
     wf_wan_stage_end(o->wan);
     wf_arena_close(&arena);
 }

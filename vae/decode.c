@@ -4,6 +4,7 @@
 
 struct wf_decoder {
     struct wf_vae *vae;
+    struct wf_vae_state *state;
     struct wf_tensor latents;
     int64_t chunk_first, chunk_rest; /* latent frames of the first chunk and of the others */
     int64_t position;                /* latent frames that are decoded */
@@ -43,8 +44,18 @@ static enum wf_status make_room(struct wf_decoder *d, struct wf_error *err)
     return d->host ? WF_OK : wf_fail_memory(err, "decode", bytes);
 }
 
+static enum wf_status open_decoder(struct wf_decoder *d, int64_t chunk_size,
+                                   const struct wf_vae_room *room, struct wf_error *err)
+{
+    plan_chunks(d, chunk_size);
+    WF_TRY(d->vae->driver->begin(d->vae, &d->state, err));
+    WF_TRY(wf_vae_reserve(d->state, room, err));
+    return make_room(d, err);
+}
+
 enum wf_status wf_decoder_open(struct wf_vae *vae, struct wf_tensor latents, int64_t chunk_size,
-                               struct wf_decoder **dec, struct wf_error *err)
+                               const struct wf_vae_room *room, struct wf_decoder **dec,
+                               struct wf_error *err)
 {
     *dec = NULL;
     if (latents.rank != 4 || latents.dim[3] != vae->geometry.channels)
@@ -55,13 +66,11 @@ enum wf_status wf_decoder_open(struct wf_vae *vae, struct wf_tensor latents, int
         return wf_fail_memory(err, "decode", sizeof *d);
     d->vae = vae;
     d->latents = latents;
-    plan_chunks(d, chunk_size);
-    const enum wf_status status = make_room(d, err);
+    const enum wf_status status = open_decoder(d, chunk_size, room, err);
     if (status != WF_OK) {
         wf_decoder_close(&d);
         return status;
     }
-    vae->driver->begin(vae);
     *dec = d;
     return WF_OK;
 }
@@ -71,12 +80,18 @@ void wf_decoder_close(struct wf_decoder **dec)
     struct wf_decoder *d = *dec;
     if (!d)
         return;
+    if (d->state)
+        d->vae->driver->end(&d->state);
     d->vae->driver->stage_end(d->vae);
-    if (d->device.data)
-        d->vae->be->ops.give(d->vae->be, d->device.data);
+    d->vae->be->ops.give(d->vae->be, d->device.data);
     wf_free(d->host);
     wf_free(d);
     *dec = NULL;
+}
+
+struct wf_vae_room wf_decoder_room_used(const struct wf_decoder *dec)
+{
+    return wf_vae_room_used(dec->state);
 }
 
 static enum wf_status decode_chunk(struct wf_decoder *d, struct wf_error *err)
@@ -87,7 +102,7 @@ static enum wf_status decode_chunk(struct wf_decoder *d, struct wf_error *err)
     const struct wf_tensor z = wf_tensor_slice(d->latents, 0, d->position, count);
     const struct wf_tensor frames =
         wf_tensor_slice(d->device, 0, 0, wf_vae_frames(d->vae, count, first));
-    WF_TRY(d->vae->driver->decode(d->vae, z, frames, err));
+    WF_TRY(d->vae->driver->decode(d->state, z, frames, err));
     WF_TRY(wf_download(d->vae->be, d->host, frames));
     d->position += count;
     d->ready = frames.dim[0];

@@ -9,10 +9,13 @@ struct wf_decoder;
 
 /* latents [T,h,w,C] dense f32 on the VAE's backend, alive until close. chunk_size: output frames a
    chunk, rounded up to whole latent frames; 0: one latent frame. The pixels are the same for every
-   chunk size. */
+   chunk size. room: of its activations, taken at once. Several decoders of one VAE may be open;
+   each keeps its own state. */
 enum wf_status wf_decoder_open(struct wf_vae *vae, struct wf_tensor latents, int64_t chunk_size,
-                               struct wf_decoder **dec, struct wf_error *err);
+                               const struct wf_vae_room *room, struct wf_decoder **dec,
+                               struct wf_error *err);
 void wf_decoder_close(struct wf_decoder **dec);
+struct wf_vae_room wf_decoder_room_used(const struct wf_decoder *dec); /* so far */
 
 /* *frame becomes the next frame, host memory, dense f32 [H,W,3] within 0..1, valid until the next
    call; NULL after the last. */

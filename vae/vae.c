@@ -28,18 +28,32 @@ void wf_vae_close(struct wf_vae **vae)
     *vae = NULL;
 }
 
-struct wf_vae_room wf_vae_room_used(const struct wf_vae *vae)
+void wf_vae_state_init(struct wf_vae_state *state, struct wf_backend *be)
 {
-    return (struct wf_vae_room){.hidden = {vae->hidden[0].peak, vae->hidden[1].peak},
-                                .scratch = vae->scratch.peak};
+    wf_arena_init(&state->hidden[0], wf_backend_source(be));
+    wf_arena_init(&state->hidden[1], wf_backend_source(be));
+    wf_arena_init(&state->scratch, wf_backend_source(be));
 }
 
-enum wf_status wf_vae_reserve(struct wf_vae *vae, const struct wf_vae_room *room,
+void wf_vae_state_clear(struct wf_vae_state *state)
+{
+    wf_arena_close(&state->hidden[0]);
+    wf_arena_close(&state->hidden[1]);
+    wf_arena_close(&state->scratch);
+}
+
+struct wf_vae_room wf_vae_room_used(const struct wf_vae_state *state)
+{
+    return (struct wf_vae_room){.hidden = {state->hidden[0].peak, state->hidden[1].peak},
+                                .scratch = state->scratch.peak};
+}
+
+enum wf_status wf_vae_reserve(struct wf_vae_state *state, const struct wf_vae_room *room,
                               struct wf_error *err)
 {
-    if (wf_arena_reserve(&vae->hidden[0], room->hidden[0]) &&
-        wf_arena_reserve(&vae->hidden[1], room->hidden[1]) &&
-        wf_arena_reserve(&vae->scratch, room->scratch))
+    if (wf_arena_reserve(&state->hidden[0], room->hidden[0]) &&
+        wf_arena_reserve(&state->hidden[1], room->hidden[1]) &&
+        wf_arena_reserve(&state->scratch, room->scratch))
         return WF_OK;
     return wf_fail_memory(err, "decode", room->hidden[0] + room->hidden[1] + room->scratch);
 }

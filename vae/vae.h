@@ -15,7 +15,15 @@ struct wf_vae_geometry {
 
 struct wf_vae;
 
-/* Bytes of a VAE's arenas. */
+/* What a job keeps of one decode, between chunks: the first member of every family's own struct,
+   which adds causal caches and its position. The VAE itself does not change while jobs run. */
+struct wf_vae_state {
+    /* Activations. The hidden frames lie in one arena while a stage writes its result to the other;
+       scratch is a stage's own. */
+    struct wf_arena hidden[2], scratch;
+};
+
+/* Bytes of a state's arenas. */
 struct wf_vae_room {
     size_t hidden[2], scratch;
 };
@@ -28,14 +36,14 @@ struct wf_vae_driver {
                            struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
     void (*close)(struct wf_vae *vae);
-    /* Begins a clip: nothing of an earlier one is remembered. */
-    void (*begin)(struct wf_vae *vae);
+    /* Begins a clip. The VAE outlives the state. */
+    enum wf_status (*begin)(struct wf_vae *vae, struct wf_vae_state **state, struct wf_error *err);
     /* The next latent frames z [T,h,w,channels] of the clip, dense f32, normalised as the denoiser
        leaves them, become frames [F,H,W,3] f32 within 0..1; F as wf_vae_frames says. */
-    enum wf_status (*decode)(struct wf_vae *vae, struct wf_tensor z, struct wf_tensor frames,
-                             struct wf_error *err);
-    /* Ends the stage: gives back caches, activations, and what the offload policy says of the
-     * weights. */
+    enum wf_status (*decode)(struct wf_vae_state *state, struct wf_tensor z,
+                             struct wf_tensor frames, struct wf_error *err);
+    void (*end)(struct wf_vae_state **state);
+    /* Gives back what the offload policy says of the weights. */
     void (*stage_end)(struct wf_vae *vae);
 };
 
@@ -45,9 +53,6 @@ struct wf_vae {
     struct wf_backend *be;
     struct wf_mem *mem;
     struct wf_vae_geometry geometry;
-    /* Activations. The hidden frames lie in one arena while a stage writes its result to the other;
-       scratch is a stage's own. */
-    struct wf_arena hidden[2], scratch;
 };
 
 /* Opens the family that the folder's config.json names. */
@@ -56,10 +61,12 @@ enum wf_status wf_vae_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
                            struct wf_error *err);
 void wf_vae_close(struct wf_vae **vae);
 
-/* The most that the arenas held so far. */
-struct wf_vae_room wf_vae_room_used(const struct wf_vae *vae);
-/* Takes that much for them at once; they are empty. */
-enum wf_status wf_vae_reserve(struct wf_vae *vae, const struct wf_vae_room *room,
+/* The arenas of a state: empty ones; given back; the most that they held so far; that much taken at
+   once. */
+void wf_vae_state_init(struct wf_vae_state *state, struct wf_backend *be);
+void wf_vae_state_clear(struct wf_vae_state *state);
+struct wf_vae_room wf_vae_room_used(const struct wf_vae_state *state);
+enum wf_status wf_vae_reserve(struct wf_vae_state *state, const struct wf_vae_room *room,
                               struct wf_error *err);
 
 /* Frames that latents frames give at the clip's start, or (first false) after it. */

@@ -6,20 +6,39 @@
 #include <float.h>
 #include <math.h>
 
+#include "temporal/causal_cache.h"
+
+/* One decode: what a job keeps between chunks. */
+struct decode {
+    struct wf_vae_state base;
+    const struct wf_wan_vae *v;
+    struct wf_backend *be;
+    int64_t position; /* latent frames decoded of this clip */
+    int side;         /* of base.hidden: where the hidden frames are */
+    struct caches {
+        struct wf_causal_cache conv1, conv2; /* where they span frames */
+    } * caches;                              /* one a stage */
+};
+
+static struct caches *caches_of(const struct decode *d, const struct wf_wan_stage *s)
+{
+    return &d->caches[s - d->v->stages];
+}
+
 /* --- stages --- */
 
 /* Room for a stage's result, beside the hidden frames that it reads. */
-static enum wf_status new_hidden(struct wf_wan_vae *v, int rank, const int64_t *dims,
+static enum wf_status new_hidden(struct decode *d, int rank, const int64_t *dims,
                                  struct wf_tensor *t)
 {
-    return wf_tensor_new(&v->base.hidden[!v->side], WF_F32, t, v->base.be->err, rank, dims);
+    return wf_tensor_new(&d->base.hidden[!d->side], WF_F32, t, d->be->err, rank, dims);
 }
 
 /* The result becomes the hidden frames; what they were is given back. */
-static void turn_over(struct wf_wan_vae *v)
+static void turn_over(struct decode *d)
 {
-    wf_arena_release(&v->base.hidden[v->side], (struct wf_arena_mark){0});
-    v->side = !v->side;
+    wf_arena_reset(&d->base.hidden[d->side]);
+    d->side = !d->side;
 }
 
 static struct wf_tensor rows(struct wf_tensor t)
@@ -28,11 +47,11 @@ static struct wf_tensor rows(struct wf_tensor t)
     return wf_tensor_reshape(t, WF_DIMS(wf_tensor_count(&t) / width, width));
 }
 
-static enum wf_status norm_silu(struct wf_wan_vae *v, const struct wf_param *gamma,
-                                struct wf_tensor x, struct wf_tensor y, enum wf_act act)
+static enum wf_status norm_silu(struct decode *d, const struct wf_param *gamma, struct wf_tensor x,
+                                struct wf_tensor y, enum wf_act act)
 {
     const int64_t width = x.dim[x.rank - 1];
-    return wf_rms_norm(v->base.be,
+    return wf_rms_norm(d->be,
                        &(struct wf_rms_norm){.x = rows(x),
                                              .y = rows(y),
                                              .weight = wf_tensor_reshape(gamma->tensor, 1, &width),
@@ -42,80 +61,83 @@ static enum wf_status norm_silu(struct wf_wan_vae *v, const struct wf_param *gam
 }
 
 /* A 3x3x3 causal convolution whose input body is filled. */
-static enum wf_status convolve(struct wf_wan_vae *v, const struct wf_layer *layer,
+static enum wf_status convolve(struct decode *d, const struct wf_layer *layer,
                                struct wf_causal_cache *cache, const struct wf_causal_input *input,
                                struct wf_tensor y, bool accumulate)
 {
-    WF_TRY(wf_conv(v->base.be, &(struct wf_conv){.x = input->x,
-                                                 .y = y,
-                                                 .w = &layer->weight,
-                                                 .bias = &layer->bias,
-                                                 .pad_front = input->pad_front,
-                                                 .pad_h = {1, 1},
-                                                 .pad_w = {1, 1},
-                                                 .stride_t = 1,
-                                                 .stride_hw = 1,
-                                                 .accumulate = accumulate}));
-    return wf_causal_keep(cache, v->base.be, input);
+    WF_TRY(wf_conv(d->be, &(struct wf_conv){.x = input->x,
+                                            .y = y,
+                                            .w = &layer->weight,
+                                            .bias = &layer->bias,
+                                            .pad_front = input->pad_front,
+                                            .pad_h = {1, 1},
+                                            .pad_w = {1, 1},
+                                            .stride_t = 1,
+                                            .stride_hw = 1,
+                                            .accumulate = accumulate}));
+    return wf_causal_keep(cache, d->be, input);
 }
 
-static enum wf_status run_in(struct wf_wan_vae *v, struct wf_wan_stage *s, struct wf_tensor *x)
+static enum wf_status run_in(struct decode *d, const struct wf_wan_stage *s, struct wf_tensor *x)
 {
-    struct wf_backend *be = v->base.be;
+    struct wf_backend *be = d->be;
     struct wf_tensor z, y;
     struct wf_causal_input input;
-    WF_TRY(wf_tensor_new(&v->base.scratch, WF_F32, &z, be->err, x->rank, x->dim));
+    WF_TRY(wf_tensor_new(&d->base.scratch, WF_F32, &z, be->err, x->rank, x->dim));
     WF_TRY(wf_affine(be, &(struct wf_affine){.x = rows(*x),
                                              .y = rows(z),
-                                             .weight = v->std,
-                                             .shift = v->mean,
+                                             .weight = d->v->std,
+                                             .shift = d->v->mean,
                                              .low = -FLT_MAX,
                                              .high = FLT_MAX}));
-    WF_TRY(wf_causal_begin(&s->cache1, be, &v->base.scratch, &s->conv1.weight, z.dim, &input));
+    WF_TRY(wf_causal_begin(&caches_of(d, s)->conv1, be, &d->base.scratch, &s->conv1.weight, z.dim,
+                           &input));
     WF_TRY(wf_linear(be, &s->project, rows(z), rows(input.body), WF_ACT_NONE));
-    WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], s->out), &y));
-    WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
-    turn_over(v);
+    WF_TRY(new_hidden(d, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], s->out), &y));
+    WF_TRY(convolve(d, &s->conv1, &caches_of(d, s)->conv1, &input, y, false));
+    turn_over(d);
     *x = y;
     return WF_OK;
 }
 
 /* x + conv2(silu(norm2(conv1(silu(norm1 x))))), in place where the width stays. */
-static enum wf_status run_res(struct wf_wan_vae *v, struct wf_wan_stage *s, struct wf_tensor *x)
+static enum wf_status run_res(struct decode *d, const struct wf_wan_stage *s, struct wf_tensor *x)
 {
-    struct wf_backend *be = v->base.be;
+    struct wf_backend *be = d->be;
     const int64_t wide[4] = {x->dim[0], x->dim[1], x->dim[2], s->out};
     struct wf_causal_input first, second;
     struct wf_tensor middle;
-    WF_TRY(wf_causal_begin(&s->cache1, be, &v->base.scratch, &s->conv1.weight, x->dim, &first));
-    WF_TRY(norm_silu(v, &s->norm1, *x, first.body, WF_ACT_SILU));
-    WF_TRY(wf_tensor_new(&v->base.scratch, WF_F32, &middle, be->err, 4, wide));
-    WF_TRY(convolve(v, &s->conv1, &s->cache1, &first, middle, false));
-    WF_TRY(wf_causal_begin(&s->cache2, be, &v->base.scratch, &s->conv2.weight, wide, &second));
-    WF_TRY(norm_silu(v, &s->norm2, middle, second.body, WF_ACT_SILU));
+    WF_TRY(wf_causal_begin(&caches_of(d, s)->conv1, be, &d->base.scratch, &s->conv1.weight, x->dim,
+                           &first));
+    WF_TRY(norm_silu(d, &s->norm1, *x, first.body, WF_ACT_SILU));
+    WF_TRY(wf_tensor_new(&d->base.scratch, WF_F32, &middle, be->err, 4, wide));
+    WF_TRY(convolve(d, &s->conv1, &caches_of(d, s)->conv1, &first, middle, false));
+    WF_TRY(wf_causal_begin(&caches_of(d, s)->conv2, be, &d->base.scratch, &s->conv2.weight, wide,
+                           &second));
+    WF_TRY(norm_silu(d, &s->norm2, middle, second.body, WF_ACT_SILU));
     if (s->in != s->out) {
         struct wf_tensor source, shortcut;
-        WF_TRY(wf_operand(be, &v->base.scratch, &s->project, *x, &source));
-        WF_TRY(new_hidden(v, 4, wide, &shortcut));
+        WF_TRY(wf_operand(be, &d->base.scratch, &s->project, *x, &source));
+        WF_TRY(new_hidden(d, 4, wide, &shortcut));
         WF_TRY(wf_linear(be, &s->project, rows(source), rows(shortcut), WF_ACT_NONE));
-        turn_over(v);
+        turn_over(d);
         *x = shortcut;
     }
-    return convolve(v, &s->conv2, &s->cache2, &second, *x, true);
+    return convolve(d, &s->conv2, &caches_of(d, s)->conv2, &second, *x, true);
 }
 
 /* One head as wide as the frame has channels, over the positions of one frame. */
-static enum wf_status attend_frame(struct wf_wan_vae *v, const struct wf_wan_stage *s,
+static enum wf_status attend_frame(struct decode *d, const struct wf_wan_stage *s,
                                    struct wf_tensor x)
 {
-    struct wf_backend *be = v->base.be;
+    struct wf_backend *be = d->be;
     const int64_t positions = x.dim[0], c = s->in;
     struct wf_tensor n, qkv;
-    WF_TRY(wf_tensor_new(&v->base.scratch, wf_operand_type(be, &s->qkv.weight), &n, be->err, 2,
+    WF_TRY(wf_tensor_new(&d->base.scratch, wf_operand_type(be, &s->qkv.weight), &n, be->err, 2,
                          x.dim));
-    WF_TRY(wf_tensor_new(&v->base.scratch, wf_attention_type(be, c), &qkv, be->err,
+    WF_TRY(wf_tensor_new(&d->base.scratch, wf_attention_type(be, c), &qkv, be->err,
                          WF_DIMS(positions, 3, 1, c)));
-    WF_TRY(norm_silu(v, &s->norm1, x, n, WF_ACT_NONE));
+    WF_TRY(norm_silu(d, &s->norm1, x, n, WF_ACT_NONE));
     WF_TRY(
         wf_linear(be, &s->qkv, n, wf_tensor_reshape(qkv, WF_DIMS(positions, 3 * c)), WF_ACT_NONE));
     struct wf_tensor part[3];
@@ -134,33 +156,33 @@ static enum wf_status attend_frame(struct wf_wan_vae *v, const struct wf_wan_sta
     return wf_linear_add(be, &s->project, n, x, (struct wf_tensor){0});
 }
 
-static enum wf_status run_attention(struct wf_wan_vae *v, struct wf_wan_stage *s,
+static enum wf_status run_attention(struct decode *d, const struct wf_wan_stage *s,
                                     struct wf_tensor *x)
 {
     for (int64_t t = 0; t < x->dim[0]; t++) {
-        const struct wf_arena_mark mark = wf_arena_mark(&v->base.scratch);
-        WF_TRY(attend_frame(v, s, rows(wf_tensor_slice(*x, 0, t, 1))));
-        wf_arena_release(&v->base.scratch, mark);
+        const struct wf_arena_mark mark = wf_arena_mark(&d->base.scratch);
+        WF_TRY(attend_frame(d, s, rows(wf_tensor_slice(*x, 0, t, 1))));
+        wf_arena_release(&d->base.scratch, mark);
     }
     return WF_OK;
 }
 
 /* Every frame but the clip's first becomes two: the time convolution's first half of channels, then
    its second. That convolution never sees the clip's first frame. */
-static enum wf_status double_frames(struct wf_wan_vae *v, struct wf_wan_stage *s,
+static enum wf_status double_frames(struct decode *d, const struct wf_wan_stage *s,
                                     struct wf_tensor *x)
 {
-    struct wf_backend *be = v->base.be;
-    const int64_t lone = v->position == 0 ? 1 : 0, rest = x->dim[0] - lone, c = s->in;
+    struct wf_backend *be = d->be;
+    const int64_t lone = d->position == 0 ? 1 : 0, rest = x->dim[0] - lone, c = s->in;
     if (rest == 0)
         return WF_OK;
     const int64_t h = x->dim[1], w = x->dim[2];
     struct wf_causal_input input;
     struct wf_tensor pairs, y;
-    WF_TRY(wf_causal_begin(&s->cache2, be, &v->base.scratch, &s->conv2.weight,
+    WF_TRY(wf_causal_begin(&caches_of(d, s)->conv2, be, &d->base.scratch, &s->conv2.weight,
                            (int64_t[]){rest, h, w, c}, &input));
     WF_TRY(wf_copy(be, input.body, wf_tensor_slice(*x, 0, lone, rest)));
-    WF_TRY(wf_tensor_new(&v->base.scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
+    WF_TRY(wf_tensor_new(&d->base.scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
     WF_TRY(wf_conv(be, &(struct wf_conv){.x = input.x,
                                          .y = pairs,
                                          .w = &s->conv2.weight,
@@ -168,52 +190,51 @@ static enum wf_status double_frames(struct wf_wan_vae *v, struct wf_wan_stage *s
                                          .pad_front = input.pad_front,
                                          .stride_t = 1,
                                          .stride_hw = 1}));
-    WF_TRY(wf_causal_keep(&s->cache2, be, &input));
-    WF_TRY(new_hidden(v, WF_DIMS(lone + 2 * rest, h, w, c), &y));
+    WF_TRY(wf_causal_keep(&caches_of(d, s)->conv2, be, &input));
+    WF_TRY(new_hidden(d, WF_DIMS(lone + 2 * rest, h, w, c), &y));
     if (lone)
         WF_TRY(wf_copy(be, wf_tensor_slice(y, 0, 0, 1), wf_tensor_slice(*x, 0, 0, 1)));
     const struct wf_tensor target = wf_tensor_split(wf_tensor_slice(y, 0, lone, 2 * rest), 0, 2);
     WF_TRY(wf_copy(be, target,
                    wf_tensor_permute(wf_tensor_split(pairs, 3, c), WF_ORDER(0, 3, 1, 2, 4))));
-    turn_over(v);
+    turn_over(d);
     *x = y;
     return WF_OK;
 }
 
-static enum wf_status run_upsample(struct wf_wan_vae *v, struct wf_wan_stage *s,
+static enum wf_status run_upsample(struct decode *d, const struct wf_wan_stage *s,
                                    struct wf_tensor *x)
 {
     struct wf_tensor source, y;
     if (s->doubles_time)
-        WF_TRY(double_frames(v, s, x));
-    WF_TRY(wf_operand(v->base.be, &v->base.scratch, &s->conv1, *x, &source));
-    WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], 2 * x->dim[1], 2 * x->dim[2], s->out), &y));
+        WF_TRY(double_frames(d, s, x));
+    WF_TRY(wf_operand(d->be, &d->base.scratch, &s->conv1, *x, &source));
+    WF_TRY(new_hidden(d, WF_DIMS(x->dim[0], 2 * x->dim[1], 2 * x->dim[2], s->out), &y));
     WF_TRY(wf_upconv(
-        v->base.be,
+        d->be,
         &(struct wf_upconv){.x = source, .y = y, .w = &s->conv1.weight, .bias = &s->conv1.bias}));
-    turn_over(v);
+    turn_over(d);
     *x = y;
     return WF_OK;
 }
 
-static enum wf_status run_out(struct wf_wan_vae *v, struct wf_wan_stage *s, struct wf_tensor *x)
+static enum wf_status run_out(struct decode *d, const struct wf_wan_stage *s, struct wf_tensor *x)
 {
     struct wf_tensor y;
     struct wf_causal_input input;
-    WF_TRY(wf_causal_begin(&s->cache1, v->base.be, &v->base.scratch, &s->conv1.weight, x->dim,
-                           &input));
-    WF_TRY(norm_silu(v, &s->norm1, *x, input.body, WF_ACT_SILU));
-    WF_TRY(new_hidden(v, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], 3), &y));
-    WF_TRY(convolve(v, &s->conv1, &s->cache1, &input, y, false));
-    turn_over(v);
+    WF_TRY(wf_causal_begin(&caches_of(d, s)->conv1, d->be, &d->base.scratch, &s->conv1.weight,
+                           x->dim, &input));
+    WF_TRY(norm_silu(d, &s->norm1, *x, input.body, WF_ACT_SILU));
+    WF_TRY(new_hidden(d, WF_DIMS(x->dim[0], x->dim[1], x->dim[2], 3), &y));
+    WF_TRY(convolve(d, &s->conv1, &caches_of(d, s)->conv1, &input, y, false));
+    turn_over(d);
     *x = y;
     return WF_OK;
 }
 
-static enum wf_status run_stage(struct wf_wan_vae *v, int i, struct wf_tensor *x,
-                                struct wf_error *err)
+static enum wf_status run_stage(struct decode *d, int i, struct wf_tensor *x, struct wf_error *err)
 {
-    static enum wf_status (*const run[])(struct wf_wan_vae *, struct wf_wan_stage *,
+    static enum wf_status (*const run[])(struct decode *, const struct wf_wan_stage *,
                                          struct wf_tensor *) = {
         [STAGE_IN] = run_in,
         [STAGE_RES] = run_res,
@@ -221,65 +242,77 @@ static enum wf_status run_stage(struct wf_wan_vae *v, int i, struct wf_tensor *x
         [STAGE_UPSAMPLE] = run_upsample,
         [STAGE_OUT] = run_out,
     };
-    struct wf_wan_stage *s = &v->stages[i];
-    wf_residency_prefetch(v->res, s->group + 1);
-    WF_TRY(wf_residency_acquire(v->res, s->group, err));
-    const enum wf_status status = run[s->kind](v, s, x);
-    wf_arena_release(&v->base.scratch, (struct wf_arena_mark){0});
-    wf_residency_release(v->res, s->group);
+    const struct wf_wan_stage *s = &d->v->stages[i];
+    struct wf_residency *res = d->v->res;
+    wf_residency_prefetch(res, s->group + 1);
+    WF_TRY(wf_residency_acquire(res, s->group, err));
+    const enum wf_status status = run[s->kind](d, s, x);
+    wf_arena_reset(&d->base.scratch);
+    wf_residency_release(res, s->group);
     return status;
 }
 
 /* --- decoding --- */
 
-static void clear_caches(struct wf_wan_vae *v)
+static void wan_end(struct wf_vae_state **state)
 {
-    for (int i = 0; i < v->stage_count; i++) {
-        wf_causal_clear(&v->stages[i].cache1, v->base.be);
-        wf_causal_clear(&v->stages[i].cache2, v->base.be);
+    struct decode *d = (struct decode *)*state;
+    for (int i = 0; d->caches && i < d->v->stage_count; i++) {
+        wf_causal_clear(&d->caches[i].conv1, d->be);
+        wf_causal_clear(&d->caches[i].conv2, d->be);
     }
-    v->position = 0;
+    wf_vae_state_clear(&d->base);
+    wf_free(d->caches);
+    wf_free(d);
+    *state = NULL;
 }
 
-static void wan_begin(struct wf_vae *vae)
+static enum wf_status wan_begin(struct wf_vae *vae, struct wf_vae_state **state,
+                                struct wf_error *err)
 {
-    clear_caches((struct wf_wan_vae *)vae);
+    const struct wf_wan_vae *v = (const struct wf_wan_vae *)vae;
+    const size_t stages = (size_t)v->stage_count;
+    struct decode *d = wf_calloc(vae->mem, WF_MEM_MISC, 1, sizeof *d);
+    if (!d)
+        return wf_fail_memory(err, "vae", sizeof *d);
+    wf_vae_state_init(&d->base, vae->be);
+    d->v = v;
+    d->be = vae->be;
+    d->caches = wf_calloc(vae->mem, WF_MEM_MISC, stages, sizeof *d->caches);
+    *state = &d->base;
+    if (d->caches)
+        return WF_OK;
+    wan_end(state);
+    return wf_fail_memory(err, "vae", stages * sizeof *d->caches);
 }
 
-static enum wf_status wan_decode(struct wf_vae *vae, struct wf_tensor z, struct wf_tensor frames,
-                                 struct wf_error *err)
+static enum wf_status wan_decode(struct wf_vae_state *state, struct wf_tensor z,
+                                 struct wf_tensor frames, struct wf_error *err)
 {
-    struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
+    struct decode *d = (struct decode *)state;
     struct wf_tensor x = z;
-    for (int i = 0; i < v->stage_count; i++)
-        WF_TRY(run_stage(v, i, &x, err));
+    for (int i = 0; i < d->v->stage_count; i++)
+        WF_TRY(run_stage(d, i, &x, err));
     if (!wf_tensor_same_dims(&x, &frames))
         return wf_fail(err, WF_FAILED, "vae: the decoder's frames are not of the expected size");
-    v->position += z.dim[0];
+    d->position += z.dim[0];
     /* clamp to -1..1, then to 0..1 */
+    const struct wf_tensor half = d->v->half;
     const struct wf_affine unit = {
-        .x = rows(x), .y = rows(frames), .weight = v->half, .shift = v->half, .low = 0, .high = 1};
-    const enum wf_status status = wf_affine(vae->be, &unit);
-    turn_over(v);
+        .x = rows(x), .y = rows(frames), .weight = half, .shift = half, .low = 0, .high = 1};
+    const enum wf_status status = wf_affine(d->be, &unit);
+    turn_over(d);
     return status;
 }
 
-static void stage_end(struct wf_vae *vae)
+static void wan_stage_end(struct wf_vae *vae)
 {
-    struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
-    if (v->stages)
-        clear_caches(v);
-    wf_arena_close(&v->base.hidden[0]);
-    wf_arena_close(&v->base.hidden[1]);
-    wf_arena_close(&v->base.scratch);
-    if (v->res)
-        wf_residency_stage_end(v->res);
+    wf_residency_stage_end(((struct wf_wan_vae *)vae)->res);
 }
 
 static void wan_close(struct wf_vae *vae)
 {
     struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
-    stage_end(vae);
     wf_residency_close(&v->res);
     struct wf_backend *be = vae->be;
     be->ops.give(be, v->mean.data);
@@ -297,9 +330,6 @@ static enum wf_status wan_open(struct wf_checkpoint *ckpt, enum wf_offload offlo
     if (!v)
         return wf_fail_memory(err, "vae", sizeof *v);
     v->base = (struct wf_vae){.driver = &wf_vae_wan, .be = be, .mem = mem};
-    wf_arena_init(&v->base.hidden[0], wf_backend_source(be));
-    wf_arena_init(&v->base.hidden[1], wf_backend_source(be));
-    wf_arena_init(&v->base.scratch, wf_backend_source(be));
     const enum wf_status status = wf_wan_vae_declare(v, ckpt, offload, err);
     if (status != WF_OK) {
         wan_close(&v->base);
@@ -315,5 +345,6 @@ const struct wf_vae_driver wf_vae_wan = {
     .close = wan_close,
     .begin = wan_begin,
     .decode = wan_decode,
-    .stage_end = stage_end,
+    .end = wan_end,
+    .stage_end = wan_stage_end,
 };

@@ -3,7 +3,6 @@
 #ifndef WEFT_VAE_WAN_VAE_H
 #define WEFT_VAE_WAN_VAE_H
 
-#include "temporal/causal_cache.h"
 #include "temporal/layers.h"
 #include "vae/vae.h"
 
@@ -29,7 +28,6 @@ struct wf_wan_stage {
     struct wf_layer conv2;        /* RES; UPSAMPLE: the one over time */
     struct wf_layer project;      /* IN: post_quant_conv; RES: conv_shortcut; ATTENTION: proj */
     struct wf_layer qkv;          /* ATTENTION */
-    struct wf_causal_cache cache1, cache2; /* of conv1 and conv2, where they span frames */
 };
 
 struct wf_wan_vae {
@@ -38,11 +36,8 @@ struct wf_wan_vae {
     struct wf_residency *res;
     struct wf_wan_stage *stages;
     int stage_count;
-    int64_t position;           /* latent frames decoded of this clip */
     struct wf_tensor mean, std; /* [z_dim] */
     struct wf_tensor half;      /* [3] of 0.5: from -1..1 to 0..1 */
-
-    int side; /* of base.hidden: where the hidden frames are */
 };
 
 /* Reads the configuration and declares every stage and its weights; loads none. */

@@ -29,22 +29,26 @@ struct wf_family {
      * [T,h,w,C]. */
     enum wf_status (*check)(struct weft_model *model, const struct weft_request *request,
                             int64_t dims[4], struct wf_error *err);
-    /* Cleans and tokenises both texts of the request (half 1 only when guidance is on). No compute.
-     */
-    enum wf_status (*read_prompts)(void *pipeline, const struct weft_request *request, int halves,
-                                   struct wf_error *err);
+    /* Begins a job: cleans and tokenises both texts of the request (half 1 only when guidance is
+       on), computes nothing. What belongs to the job from here on is in *state, token ids, text
+       keys and values, never in the pipeline: several jobs of one model may be open. The pipeline
+       outlives the state. */
+    enum wf_status (*prepare)(void *pipeline, const struct weft_request *request, int halves,
+                              void **state, struct wf_error *err);
+    void (*finish)(void *state);
     /* Encodes the halves: embeds[half] [rows,width], the real rows, taken from the arena. */
-    enum wf_status (*encode)(void *pipeline, int halves, struct wf_arena *arena,
-                             struct wf_tensor *embeds, struct wf_error *err);
-    int64_t (*text_rows)(const void *pipeline); /* that the denoiser sees: embeds and then zeros */
-    void (*encode_end)(void *pipeline);         /* the text encoder is not needed any more */
+    enum wf_status (*encode)(void *state, struct wf_arena *arena, struct wf_tensor *embeds,
+                             struct wf_error *err);
+    int64_t (*text_rows)(const void *state); /* that the denoiser sees: embeds and then zeros */
     /* Hands the embeds of a half to the denoiser. */
-    enum wf_status (*condition)(void *pipeline, int half, struct wf_tensor embeds,
+    enum wf_status (*condition)(void *state, int half, struct wf_tensor embeds,
                                 struct wf_arena *arena, struct wf_error *err);
     /* One forward for each half: velocity[half] [T,h,w,C] at latents [T,h,w,C]. */
-    enum wf_status (*denoise)(void *pipeline, struct wf_tensor latents, double timestep, int halves,
+    enum wf_status (*denoise)(void *state, struct wf_tensor latents, double timestep,
                               const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err);
+    /* The encoders, the denoiser are not needed any more: the offload policy decides. */
+    void (*encode_end)(void *pipeline);
     void (*denoise_end)(void *pipeline);
 };
 

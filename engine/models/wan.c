@@ -24,10 +24,16 @@ struct wan_pipeline {
     struct wf_tokenizer *tokenizer;
     struct wf_umt5 *text_encoder;
     struct wf_wan *transformer;
+};
 
-    int32_t ids[WF_HALVES][MAX_TEXT];
+/* A job's. */
+struct wan_state {
+    struct wan_pipeline *pipeline;
+    struct wf_wan_run *run;
+    int halves;
+    int64_t rows;            /* max_sequence_length of the request */
+    int32_t *ids[WF_HALVES]; /* rows of them, the second after the first */
     int id_count[WF_HALVES];
-    int64_t rows; /* max_sequence_length of the request */
 };
 
 static void wan_close(void *pipeline)
@@ -168,64 +174,96 @@ static enum wf_status wan_check(struct weft_model *model, const struct weft_requ
     return WF_OK;
 }
 
-static enum wf_status read_prompt(struct wan_pipeline *p, int half, const char *text,
+static enum wf_status read_prompt(struct wan_state *s, int half, const char *text,
                                   struct wf_error *err)
 {
     char *clean = NULL;
-    WF_TRY(wf_prompt_clean(text ? text : "", p->model->engine->mem, &clean, err));
-    const enum wf_status status = wf_tokenizer_encode(p->tokenizer, clean, p->ids[half],
-                                                      (int)p->rows, &p->id_count[half], err);
+    WF_TRY(wf_prompt_clean(text ? text : "", s->pipeline->model->engine->mem, &clean, err));
+    const enum wf_status status = wf_tokenizer_encode(s->pipeline->tokenizer, clean, s->ids[half],
+                                                      (int)s->rows, &s->id_count[half], err);
     wf_free(clean);
     return status;
 }
 
-static enum wf_status wan_read_prompts(void *pipeline, const struct weft_request *r, int halves,
-                                       struct wf_error *err)
+static void wan_finish(void *state)
+{
+    struct wan_state *s = state;
+    wf_wan_run_close(&s->run);
+    wf_free(s->ids[0]);
+    wf_free(s);
+}
+
+static enum wf_status open_state(struct wan_state *s, const struct weft_request *r,
+                                 struct wf_error *err)
+{
+    const char *const texts[WF_HALVES] = {r->prompt, r->negative_prompt};
+    const size_t rows = (size_t)s->rows;
+    s->ids[0] = wf_calloc(s->pipeline->model->engine->mem, WF_MEM_MISC, WF_HALVES * rows,
+                          sizeof *s->ids[0]);
+    if (!s->ids[0])
+        return wf_fail_memory(err, "prompt", WF_HALVES * rows * sizeof *s->ids[0]);
+    s->ids[1] = s->ids[0] + rows;
+    for (int half = 0; half < s->halves; half++)
+        WF_TRY(read_prompt(s, half, texts[half], err));
+    return wf_wan_run_open(s->pipeline->transformer, &s->run, err);
+}
+
+static enum wf_status wan_prepare(void *pipeline, const struct weft_request *r, int halves,
+                                  void **state, struct wf_error *err)
 {
     struct wan_pipeline *p = pipeline;
-    const char *const texts[WF_HALVES] = {r->prompt, r->negative_prompt};
-    p->rows = r->max_sequence_length;
-    for (int half = 0; half < halves; half++)
-        WF_TRY(read_prompt(p, half, texts[half], err));
+    struct wan_state *s = wf_calloc(p->model->engine->mem, WF_MEM_MISC, 1, sizeof *s);
+    if (!s)
+        return wf_fail_memory(err, "job", sizeof *s);
+    s->pipeline = p;
+    s->halves = halves;
+    s->rows = r->max_sequence_length;
+    const enum wf_status status = open_state(s, r, err);
+    if (status != WF_OK) {
+        wan_finish(s);
+        return status;
+    }
+    *state = s;
     return WF_OK;
 }
 
-static enum wf_status wan_encode(void *pipeline, int halves, struct wf_arena *arena,
-                                 struct wf_tensor *embeds, struct wf_error *err)
+static enum wf_status wan_encode(void *state, struct wf_arena *arena, struct wf_tensor *embeds,
+                                 struct wf_error *err)
 {
-    struct wan_pipeline *p = pipeline;
+    const struct wan_state *s = state;
+    struct wf_umt5 *encoder = s->pipeline->text_encoder;
     struct wf_umt5_text texts[WF_HALVES];
-    for (int half = 0; half < halves; half++) {
+    for (int half = 0; half < s->halves; half++) {
         WF_TRY(wf_tensor_new(arena, WF_F32, &embeds[half], err,
-                             WF_DIMS(p->id_count[half], wf_umt5_width(p->text_encoder))));
-        texts[half] = (struct wf_umt5_text){p->ids[half], p->id_count[half], embeds[half]};
+                             WF_DIMS(s->id_count[half], wf_umt5_width(encoder))));
+        texts[half] = (struct wf_umt5_text){s->ids[half], s->id_count[half], embeds[half]};
     }
-    return wf_umt5_encode(p->text_encoder, texts, halves, arena, err);
+    return wf_umt5_encode(encoder, texts, s->halves, arena, err);
 }
 
-static int64_t wan_text_rows(const void *pipeline)
+static int64_t wan_text_rows(const void *state)
 {
-    return ((const struct wan_pipeline *)pipeline)->rows;
+    return ((const struct wan_state *)state)->rows;
+}
+
+static enum wf_status wan_condition(void *state, int half, struct wf_tensor embeds,
+                                    struct wf_arena *arena, struct wf_error *err)
+{
+    const struct wan_state *s = state;
+    return wf_wan_set_text(s->run, half, embeds, s->rows, arena, err);
+}
+
+static enum wf_status wan_denoise(void *state, struct wf_tensor latents, double timestep,
+                                  const struct wf_tensor *velocity, struct wf_arena *arena,
+                                  struct wf_error *err)
+{
+    const struct wan_state *s = state;
+    return wf_wan_forward(s->run, latents, timestep, s->halves, velocity, arena, err);
 }
 
 static void wan_encode_end(void *pipeline)
 {
     wf_umt5_stage_end(((struct wan_pipeline *)pipeline)->text_encoder);
-}
-
-static enum wf_status wan_condition(void *pipeline, int half, struct wf_tensor embeds,
-                                    struct wf_arena *arena, struct wf_error *err)
-{
-    struct wan_pipeline *p = pipeline;
-    return wf_wan_set_text(p->transformer, half, embeds, p->rows, arena, err);
-}
-
-static enum wf_status wan_denoise(void *pipeline, struct wf_tensor latents, double timestep,
-                                  int halves, const struct wf_tensor *velocity,
-                                  struct wf_arena *arena, struct wf_error *err)
-{
-    struct wan_pipeline *p = pipeline;
-    return wf_wan_forward(p->transformer, latents, timestep, halves, velocity, arena, err);
 }
 
 static void wan_denoise_end(void *pipeline)
@@ -254,11 +292,12 @@ const struct wf_family wf_family_wan = {
     .open = wan_open,
     .close = wan_close,
     .check = wan_check,
-    .read_prompts = wan_read_prompts,
+    .prepare = wan_prepare,
+    .finish = wan_finish,
     .encode = wan_encode,
     .text_rows = wan_text_rows,
-    .encode_end = wan_encode_end,
     .condition = wan_condition,
     .denoise = wan_denoise,
+    .encode_end = wan_encode_end,
     .denoise_end = wan_denoise_end,
 };

@@ -112,3 +112,8 @@ void wf_arena_release(struct wf_arena *arena, struct wf_arena_mark mark)
         arena->current->used = mark.used;
     arena->live = mark.live;
 }
+
+void wf_arena_reset(struct wf_arena *arena)
+{
+    wf_arena_release(arena, (struct wf_arena_mark){0});
+}

@@ -41,5 +41,6 @@ struct wf_arena_mark wf_arena_mark(const struct wf_arena *arena);
    that is empty and holds several chunks joins them into one of their whole size at the next take.
  */
 void wf_arena_release(struct wf_arena *arena, struct wf_arena_mark mark);
+void wf_arena_reset(struct wf_arena *arena); /* releases everything */
 
 #endif
