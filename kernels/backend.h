@@ -5,7 +5,8 @@
    Contracts are written as `x [S,d]`: lengths by axis, slowest first. Unless an operation says so,
    every operand is f32, its last axis has stride 1, its other axes may have any stride, and outputs
    do not overlap inputs. Operations run in order; on a device they may still run when the call
-   returns, and wf_sync waits for them. One thread at a time uses a backend.
+   returns, and wf_sync waits for them. One thread at a time uses a backend. A NaN in an operand is
+   one in every result that depends on it (not in pack_u8).
 
    Products of matrices take both operands in one type, f32 or bf16, and add up in f32; which one,
    wf_operand_type says of a parameter. What feeds a product is written in that type by the
@@ -124,7 +125,7 @@ struct wf_lincomb {
     int terms;
 };
 
-/* y = clamp(x * weight + shift, low, high), weight and shift along the last axis.
+/* y = clamp(x * weight + shift, low, high), weight and shift along the last axis; a NaN stays one.
    x [M,C], y [M,C] (may be x), weight [C], shift [C] (data NULL: 1 and 0). */
 struct wf_affine {
     struct wf_tensor x, y, weight, shift;

@@ -1,5 +1,6 @@
 /* checkops compares every operation of the cpu backend with ref's on random shapes, strides and
-   values, with guards around every buffer. */
+   values, with guards around every buffer. A value that is not a number has to come through: what
+   hides it makes a black clip of a damaged weight. */
 #ifndef WEFT_TESTS_CHECKOPS_H
 #define WEFT_TESTS_CHECKOPS_H
 
@@ -23,6 +24,7 @@ struct operand {
     unsigned char *bytes[BACKENDS], *original;
     size_t count, mapped;
     enum role role;
+    bool poisoned; /* one value is not a number */
 };
 
 struct check {
@@ -36,6 +38,7 @@ struct check {
     int operands;
     struct wf_param param[MAX_PARAMS][BACKENDS];
     int params;
+    bool may_spread; /* padding times a weight that is not a number: skipped, or one too */
     int cases, failures;
 };
 
@@ -47,7 +50,7 @@ int64_t pick_of(struct check *c, int count, const int64_t *values);
 #define PICK_OF(c, ...)                                                                            \
     pick_of(c, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
 
-/* Random values of -1..1 in a new operand of the case. */
+/* Random values of -1..1 in a new operand of the case; now and then one is not a number. */
 struct operand *make(struct check *c, enum role role, enum layout layout, enum wf_dtype dtype,
                      int rank, const int64_t *dims);
 struct operand *make_values(struct check *c, enum role role, enum layout layout,

@@ -365,8 +365,11 @@ static float softmax(float *score, int64_t n, float factor, const float *bias,
 #pragma omp simd reduction(max : top)
     for (int64_t i = 0; i < whole; i++)
         top = score[i] > top ? score[i] : top;
-    if (top == -INFINITY) { /* nothing but keys out of reach so far */
-        memset(score, 0, (size_t)whole * sizeof *score);
+    if (top == -INFINITY) { /* nothing but keys out of reach so far; a NaN stays one */
+        for (int64_t i = 0; i < whole; i++) {
+            score[i] = score[i] == top ? 0.0f : score[i];
+            *sum += score[i];
+        }
         return 1.0f;
     }
 #pragma omp simd
@@ -570,8 +573,8 @@ static void affine(float *y, const float *x, const float *weight, const float *s
         float value = x[i];
         value = weight ? value * weight[i] : value;
         value = shift ? value + shift[i] : value;
-        value = value > low ? value : low;
-        y[i] = value < high ? value : high;
+        value = value < low ? low : value;
+        y[i] = value > high ? high : value; /* a NaN passes both */
     }
 }
 

@@ -59,7 +59,8 @@ enum wf_status wf_ref_affine(struct wf_backend *be, const struct wf_affine *a)
         for (int64_t i = 0; i < a->x.dim[1]; i++) {
             const double value =
                 (double)x[i] * (weight ? (double)weight[i] : 1) + (shift ? (double)shift[i] : 0);
-            y[i] = (float)fmin(fmax(value, (double)a->low), (double)a->high);
+            const float bounded = value < (double)a->low ? a->low : (float)value;
+            y[i] = bounded > a->high ? a->high : bounded; /* a NaN passes both */
         }
     }
     return WF_OK;
