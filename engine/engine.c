@@ -12,6 +12,15 @@ static_assert((int)WEFT_OFFLOAD_NONE == (int)WF_OFFLOAD_NONE &&
                   (int)WEFT_OFFLOAD_MODEL == (int)WF_OFFLOAD_MODEL,
               "so does a policy");
 
+#if UINTPTR_MAX == UINT64_MAX
+static_assert(sizeof(struct weft_settings) == 104 && sizeof(struct weft_component) == 72 &&
+                  sizeof(struct weft_model_info) == 152 && sizeof(struct weft_progress) == 64 &&
+                  sizeof(struct weft_request) == 248 && sizeof(struct weft_job_info) == 104 &&
+                  sizeof(struct weft_frame) == 56 && sizeof(struct weft_output) == 120 &&
+                  sizeof(struct weft_writer_info) == 168,
+              "programs are built against these sizes: new fields take the room of reserved");
+#endif
+
 const char *weft_version(void)
 {
     return WEFT_VERSION;
@@ -22,8 +31,22 @@ void weft_settings_defaults(struct weft_settings *settings)
     *settings = (struct weft_settings){.offload = WEFT_OFFLOAD_MODEL};
 }
 
+enum wf_status wf_check_reserved(const uint64_t *reserved, size_t count, const char *what,
+                                 struct wf_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (reserved[i])
+            return wf_fail(err, WF_REFUSED,
+                           "%s: a field is set that weft %s does not know; fill the struct by its "
+                           "defaults function, or use a newer library",
+                           what, WEFT_VERSION);
+    }
+    return WF_OK;
+}
+
 static enum wf_status check_settings(const struct weft_settings *s, struct wf_error *err)
 {
+    WF_TRY(WF_CHECK_RESERVED(s, "settings", err));
     if (s->threads < 0 || s->threads > 4096)
         return wf_fail(err, WF_REFUSED,
                        "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);

@@ -27,6 +27,12 @@ struct weft_engine {
 void wf_log(const struct weft_engine *engine, enum weft_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* WF_REFUSED when a struct of the caller's has a field set that only a newer library knows. */
+enum wf_status wf_check_reserved(const uint64_t *reserved, size_t count, const char *what,
+                                 struct wf_error *err);
+#define WF_CHECK_RESERVED(s, what, err)                                                            \
+    wf_check_reserved((s)->reserved, sizeof(s)->reserved / sizeof *(s)->reserved, what, err)
+
 enum { WF_MAX_COMPONENTS = 8, WF_PATH_BYTES = 4096 };
 
 /* Defaults of a request: the family's, then what the folder's weft.json says. */

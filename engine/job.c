@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "engine/dump.h"
+#include "engine/finite.h"
 #include "kernels/base/rng.h"
 
 double wf_clock(void)
@@ -46,6 +47,7 @@ static void fill_defaults(struct weft_request *r, const struct wf_defaults *d)
 
 static enum wf_status check_numbers(const struct weft_request *r, struct wf_error *err)
 {
+    WF_TRY(WF_CHECK_RESERVED(r, "request", err));
     if (r->fps_num < 1 || r->fps_den < 1 || r->fps_num / r->fps_den > 1000)
         return wf_fail(err, WF_REFUSED, "fps: %d/%d is not possible; choose 0.001 to 1000",
                        r->fps_num, r->fps_den);
@@ -101,6 +103,10 @@ static enum wf_status read_latents(struct weft_job *job, const char *path, const
             wf_to_f32(job->initial, t->data, t->dtype, count);
         else
             status = wf_fail_memory(err, path, count * sizeof(float));
+        if (job->initial && !wf_all_finite(job->initial, count))
+            status = wf_fail(
+                err, WF_REFUSED,
+                "%s: the latents are not all numbers (NaN or infinite); make them again", path);
     }
     wf_st_close(&file);
     return status;
@@ -311,6 +317,9 @@ static enum wf_status encode(struct weft_job *job)
         WF_TRY(wf_dump_embeds(job->request.dump, names[half], backend(job), embeds[half],
                               m->family->text_rows(job->state), err));
     for (int half = 0; half < job->halves; half++)
+        WF_TRY(wf_check_finite(backend(job), embeds[half], err, "encode: the embeddings of the %s",
+                               half ? "negative prompt" : "prompt"));
+    for (int half = 0; half < job->halves; half++)
         WF_TRY(m->family->condition(job->state, half, embeds[half], &job->arena, err));
     return WF_OK;
 }
@@ -395,7 +404,9 @@ static enum wf_status denoise_step(struct weft_job *job, int step)
     wf_arena_release(&job->arena, mark);
     char name[32];
     snprintf(name, sizeof name, "latents_step_%03d", step);
-    return dump_latents(job, name);
+    WF_TRY(dump_latents(job, name));
+    return wf_check_finite(backend(job), job->latents, error_of(job),
+                           "denoise: step %d of %d: the latents", step + 1, job->request.steps);
 }
 
 static enum wf_status run_denoise(struct weft_job *job)
@@ -439,6 +450,15 @@ static enum wf_status run_stages(struct weft_job *job)
                            &job->plan.room, &job->decoder, error_of(job));
 }
 
+static enum wf_status check_frame(const struct weft_job *job, const struct weft_frame *frame)
+{
+    const size_t count = (size_t)frame->width * (size_t)frame->height * 3;
+    if (backend(job)->is_plan || wf_all_finite(frame->rgb, count))
+        return WF_OK;
+    return wf_fail_not_finite(error_of(job), "decode: frame %lld: the samples",
+                              (long long)job->given);
+}
+
 static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
 {
     const double began = wf_clock();
@@ -451,6 +471,7 @@ static enum wf_status next_frame(struct weft_job *job, struct weft_frame *frame)
         log_stage(job, WEFT_STAGE_DECODE);
         return WF_OK;
     }
+    WF_TRY(check_frame(job, frame));
     if (!job->given)
         job->first_frame_seconds = job->seconds;
     frame->index = job->given++;

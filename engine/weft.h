@@ -25,7 +25,14 @@
    one thread at a time; engines are independent of each other. Only weft_job_cancel may be called
    from elsewhere. Close functions free and set the pointer to NULL, take a pointer to NULL, and go
    job, writer, model, engine. The library itself prints nothing: what it has to say beside errors
-   goes to the log function of the settings. */
+   goes to the log function of the settings.
+
+   Several jobs of one model may be open at the same time and be pulled in turns: each gives what it
+   gives alone, and the weights are held once.
+
+   A program goes on working with a newer library without being built anew: no struct changes its
+   size or the place of a field, new fields take the room of `reserved`, and 0 there means what the
+   library did before. So fill structs by their defaults function, or with zeros. */
 #ifndef WEFT_H
 #define WEFT_H
 
@@ -53,7 +60,15 @@ struct weft_model;
 struct weft_job;
 struct weft_writer;
 
-WEFT_API const char *weft_version(void); /* "0.1.0" */
+#define WEFT_VERSION_MAJOR 0
+#define WEFT_VERSION_MINOR 1
+#define WEFT_VERSION_PATCH 0
+/* To compare with: #if WEFT_VERSION_NUMBER >= WEFT_MAKE_VERSION(0, 2, 0) */
+#define WEFT_MAKE_VERSION(major, minor, patch) ((major)*1000000 + (minor)*1000 + (patch))
+#define WEFT_VERSION_NUMBER                                                                        \
+    WEFT_MAKE_VERSION(WEFT_VERSION_MAJOR, WEFT_VERSION_MINOR, WEFT_VERSION_PATCH)
+
+WEFT_API const char *weft_version(void); /* of the library at run time: "0.1.0" */
 
 /* --- engine: a device and its memory --- */
 
@@ -78,6 +93,7 @@ struct weft_settings {
        (default). Errors do not come here: they are the status and weft_engine_error. */
     void (*log)(void *context, enum weft_log_level level, const char *line);
     void *log_context;
+    uint64_t reserved[8]; /* zeros */
 };
 
 WEFT_API void weft_settings_defaults(struct weft_settings *settings);
@@ -105,6 +121,7 @@ struct weft_component {
     uint64_t parameters;    /* 0 for a component without weights */
     uint64_t bytes;         /* of weights, in files */
     int tensors;
+    uint64_t reserved[4]; /* zeros */
 };
 
 struct weft_model_info {
@@ -115,6 +132,7 @@ struct weft_model_info {
     int width, height, num_frames, steps, max_sequence_length; /* defaults of a request */
     double guidance_scale;
     int fps_num, fps_den;
+    uint64_t reserved[8]; /* zeros */
 };
 
 /* Opens every component's weight files and checks every tensor. *info belongs to the model. */
@@ -130,6 +148,7 @@ struct weft_progress {
     int done, total; /* steps of denoising, frames of decoding; 0 of 1 or 1 of 1 for encoding */
     double seconds;  /* since the job began */
     double remaining_seconds; /* of the stage, by the pace so far; below 0: not known yet */
+    uint64_t reserved[4];     /* zeros */
 };
 
 /* All pointers must stay valid until the job is closed. */
@@ -150,6 +169,7 @@ struct weft_request {
     const char *dump;      /* folder for the tensors of each stage; NULL: none. Made when missing */
     void (*progress)(void *context, const struct weft_progress *progress); /* NULL: none */
     void *progress_context;
+    uint64_t reserved[16]; /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within
@@ -175,7 +195,8 @@ struct weft_job_info {
     int64_t frames;
     int fps_num, fps_den;
     int steps;
-    uint64_t seed; /* given or drawn */
+    uint64_t seed;        /* given or drawn */
+    uint64_t reserved[8]; /* zeros */
 };
 
 WEFT_API void weft_job_describe(const struct weft_job *job, struct weft_job_info *info);
@@ -184,7 +205,8 @@ struct weft_frame {
     const float *rgb; /* [height,width,3], 0..1, rows without gaps; valid until the next call; NULL:
                          the end */
     int width, height;
-    int64_t index; /* from 0 */
+    int64_t index;        /* from 0 */
+    uint64_t reserved[4]; /* zeros */
 };
 
 /* The next frame. The first call does the encoding and all of the denoising. */
@@ -201,13 +223,14 @@ WEFT_API enum weft_status weft_job_report(struct weft_job *job, const struct wef
 /* --- writer: frames into a file or a pipe --- */
 
 struct weft_output {
-    const char *path;    /* "-": standard output; png: a pattern such as "frame-%05d.png" */
-    const char *format;  /* NULL: from the path's extension */
-    int overwrite;       /* 0: an existing file is refused */
-    const char *codec;   /* ffmpeg's name of an encoder; NULL: the format's default */
-    int crf;             /* below 0: the codec's default */
-    const char *preset;  /* NULL: the codec's default */
-    const char *pix_fmt; /* NULL: yuv420p */
+    const char *path;     /* "-": standard output; png: a pattern such as "frame-%05d.png" */
+    const char *format;   /* NULL: from the path's extension */
+    int overwrite;        /* 0: an existing file is refused */
+    const char *codec;    /* ffmpeg's name of an encoder; NULL: the format's default */
+    int crf;              /* below 0: the codec's default */
+    const char *preset;   /* NULL: the codec's default */
+    const char *pix_fmt;  /* NULL: yuv420p */
+    uint64_t reserved[8]; /* zeros */
 };
 
 WEFT_API void weft_output_defaults(struct weft_output *output);
@@ -235,6 +258,7 @@ struct weft_writer_info {
     double encode_seconds;       /* of these, in the encoder */
     uint64_t queue_peak_bytes;   /* of frames that waited for it at the same time, at most */
     uint64_t queue_limit_bytes;  /* that may wait; then weft_writer_write does */
+    uint64_t reserved[8];        /* zeros */
 };
 
 /* What became of the frames, once weft_writer_finish has succeeded; all zero before. The strings

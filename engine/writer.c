@@ -30,6 +30,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
                                 const struct weft_output *output, struct wf_error *err)
 {
     struct wf_sink_config config;
+    WF_TRY(WF_CHECK_RESERVED(output, "output", err));
     wf_sink_defaults(&config);
     config.path = output->path;
     config.format = output->format;

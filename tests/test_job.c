@@ -341,6 +341,179 @@ static void a_model_serves_many_jobs(void **state)
     close_all(&o, &job);
 }
 
+/* --- several jobs of one model --- */
+
+enum { CLIPS = 3 };
+
+/* Clips of other sizes, lengths, prompts and guidance. */
+static void ask_for(struct opened *o, int which)
+{
+    static const char *const prompts[CLIPS] = {"a fox", "two owls in the rain, at night", ""};
+    static const int widths[CLIPS] = {32, 48, 16}, frames[CLIPS] = {5, 13, 9};
+    o->request.prompt = prompts[which];
+    o->request.negative_prompt = which ? "blurred" : NULL;
+    o->request.width = widths[which];
+    o->request.num_frames = frames[which];
+    o->request.guidance_scale = which == 1 ? 1 : 4;
+    o->request.decode_chunk_size = which == 2 ? 5 : 0;
+    o->request.seed = (uint64_t)which;
+}
+
+static void start(struct opened *o, int which, struct weft_job **job)
+{
+    ask_for(o, which);
+    assert_int_equal(weft_generate(o->model, &o->request, job), WEFT_OK);
+}
+
+/* One more frame into the sum; false at the end. */
+static bool pull_one(struct weft_job *job, double *sum)
+{
+    struct weft_frame frame;
+    assert_int_equal(weft_job_next(job, &frame), WEFT_OK);
+    for (int i = 0; frame.rgb && i < frame.width * frame.height * 3; i++)
+        *sum += (double)frame.rgb[i] * (1 + i % 7 + (double)frame.index);
+    return frame.rgb != NULL;
+}
+
+static void alone(double sum[CLIPS])
+{
+    for (int i = 0; i < CLIPS; i++) {
+        struct opened o;
+        struct weft_job *job;
+        open_small(&o);
+        start(&o, i, &job);
+        assert_int_equal(run(job, &sum[i]), WEFT_OK);
+        close_all(&o, &job);
+    }
+}
+
+static void jobs_of_one_model_can_be_pulled_in_turns(void **state)
+{
+    (void)state;
+    double want[CLIPS], sum[CLIPS] = {0};
+    alone(want);
+    for (int order = 0; order < 2; order++) { /* closed forwards and backwards */
+        struct opened o;
+        struct weft_job *job[CLIPS];
+        memset(sum, 0, sizeof sum);
+        open_small(&o);
+        for (int i = 0; i < CLIPS; i++)
+            start(&o, i, &job[i]);
+        for (int busy = CLIPS; busy;) {
+            busy = 0;
+            for (int i = 0; i < CLIPS; i++)
+                busy += pull_one(job[i], &sum[i]);
+        }
+        for (int i = 0; i < CLIPS; i++) {
+            assert_true(sum[i] == want[i]);
+            weft_job_close(&job[order ? CLIPS - 1 - i : i]);
+        }
+        close_all(&o, &(struct weft_job *){NULL});
+    }
+}
+
+/* Of three jobs that have begun, one is cancelled and one given up: the third gives its clip. */
+static void a_job_that_ends_early_does_not_touch_the_others(void **state)
+{
+    (void)state;
+    double want[CLIPS];
+    alone(want);
+    for (int last = 0; last < CLIPS; last++) {
+        struct opened o;
+        struct weft_job *job[CLIPS];
+        struct weft_frame frame;
+        double sum[CLIPS] = {0};
+        const int cancelled = (last + 1) % CLIPS, given_up = (last + 2) % CLIPS;
+        open_small(&o);
+        for (int i = 0; i < CLIPS; i++)
+            start(&o, i, &job[i]);
+        for (int i = 0; i < CLIPS; i++)
+            assert_true(pull_one(job[i], &sum[i]));
+        weft_job_cancel(job[cancelled]);
+        assert_int_equal(weft_job_next(job[cancelled], &frame), WEFT_CANCELLED);
+        assert_true(pull_one(job[last], &sum[last]));
+        weft_job_close(&job[given_up]);
+        while (pull_one(job[last], &sum[last])) {
+        }
+        assert_true(sum[last] == want[last]);
+        weft_job_close(&job[cancelled]);
+        close_all(&o, &job[last]);
+    }
+}
+
+/* A job that memory runs out for fails; the one beside it goes on, and the next one begins anew. */
+static void a_job_that_fails_does_not_touch_the_others(void **state)
+{
+    (void)state;
+    double want[CLIPS], sum = 0;
+    struct opened o;
+    struct weft_job *good, *bad, *after;
+    struct weft_frame frame;
+    alone(want);
+    open_small(&o);
+    start(&o, 0, &good);
+    assert_true(pull_one(good, &sum));
+    for (long nth = 1; nth < 60; nth += 7) {
+        start(&o, 1, &bad);
+        wf_mem_fail_at(o.engine->mem, nth);
+        assert_int_equal(weft_job_next(bad, &frame), WEFT_FAILED);
+        wf_mem_fail_at(o.engine->mem, 0);
+        weft_job_close(&bad);
+    }
+    while (pull_one(good, &sum)) {
+    }
+    assert_true(sum == want[0]);
+    start(&o, 2, &after);
+    assert_int_equal(run(after, &sum), WEFT_OK);
+    assert_true(sum == want[2]);
+    weft_job_close(&after);
+    close_all(&o, &good);
+}
+
+static void several_jobs_hold_the_weights_once(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct weft_job *job[CLIPS];
+    size_t held[CLIPS];
+    double sum = 0;
+    open_small(&o);
+    o.engine->offload = WF_OFFLOAD_NONE;
+    for (int i = 0; i < CLIPS; i++) {
+        start(&o, i, &job[i]);
+        assert_true(pull_one(job[i], &sum));
+        held[i] = wf_mem_live(o.engine->mem, WF_MEM_WEIGHTS);
+    }
+    assert_true(held[0] > 0 && held[1] == held[0] && held[2] == held[0]);
+    for (int i = 0; i < CLIPS; i++)
+        weft_job_close(&job[i]);
+    close_all(&o, &(struct weft_job *){NULL});
+}
+
+/* --- weft.h --- */
+
+static void a_field_from_the_future_is_refused(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct weft_job *job = NULL;
+    struct weft_engine *engine = NULL;
+    struct weft_settings settings;
+    char version[32];
+    open_small(&o);
+    o.request.reserved[3] = 1;
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_REFUSED);
+    assert_non_null(strstr(weft_engine_error(o.engine), "request: a field is set"));
+    close_all(&o, &job);
+    weft_settings_defaults(&settings);
+    settings.reserved[0] = 1;
+    assert_int_equal(weft_engine_open(&settings, &engine), WEFT_REFUSED);
+    weft_engine_close(&engine);
+    snprintf(version, sizeof version, "%d.%d.%d", WEFT_VERSION_MAJOR, WEFT_VERSION_MINOR,
+             WEFT_VERSION_PATCH);
+    assert_string_equal(weft_version(), version);
+}
+
 /* Each allocation of the engine fails once: a clean failure, and nothing left behind. */
 static void every_allocation_may_fail(void **state)
 {
@@ -398,6 +571,11 @@ int main(void)
         cmocka_unit_test(both_policies_give_the_same_pixels),
         cmocka_unit_test(engines_are_independent),
         cmocka_unit_test(a_model_serves_many_jobs),
+        cmocka_unit_test(jobs_of_one_model_can_be_pulled_in_turns),
+        cmocka_unit_test(a_job_that_ends_early_does_not_touch_the_others),
+        cmocka_unit_test(a_job_that_fails_does_not_touch_the_others),
+        cmocka_unit_test(several_jobs_hold_the_weights_once),
+        cmocka_unit_test(a_field_from_the_future_is_refused),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
