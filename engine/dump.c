@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/latents.h"
 #include "io/weights/safetensors.h"
-#include "kernels/base/arena.h"
 
 enum { PATH_BYTES = 4096 };
 
@@ -68,23 +68,13 @@ enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_b
                                struct wf_tensor latents, struct wf_arena *arena,
                                struct wf_error *err)
 {
-    const struct wf_arena_mark mark = wf_arena_mark(arena);
-    const struct wf_tensor planes = wf_tensor_permute(latents, WF_ORDER(3, 0, 1, 2));
-    struct wf_tensor dense;
+    const int64_t *d = latents.dim;
     float *host = wf_alloc(be->mem, WF_MEM_MISC, wf_tensor_bytes(&latents));
-    enum wf_status status = host
-                                ? wf_tensor_new(arena, WF_F32, &dense, err, planes.rank, planes.dim)
-                                : wf_fail_memory(err, "dump", wf_tensor_bytes(&latents));
+    enum wf_status status = host ? wf_latents_download(be, host, latents, arena)
+                                 : wf_fail_memory(err, "dump", wf_tensor_bytes(&latents));
     if (status == WF_OK)
-        status = wf_copy(be, dense, planes);
-    if (status == WF_OK)
-        status = wf_download(be, host, dense);
-    if (status == WF_OK)
-        status =
-            write_file(folder, name, "latents", host,
-                       WF_DIMS(1, planes.dim[0], planes.dim[1], planes.dim[2], planes.dim[3]), err);
+        status = write_file(folder, name, "latents", host, WF_DIMS(1, d[3], d[0], d[1], d[2]), err);
     wf_free(host);
-    wf_arena_release(arena, mark);
     return status;
 }
 

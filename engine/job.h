@@ -1,14 +1,27 @@
-/* A job: ENCODE, DENOISE, DECODE, DRAIN, pulled a frame at a time. */
+/* A job: ENCODE, DENOISE, DECODE, DRAIN, one unit of work at a time, pulled a frame at a time. */
 #ifndef WEFT_ENGINE_JOB_H
 #define WEFT_ENGINE_JOB_H
 
 #include "engine/models/family.h"
-#include "engine/plan.h"
 #include "engine/report.h"
 #include "engine/sampler/sampler.h"
 #include "vae/decode.h"
 
-enum wf_job_phase { WF_JOB_READY, WF_JOB_DECODING, WF_JOB_DONE, WF_JOB_BROKEN };
+/* What the next unit of work belongs to. */
+enum wf_job_phase {
+    WF_JOB_READY,
+    WF_JOB_ENCODING,
+    WF_JOB_DENOISING,
+    WF_JOB_DECODING,
+    WF_JOB_DONE,
+    WF_JOB_BROKEN
+};
+
+/* Memory that is taken at once when the job begins, where it is known; else as it is needed. */
+struct wf_job_room {
+    size_t activations;     /* of the job's arena: encoding and denoising */
+    struct wf_vae_room vae; /* of the decoder's arenas */
+};
 
 struct weft_job {
     struct weft_model *model;
@@ -26,7 +39,7 @@ struct weft_job {
     struct wf_sampler *sampler;
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */
-    struct wf_plan plan;
+    struct wf_job_room room;
     struct wf_arena arena; /* activations of encoding and denoising */
     struct wf_decoder *decoder;
 
@@ -35,6 +48,26 @@ struct weft_job {
     double *step_seconds;                         /* request.steps of them */
     int steps_done;
 };
+
+/* Opens a job and checks all of the request; latents: the file of a decoding job, or NULL. Nothing
+   is computed. */
+enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *request,
+                           const char *latents, struct weft_job **job);
+/* One unit of work: the encoding, one step, one frame (with its chunk, where that is not decoded
+   yet). frame->rgb is set when a frame came out. */
+enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame);
+/* The job needs nothing of what stands before the VAE any more; may be called twice. */
+void wf_job_end_denoise(struct weft_job *job);
+
+static inline struct wf_backend *wf_job_backend(const struct weft_job *job)
+{
+    return job->model->engine->be;
+}
+
+static inline struct wf_error *wf_job_error(const struct weft_job *job)
+{
+    return &job->model->engine->err;
+}
 
 double wf_clock(void); /* seconds, monotonic */
 

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "engine/job.h"
-
 /* Steps are alike, and the sampler keeps all that it ever keeps after the fourth. */
 enum { STEPS = 4 };
 
@@ -18,21 +16,21 @@ static enum wf_status open_engine(struct weft_engine *planner, const struct weft
                            &planner->be);
 }
 
-static enum wf_status run(struct weft_job *job, struct wf_plan *plan)
+static enum wf_status run(struct weft_job *job, struct wf_job_room *room)
 {
-    struct weft_frame frame;
-    do {
-        WF_TRY((enum wf_status)weft_job_next(job, &frame));
+    struct weft_frame frame = {0};
+    while (job->phase != WF_JOB_DONE) {
+        WF_TRY(wf_job_advance(job, &frame));
         if (job->decoder)
-            plan->room = wf_decoder_room_used(job->decoder);
-    } while (frame.rgb);
-    plan->activations = job->arena.peak;
+            room->vae = wf_decoder_room_used(job->decoder);
+    }
+    room->activations = job->arena.peak;
     return WF_OK;
 }
 
 static enum wf_status plan_with(struct weft_engine *planner, const struct weft_model *model,
                                 const struct weft_request *request, const char *latents,
-                                struct wf_plan *plan)
+                                struct wf_job_room *room)
 {
     struct weft_model *opened = NULL;
     struct weft_job *job = NULL;
@@ -44,24 +42,23 @@ static enum wf_status plan_with(struct weft_engine *planner, const struct weft_m
     enum wf_status status =
         (enum wf_status)weft_model_open(planner, model->folder, model->variant, &opened);
     if (status == WF_OK)
-        status = (enum wf_status)(latents ? weft_decode(opened, latents, &r, &job)
-                                          : weft_generate(opened, &r, &job));
+        status = wf_job_open(opened, &r, latents, &job);
     if (status == WF_OK)
-        status = run(job, plan);
+        status = run(job, room);
     weft_job_close(&job);
     weft_model_close(&opened);
     return status;
 }
 
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
-                           const char *latents, struct wf_plan *plan, struct wf_error *err)
+                           const char *latents, struct wf_job_room *room, struct wf_error *err)
 {
     struct weft_engine *planner = calloc(1, sizeof *planner);
     if (!planner)
         return wf_fail_memory(err, "plan", sizeof *planner);
     enum wf_status status = open_engine(planner, model->engine);
     if (status == WF_OK)
-        status = plan_with(planner, model, request, latents, plan);
+        status = plan_with(planner, model, request, latents, room);
     if (status != WF_OK)
         *err = planner->err;
     weft_engine_close(&planner);

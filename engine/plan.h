@@ -3,16 +3,11 @@
 #ifndef WEFT_ENGINE_PLAN_H
 #define WEFT_ENGINE_PLAN_H
 
-#include "engine/engine.h"
-
-struct wf_plan {
-    size_t activations;      /* bytes of the job's arena, encoding and denoising */
-    struct wf_vae_room room; /* of the VAE's arenas */
-};
+#include "engine/job.h"
 
 /* Plans a job of that request; latents: the file of a decoding job, or NULL. Reads the model's
    configurations and indices again, and no weights. */
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
-                           const char *latents, struct wf_plan *plan, struct wf_error *err);
+                           const char *latents, struct wf_job_room *room, struct wf_error *err);
 
 #endif

@@ -1,0 +1,284 @@
+/* The stages of a job, one unit of work at a time. */
+#include <stdio.h>
+#include <time.h>
+
+#include "engine/dump.h"
+#include "engine/finite.h"
+#include "engine/job.h"
+#include "engine/latents.h"
+
+double wf_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* --- what a unit took --- */
+
+static void tell(const struct weft_job *job, enum weft_stage stage, int done, int total)
+{
+    if (!job->request.progress)
+        return;
+    const double spent = job->stats[stage].seconds;
+    const struct weft_progress progress = {.stage = stage,
+                                           .done = done,
+                                           .total = total,
+                                           .seconds = wf_clock() - job->started,
+                                           .remaining_seconds =
+                                               done ? spent / done * (total - done) : -1};
+    job->request.progress(job->request.progress_context, &progress);
+}
+
+/* Begins a unit; other jobs may have used the engine since the last one. */
+static double unit_begin(struct weft_job *job)
+{
+    wf_mem_peak_reset(job->model->engine->mem);
+    wf_job_backend(job)->flops = 0;
+    return wf_clock();
+}
+
+static void unit_end(struct weft_job *job, enum weft_stage stage, double began)
+{
+    struct wf_stage_stats *s = &job->stats[stage];
+    const size_t peak = wf_mem_peak(job->model->engine->mem);
+    s->seconds += wf_clock() - began;
+    s->flops += wf_job_backend(job)->flops;
+    s->peak_host_bytes = peak > s->peak_host_bytes ? peak : s->peak_host_bytes;
+}
+
+static void log_stage(const struct weft_job *job, enum weft_stage stage)
+{
+    static const char *const names[] = {"encode", "denoise", "decode"};
+    const struct wf_stage_stats *s = &job->stats[stage];
+    wf_log(job->model->engine, WEFT_LOG_INFO, "%s: %.2f s, %.1f GFLOP, %.1f MB at most",
+           names[stage], s->seconds, s->flops * 1e-9, (double)s->peak_host_bytes * 1e-6);
+}
+
+/* --- encode --- */
+
+static enum wf_status look_at_embeds(struct weft_job *job, int half, struct wf_tensor embeds)
+{
+    static const char *const names[WF_HALVES] = {"prompt_embeds", "negative_prompt_embeds"};
+    struct wf_backend *be = wf_job_backend(job);
+    const int64_t rows = job->model->family->text_rows(job->state);
+    if (job->request.dump)
+        WF_TRY(wf_dump_embeds(job->request.dump, names[half], be, embeds, rows, wf_job_error(job)));
+    return wf_check_finite(be, embeds, wf_job_error(job), "encode: the embeddings of the %s",
+                           half ? "negative prompt" : "prompt");
+}
+
+static enum wf_status encode(struct weft_job *job)
+{
+    struct weft_model *m = job->model;
+    struct wf_error *err = wf_job_error(job);
+    struct wf_tensor embeds[WF_HALVES];
+    WF_TRY(m->family->encode(job->state, &job->arena, embeds, err));
+    m->family->encode_end(m->pipeline);
+    for (int half = 0; half < job->halves; half++)
+        WF_TRY(look_at_embeds(job, half, embeds[half]));
+    for (int half = 0; half < job->halves; half++)
+        WF_TRY(m->family->condition(job->state, half, embeds[half], &job->arena, err));
+    return WF_OK;
+}
+
+static enum wf_status run_encode(struct weft_job *job)
+{
+    const double began = unit_begin(job);
+    const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
+    tell(job, WEFT_STAGE_ENCODE, 0, 1);
+    WF_TRY(encode(job));
+    wf_arena_release(&job->arena, mark);
+    unit_end(job, WEFT_STAGE_ENCODE, began);
+    tell(job, WEFT_STAGE_ENCODE, 1, 1);
+    log_stage(job, WEFT_STAGE_ENCODE);
+    job->phase = WF_JOB_DENOISING;
+    return WF_OK;
+}
+
+/* --- denoise --- */
+
+/* job->latents from a file's values or the seed's noise. */
+static enum wf_status place_latents(struct weft_job *job)
+{
+    struct wf_backend *be = wf_job_backend(job);
+    struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, job->dims);
+    latents.data = be->ops.take(be, WF_MEM_CACHE, wf_tensor_bytes(&latents));
+    if (!latents.data)
+        return wf_fail_memory(wf_job_error(job), "latents", wf_tensor_bytes(&latents));
+    job->latents = latents;
+    if (!job->initial)
+        WF_TRY(wf_latents_noise(be, job->seed, (size_t)wf_tensor_count(&latents), &job->initial,
+                                wf_job_error(job)));
+    WF_TRY(wf_latents_upload(be, latents, job->initial, &job->arena));
+    wf_free(job->initial);
+    job->initial = NULL;
+    return WF_OK;
+}
+
+static enum wf_status dump_latents(struct weft_job *job, const char *name)
+{
+    if (!job->request.dump)
+        return WF_OK;
+    return wf_dump_latents(job->request.dump, name, wf_job_backend(job), job->latents, &job->arena,
+                           wf_job_error(job));
+}
+
+/* v = v_u + g (v_c - v_u), left in velocity[0]. */
+static enum wf_status guide(struct weft_job *job, const struct wf_tensor *velocity)
+{
+    if (job->halves == 1)
+        return WF_OK;
+    const float g = (float)job->request.guidance_scale;
+    return wf_lincomb(wf_job_backend(job), &(struct wf_lincomb){.x = {velocity[0], velocity[1]},
+                                                                .c = {g, 1 - g},
+                                                                .terms = 2,
+                                                                .y = velocity[0]});
+}
+
+static enum wf_status denoise_step(struct weft_job *job, int step)
+{
+    struct weft_model *m = job->model;
+    struct wf_tensor velocity[WF_HALVES];
+    const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
+    for (int half = 0; half < job->halves; half++)
+        WF_TRY(
+            wf_tensor_new(&job->arena, WF_F32, &velocity[half], wf_job_error(job), 4, job->dims));
+    WF_TRY(m->family->denoise(job->state, job->latents, wf_sampler_timestep(job->sampler, step),
+                              velocity, &job->arena, wf_job_error(job)));
+    WF_TRY(guide(job, velocity));
+    WF_TRY(wf_sampler_step(job->sampler, wf_job_backend(job), step, velocity[0], job->latents));
+    WF_TRY(wf_sync(wf_job_backend(job)));
+    wf_arena_release(&job->arena, mark);
+    char name[32];
+    snprintf(name, sizeof name, "latents_step_%03d", step);
+    WF_TRY(dump_latents(job, name));
+    return wf_check_finite(wf_job_backend(job), job->latents, wf_job_error(job),
+                           "denoise: step %d of %d: the latents", step + 1, job->request.steps);
+}
+
+static enum wf_status begin_denoise(struct weft_job *job)
+{
+    WF_TRY(place_latents(job));
+    tell(job, WEFT_STAGE_DENOISE, 0, job->request.steps);
+    return dump_latents(job, "latents_initial");
+}
+
+static enum wf_status begin_decode(struct weft_job *job)
+{
+    wf_arena_close(&job->arena);
+    job->phase = WF_JOB_DECODING;
+    return wf_decoder_open(job->model->vae, job->latents, job->request.decode_chunk_size,
+                           &job->room.vae, &job->decoder, wf_job_error(job));
+}
+
+static enum wf_status end_denoise(struct weft_job *job)
+{
+    WF_TRY(dump_latents(job, "latents"));
+    wf_sampler_end(job->sampler);
+    wf_job_end_denoise(job);
+    log_stage(job, WEFT_STAGE_DENOISE);
+    return begin_decode(job);
+}
+
+static enum wf_status run_denoise(struct weft_job *job)
+{
+    const double began = unit_begin(job);
+    if (job->steps_done == 0)
+        WF_TRY(begin_denoise(job));
+    const double step_began = wf_clock();
+    WF_TRY(denoise_step(job, job->steps_done));
+    job->step_seconds[job->steps_done++] = wf_clock() - step_began;
+    unit_end(job, WEFT_STAGE_DENOISE, began);
+    tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
+    return job->steps_done == job->request.steps ? end_denoise(job) : WF_OK;
+}
+
+/* --- decode --- */
+
+static enum wf_status check_frame(const struct weft_job *job, const struct weft_frame *frame)
+{
+    const size_t count = (size_t)frame->width * (size_t)frame->height * 3;
+    if (wf_job_backend(job)->is_plan || wf_all_finite(frame->rgb, count))
+        return WF_OK;
+    return wf_fail_not_finite(wf_job_error(job), "decode: frame %lld: the samples",
+                              (long long)job->given);
+}
+
+static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
+{
+    const double began = unit_begin(job);
+    WF_TRY(wf_decoder_next(job->decoder, &frame->rgb, wf_job_error(job)));
+    unit_end(job, WEFT_STAGE_DECODE, began);
+    job->seconds = wf_clock() - job->started;
+    if (!frame->rgb) {
+        wf_decoder_close(&job->decoder);
+        job->phase = WF_JOB_DONE;
+        log_stage(job, WEFT_STAGE_DECODE);
+        return WF_OK;
+    }
+    WF_TRY(check_frame(job, frame));
+    if (!job->given)
+        job->first_frame_seconds = job->seconds;
+    frame->index = job->given++;
+    tell(job, WEFT_STAGE_DECODE, (int)job->given, (int)job->frames);
+    return WF_OK;
+}
+
+/* --- the job --- */
+
+static enum wf_status begin(struct weft_job *job)
+{
+    job->started = wf_clock();
+    if (!wf_arena_reserve(&job->arena, job->room.activations))
+        return wf_fail_memory(wf_job_error(job), "activations", job->room.activations);
+    if (job->decode_only) {
+        WF_TRY(place_latents(job));
+        return begin_decode(job);
+    }
+    job->phase = WF_JOB_ENCODING;
+    return job->request.dump ? wf_dump_make(job->request.dump, wf_job_error(job)) : WF_OK;
+}
+
+enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame)
+{
+    switch (job->phase) {
+    case WF_JOB_READY:
+        return begin(job);
+    case WF_JOB_ENCODING:
+        return run_encode(job);
+    case WF_JOB_DENOISING:
+        return run_denoise(job);
+    case WF_JOB_DECODING:
+        return run_decode(job, frame);
+    case WF_JOB_DONE:
+        return WF_OK;
+    case WF_JOB_BROKEN:
+        break;
+    }
+    return wf_fail(wf_job_error(job), WF_FAILED, "job: it failed before; make a new one");
+}
+
+static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
+{
+    do {
+        WF_TRY(wf_job_advance(job, frame));
+        if (atomic_load(&job->cancelled))
+            return wf_fail_cancelled(wf_job_error(job));
+    } while (!frame->rgb && job->phase != WF_JOB_DONE);
+    return WF_OK;
+}
+
+enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame)
+{
+    struct wf_backend *be = wf_job_backend(job);
+    *frame = (struct weft_frame){.width = job->width, .height = job->height};
+    be->cancel = &job->cancelled;
+    const enum wf_status status = pull(job, frame);
+    be->cancel = NULL;
+    if (status != WF_OK) {
+        frame->rgb = NULL;
+        job->phase = WF_JOB_BROKEN;
+    }
+    return (enum weft_status)status;
+}
