@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "kernels/base/threads.h"
 
 static_assert((int)WEFT_OK == (int)WF_OK && (int)WEFT_FAILED == (int)WF_FAILED &&
                   (int)WEFT_REFUSED == (int)WF_REFUSED && (int)WEFT_CANCELLED == (int)WF_CANCELLED,
@@ -72,6 +73,13 @@ static void log_device(const struct weft_engine *e)
     const char *dtype = be->compute == WF_BF16 ? "bf16" : "f32";
     wf_log(e, WEFT_LOG_INFO, "device: %s%s%s, products in %s, %d threads", e->device,
            be->about[0] ? ", " : "", be->about, dtype, be->threads);
+    const int granted = wf_thread_granted(be->threads);
+    if (granted < be->threads)
+        wf_log(
+            e, WEFT_LOG_WARNING,
+            "threads: OpenMP grants %d of %d here (OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS, or a "
+            "parallel region around the call); %d are used",
+            granted, be->threads, granted);
     if (!be->ops.is_fast(be, be->compute))
         wf_log(e, WEFT_LOG_WARNING,
                "dtype: this processor is not faster in %s; f32 is as fast and more exact", dtype);

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "engine/job.h"
+#include "kernels/base/threads.h"
 
 static json_t *stage(const char *name, const struct wf_stage_stats *s)
 {
@@ -57,10 +58,11 @@ static json_t *report(const struct weft_job *job, const struct weft_writer_info 
     static const char *const offloads[] = {"none", "model"};
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
-                             job->model->folder, "family", job->model->family->name, "device",
-                             e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32",
-                             "offload", offloads[e->offload], "threads", e->be->threads);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
+                  job->model->folder, "family", job->model->family->name, "device", e->device,
+                  "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
+                  offloads[e->offload], "threads", wf_thread_granted(e->be->threads));
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
     json_t *rest =

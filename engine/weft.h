@@ -86,7 +86,9 @@ struct weft_settings {
     const char *device; /* "cpu"; NULL: cpu */
     const char *dtype; /* of products: "f32" (diffusers' numbers) or "bf16" (half the memory); NULL:
                           bf16 where the processor multiplies it faster, else f32 */
-    int threads;       /* 0: every core that the process may use */
+    /* 0: OMP_NUM_THREADS, else the cores that affinity, the container's quota and OMP_THREAD_LIMIT
+       leave. Where OpenMP grants fewer at the time of a call, that many compute. */
+    int threads;
     enum weft_offload offload;
     /* Gets "WHERE: WHAT", one line without a line feed, valid during the call. Called in the thread
        that called weft, before that call returns; it must not call weft itself. NULL: none

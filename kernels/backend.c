@@ -61,7 +61,7 @@ enum wf_status wf_backend_open(const char *name, const char *dtype, int threads,
     opened->ops = *ops;
     opened->mem = mem;
     opened->err = err;
-    opened->threads = threads > 0 ? threads : wf_thread_cores();
+    opened->threads = threads > 0 ? threads : wf_thread_default();
     const enum wf_status status = opened->ops.open(opened);
     if (status != WF_OK) {
         wf_free(opened);

@@ -140,7 +140,6 @@ struct wf_ops {
     /* Whether products of that type are faster here than those of f32. */
     bool (*is_fast)(const struct wf_backend *be, enum wf_dtype dtype);
     void (*close)(struct wf_backend *be);
-    void (*set_threads)(struct wf_backend *be, int threads);
 
     /* Device memory, at least 64-byte aligned; NULL when short. Any thread. */
     void *(*take)(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
@@ -191,14 +190,14 @@ struct wf_backend {
     void *state;           /* the backend's own */
     char about[64];        /* what it chose on this machine: "avx512, oneDNN 2.6.3"; "" */
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
-    int threads;
+    int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
     double flops; /* work performed since the caller set it to 0; 2 for a multiply and an add */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
 /* Opens "ref", "cpu" or "plan". dtype: "f32" or "bf16" for products, NULL for what the device is
-   fast at. threads: 0 for every core that the process may use. *be is NULL on failure. err must
+   fast at. threads: 0 for wf_thread_default. *be is NULL on failure. err must
    outlive the backend. */
 enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be);

@@ -20,7 +20,6 @@ static const struct slot_test slots[] = {
     SLOT(open, test_open),
     SLOT(is_fast, test_open),
     SLOT(close, test_open),
-    SLOT(set_threads, test_open),
     SLOT(take, test_transfer),
     SLOT(give, test_transfer),
     SLOT(sync, test_transfer),

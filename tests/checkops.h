@@ -99,7 +99,7 @@ void test_pack_u8(struct check *c);
 void test_copy(struct check *c);
 void test_transfer(struct check *c); /* take, give, upload, download, sync */
 void test_load(struct check *c);     /* load, unload */
-void test_open(struct check *c);     /* open, close, set_threads */
+void test_open(struct check *c);     /* open, is_fast, close */
 void test_contracts(struct check *c);
 
 int bench(const char *device, const char *dtype, const char *only, int threads);

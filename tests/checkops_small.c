@@ -395,9 +395,6 @@ void test_open(struct check *c)
             fail(c, "products are not in the type that is fast");
         if (be->threads != 3)
             fail(c, "threads %d, expected 3", be->threads);
-        be->ops.set_threads(be, 2);
-        if (be->threads != 2)
-            fail(c, "threads %d, expected 2", be->threads);
         wf_backend_close(&be);
         wf_backend_close(&be);
         if (be || wf_mem_live_all(c->mem) != live)

@@ -1,5 +1,7 @@
 /* kernels/base and tensor: random numbers, types, arenas, memory, messages, views. */
+#include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
 #include "io/weights/safetensors.h"
 #include "kernels/base/arena.h"
+#include "kernels/base/cgroup.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/mem.h"
 #include "kernels/base/rng.h"
@@ -435,7 +440,88 @@ static void messages_are_one_line(void **state)
     assert_int_equal(strlen(err.text), sizeof err.text - 1);
     assert_int_equal(wf_fail_memory(&err, "frames", 123), WF_FAILED);
     assert_non_null(strstr(err.text, "123"));
-    assert_true(wf_thread_cores() >= 1);
+}
+
+/* --- threads and control groups ------------------------------------------------------------------
+ */
+
+static void write_file(const char *root, const char *name, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    for (char *slash = path + strlen(root) + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
+        *slash = '\0';
+        (void)mkdir(path, 0700);
+    }
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void remove_tree(const char *root)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    assert_int_equal(system(command), 0);
+}
+
+/* The least quota on the way from the group to the root counts, rounded up. */
+static void a_quota_limits_the_cores(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *groups;     /* proc/self/cgroup */
+        const char *file[3][2]; /* below sys/fs/cgroup */
+        int cores;
+    } cases[] = {
+        {"0::/\n", {{"cpu.max", "max 100000\n"}}, INT_MAX},
+        {"0::/\n", {{"cpu.max", "150000 100000\n"}}, 2},
+        {"0::/\n", {{"cpu.max", "200000 100000\n"}}, 2},
+        {"0::/a/b\n", {{"a/b/cpu.max", "max 100000\n"}, {"a/cpu.max", "50000 100000\n"}}, 1},
+        {"0::/gone/from/here\n", {{"cpu.max", "300000 100000\n"}}, 3},
+        {"7:memory:/x\n4:cpu,cpuacct:/x\n",
+         {{"cpu/x/cpu.cfs_quota_us", "-1\n"},
+          {"cpu/cpu.cfs_quota_us", "250000\n"},
+          {"cpu/cpu.cfs_period_us", "100000\n"}},
+         3},
+        {"0::/\n", {{"cpu.max", "rubbish\n"}}, INT_MAX},
+        {"0::/\n", {{"cpu.max", "100000 0\n"}}, INT_MAX},
+        {"", {{"cpu.max", "100000 100000\n"}}, INT_MAX},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char root[] = "/tmp/weft-cgroup-XXXXXX", name[128];
+        assert_non_null(mkdtemp(root));
+        write_file(root, "proc/self/cgroup", cases[i].groups);
+        for (int j = 0; j < 3 && cases[i].file[j][0]; j++) {
+            snprintf(name, sizeof name, "sys/fs/cgroup/%s", cases[i].file[j][0]);
+            write_file(root, name, cases[i].file[j][1]);
+        }
+        assert_int_equal(wf_cgroup_cores(root), cases[i].cores);
+        remove_tree(root);
+    }
+}
+
+static void threads_are_what_openmp_grants(void **state)
+{
+    (void)state;
+    const char *before = getenv("OMP_NUM_THREADS");
+    char kept[64];
+    snprintf(kept, sizeof kept, "%s", before ? before : "");
+    assert_int_equal(setenv("OMP_NUM_THREADS", "3,2", 1), 0);
+    assert_int_equal(wf_thread_default(), 3);
+    assert_int_equal(setenv("OMP_NUM_THREADS", "none", 1), 0);
+    assert_true(wf_thread_default() >= 1);
+    assert_int_equal(before ? setenv("OMP_NUM_THREADS", kept, 1) : unsetenv("OMP_NUM_THREADS"), 0);
+    assert_int_equal(wf_thread_granted(1), 1);
+    const int levels = omp_get_max_active_levels();
+    omp_set_max_active_levels(0);
+    assert_int_equal(wf_thread_granted(4), 1);
+    omp_set_max_active_levels(levels);
+    int inside = 0;
+#pragma omp parallel num_threads(2) reduction(max : inside)
+    inside = wf_thread_granted(4);
+    assert_int_equal(inside, omp_get_thread_limit() > 1 ? 1 : inside);
 }
 
 /* --- views ---------------------------------------------------------------------------------------
@@ -507,6 +593,8 @@ int main(void)
         cmocka_unit_test(arena_lives_with_little),
         cmocka_unit_test(arena_keeps_what_lives),
         cmocka_unit_test(messages_are_one_line),
+        cmocka_unit_test(a_quota_limits_the_cores),
+        cmocka_unit_test(threads_are_what_openmp_grants),
         cmocka_unit_test(views_point_at_their_elements),
         cmocka_unit_test(impossible_tensors_are_refused),
     };

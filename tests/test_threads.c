@@ -2,10 +2,12 @@
    log. The job's own thread is met at a known place, so that nothing here depends on time. With
    WEFT_TEST_THREADS=1 the engines compute in one thread each, for ThreadSanitizer, which does not
    see the barriers of OpenMP's library. */
+#include <omp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -66,6 +68,7 @@ static void close_all(struct opened *o)
 struct clip {
     uint64_t seed;
     const char *dtype;
+    int threads;              /* 0: settings_of_test's */
     pthread_barrier_t *start; /* NULL: alone */
     enum weft_status status;
     float frame[FRAMES][SAMPLES];
@@ -89,6 +92,7 @@ static void *make_clip(void *context)
     struct opened o;
     settings_of_test(&settings);
     settings.dtype = clip->dtype;
+    settings.threads = clip->threads ? clip->threads : settings.threads;
     if (clip->start)
         pthread_barrier_wait(clip->start);
     clip->status = open_model(&o, &settings, &request);
@@ -275,6 +279,70 @@ static void the_log_tells_what_is_done(void **state)
     assert_int_equal(lines.count[WEFT_LOG_WARNING], 0);
 }
 
+/* --- a program with settings of its own for OpenMP --- */
+
+struct host {
+    int dynamic, threads, levels;
+    bool in_region; /* it calls weft inside of a parallel region of its own */
+};
+
+static void apply(const struct host *host)
+{
+    omp_set_dynamic(host->dynamic);
+    omp_set_num_threads(host->threads);
+    omp_set_max_active_levels(host->levels);
+}
+
+static struct host settings_now(void)
+{
+    return (struct host){omp_get_dynamic(), omp_get_max_threads(), omp_get_max_active_levels(),
+                         false};
+}
+
+static void make_clip_as(const struct host *host, struct clip *clip)
+{
+    apply(host);
+    if (host->in_region) {
+#pragma omp parallel num_threads(2)
+#pragma omp master
+        make_clip(clip);
+    } else {
+        make_clip(clip);
+    }
+    const struct host after = settings_now();
+    assert_int_equal(clip->status, WEFT_OK);
+    assert_int_equal(after.dynamic, host->dynamic);
+    assert_int_equal(after.threads, host->threads);
+    assert_int_equal(after.levels, host->levels);
+}
+
+/* The clip is that of as many threads as OpenMP grants, and the settings are as they were. */
+static void openmp_settings_of_the_host_do_not_matter(void **state)
+{
+    (void)state;
+    const struct host before = settings_now();
+    static const struct host hosts[] = {
+        {1, 2, 1, false}, {1, 1, 1, false}, {0, 1, 1, false}, {0, 7, 3, false},
+        {0, 2, 0, false}, {0, 2, 1, true},  {1, 2, 2, true},
+    };
+    struct clip *clip = calloc(2, sizeof *clip);
+    assert_non_null(clip);
+    for (size_t i = 0; i < 2 * sizeof hosts / sizeof *hosts; i++) {
+        const struct host *host = &hosts[i / 2];
+        const bool one = host->in_region || host->levels == 0;
+        const int asked = getenv("WEFT_TEST_THREADS") ? 1 : 2;
+        clip[0] = (struct clip){.dtype = i % 2 ? "bf16" : "f32", .threads = one ? 1 : asked};
+        clip[1] = (struct clip){.dtype = clip[0].dtype, .threads = asked};
+        apply(&before);
+        make_clip(&clip[0]);
+        assert_int_equal(clip[0].status, WEFT_OK);
+        make_clip_as(host, &clip[1]);
+        assert_memory_equal(clip[0].frame, clip[1].frame, sizeof clip[0].frame);
+    }
+    apply(&before);
+    free(clip);
+}
+
 int main(void)
 {
     const char *source = getenv("WEFT_SOURCE_DIR");
@@ -283,6 +351,7 @@ int main(void)
 
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engines_at_the_same_time_give_the_same_clips),
+        cmocka_unit_test(openmp_settings_of_the_host_do_not_matter),
         cmocka_unit_test(cancelled_while_denoising),
         cmocka_unit_test(cancelled_while_decoding),
         cmocka_unit_test(the_log_tells_what_is_done),

@@ -63,7 +63,8 @@ static int choose_query_block(const struct wf_backend *be, const struct wf_atten
 {
     const int tile_rows = wf_cpu_of(be)->loops->tile_rows;
     const int64_t s = a->q.dim[0], heads = a->q.dim[1];
-    const int64_t enough = be->threads > 1 ? 2 * (int64_t)be->threads : 1;
+    const int threads = wf_cpu_threads(be);
+    const int64_t enough = threads > 1 ? 2 * (int64_t)threads : 1;
     int tiles = QUERY_TILES;
     while (tiles > 1 &&
            (heads * divide_up(s, tiles * tile_rows) < enough || s <= tiles / 2 * tile_rows))
@@ -280,8 +281,8 @@ enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention
     const int64_t tasks = blocks * a->q.dim[1];
     const double work =
         (double)s * (double)a->k.dim[0] * (double)a->q.dim[1] * (double)(a->q.dim[2] + a->v.dim[2]);
-#pragma omp parallel for num_threads(be->threads)                                                  \
-    schedule(dynamic) if (tasks > 1 && work > SMALL_WORK && be->threads > 1)
+    const int team = tasks > 1 && work > SMALL_WORK ? wf_cpu_threads(be) : 1;
+#pragma omp parallel for num_threads(team) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
         float *own = wf_cpu_own_scratch(be);
         const int64_t first = task % blocks * p.query_block, left = s - first;

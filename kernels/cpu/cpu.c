@@ -82,15 +82,16 @@ static bool cpu_is_fast(const struct wf_backend *be, enum wf_dtype dtype)
 enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t bytes)
 {
     struct wf_cpu *cpu = wf_cpu_of(be);
+    const int threads = wf_cpu_threads(be);
     bytes = (bytes + LINE - 1) / LINE * LINE;
-    if (cpu->scratch && cpu->scratch_bytes >= bytes && cpu->scratch_threads >= be->threads)
+    if (cpu->scratch && cpu->scratch_bytes >= bytes && cpu->scratch_threads >= threads)
         return WF_OK;
     wf_free(cpu->scratch);
-    cpu->scratch = wf_calloc(be->mem, WF_MEM_ACTIVATIONS, (size_t)be->threads, bytes);
+    cpu->scratch = wf_calloc(be->mem, WF_MEM_ACTIVATIONS, (size_t)threads, bytes);
     if (!cpu->scratch)
-        return wf_fail_memory(be->err, where, (unsigned long long)be->threads * bytes);
+        return wf_fail_memory(be->err, where, (unsigned long long)threads * bytes);
     cpu->scratch_bytes = bytes;
-    cpu->scratch_threads = be->threads;
+    cpu->scratch_threads = threads;
     return WF_OK;
 }
 
@@ -105,7 +106,6 @@ const struct wf_ops wf_cpu_ops = {
     .open = cpu_open,
     .is_fast = cpu_is_fast,
     .close = cpu_close,
-    .set_threads = wf_ref_set_threads,
     .take = wf_ref_take,
     .give = wf_ref_give,
     .sync = wf_ref_sync,

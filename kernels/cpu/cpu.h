@@ -3,6 +3,7 @@
 #define WEFT_KERNELS_CPU_CPU_H
 
 #include "kernels/backend.h"
+#include "kernels/base/threads.h"
 #include "kernels/cpu/loops.h"
 
 extern const struct wf_ops wf_cpu_ops;
@@ -30,10 +31,18 @@ static inline void *wf_at(const struct wf_tensor *t, int64_t at)
     return (unsigned char *)t->data + (size_t)at * wf_dtype_bytes(t->dtype);
 }
 
+/* How many threads work is cut for. Asked before each operation: it is the caller's thread and
+   OpenMP's settings there that decide. Our own loops leave the cutting to OpenMP, so they are right
+   with any number; a library that cuts by itself has to be told. Not inside of a region. */
+static inline int wf_cpu_threads(const struct wf_backend *be)
+{
+    return wf_thread_granted(be->threads);
+}
+
 /* How many threads to wake for that much work; one if it is no more than `small`. */
 static inline int wf_cpu_team(const struct wf_backend *be, int64_t work, int64_t small)
 {
-    return work > small ? be->threads : 1;
+    return work > small ? wf_cpu_threads(be) : 1;
 }
 
 /* Working memory of at least `bytes` for each thread, until the next call; rounded up so that no

@@ -33,8 +33,8 @@ enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, i
     panels->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
     if (!panels->data)
         return wf_fail_memory(be->err, "weights", bytes);
-#pragma omp parallel for num_threads(be->threads)                                                  \
-    schedule(static) if (bytes > SMALL_WORK && be->threads > 1)
+    const int team = bytes > SMALL_WORK ? wf_cpu_threads(be) : 1;
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t first = 0; first < columns; first += tile_width) {
         float *column = wf_cpu_own_scratch(be);
         const int width = panel_width(panels, tile_width, first);
@@ -105,7 +105,8 @@ static void choose_block(const struct wf_backend *be, const struct wf_product *p
                          int *columns)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const int64_t enough = be->threads > 1 ? 3 * (int64_t)be->threads : 1;
+    const int threads = wf_cpu_threads(be);
+    const int64_t enough = threads > 1 ? 3 * (int64_t)threads : 1;
     *columns = WF_BLOCK_COLUMNS;
     for (int tiles = ROW_TILES;; tiles /= 2) {
         *rows = tiles * loops->tile_rows;
@@ -133,8 +134,8 @@ enum wf_status wf_product_run(struct wf_backend *be, const char *where, const st
     const double work =
         (double)p->frames * (double)p->rows * (double)p->right->depth * (double)p->right->columns;
     const int64_t padded = padded_columns(p->right, loops->tile_width);
-#pragma omp parallel for num_threads(be->threads)                                                  \
-    schedule(dynamic) if (tasks > 1 && work > SMALL_WORK && be->threads > 1)
+    const int team = tasks > 1 && work > SMALL_WORK ? wf_cpu_threads(be) : 1;
+#pragma omp parallel for num_threads(team) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
         struct block b = {.left = wf_cpu_own_scratch(be)};
         b.sums = b.left + left_floats;

@@ -396,12 +396,25 @@ static enum wf_status find_entry(struct wf_backend *be, struct onednn *lib, cons
     return WF_OK;
 }
 
-/* oneDNN takes its number of threads from OpenMP's setting for the calling thread. */
-static int enter_threads(const struct wf_backend *be)
+/* OpenMP's settings of the calling thread, which are its owner's. */
+struct team {
+    int threads, dynamic;
+};
+
+/* oneDNN cuts its work by what the settings promise, and loses the parts of threads that do not
+   come; so they promise what is granted, and it is granted whatever the load. */
+static struct team enter_team(const struct wf_backend *be)
 {
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(be->threads);
+    const struct team before = {omp_get_max_threads(), omp_get_dynamic()};
+    omp_set_num_threads(wf_cpu_threads(be));
+    omp_set_dynamic(0);
     return before;
+}
+
+static void leave_team(struct team before)
+{
+    omp_set_num_threads(before.threads);
+    omp_set_dynamic(before.dynamic);
 }
 
 static enum wf_status run_entry(struct wf_backend *be, struct onednn *lib, const struct entry *e,
@@ -432,16 +445,16 @@ static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const s
                               const struct weights *w, void *data[MAX_ARGS], bool *done)
 {
     struct entry *e = NULL;
-    const int before = enter_threads(be);
+    const struct team before = enter_team(be);
     enum wf_status status = find_entry(be, lib, k, desc_ref(&w->desc), &e);
     if (status == WF_OK && e->primitive) {
-        status = wf_cpu_scratch(be, "oneDNN", e->scratch_bytes / (size_t)be->threads + 1);
+        status = wf_cpu_scratch(be, "oneDNN", e->scratch_bytes / (size_t)k->threads + 1);
         data[ARG_SCRATCH] = wf_cpu_of(be)->scratch;
         if (status == WF_OK)
             status = run_entry(be, lib, e, data);
         *done = true;
     }
-    omp_set_num_threads(before);
+    leave_team(before);
     return status;
 }
 
@@ -449,7 +462,7 @@ static struct key empty_key(const struct wf_backend *be)
 {
     struct key k;
     memset(&k, 0, sizeof k); /* padding as well */
-    k.threads = be->threads;
+    k.threads = wf_cpu_threads(be);
     return k;
 }
 
@@ -707,9 +720,9 @@ static enum wf_status onednn_load(struct wf_backend *be, void *state, const stru
 {
     if (p->kind != WF_PARAM_LINEAR && p->kind != WF_PARAM_CONV)
         return WF_OK;
-    const int before = enter_threads(be);
+    const struct team before = enter_team(be);
     const enum wf_status status = load_weights(be, state, p, src, dtype, weights);
-    omp_set_num_threads(before);
+    leave_team(before);
     return status;
 }
 
@@ -719,10 +732,10 @@ static enum wf_status onednn_unpack(struct wf_backend *be, void *state, const vo
     const struct weights *w = weights;
     dnnl_memory_desc_t desc;
     TRY_DNNL(be, dense_desc(w, w->dim, &desc));
-    const int before = enter_threads(be);
+    const struct team before = enter_team(be);
     const dnnl_status_t status =
         reorder(state, desc_ref(&w->desc), w->data, desc_ref(&desc), dense);
-    omp_set_num_threads(before);
+    leave_team(before);
     desc_free(&desc);
     return status == dnnl_success ? WF_OK : failed(be, status);
 }

@@ -162,7 +162,6 @@ const struct wf_ops wf_plan_ops = {
     .open = plan_open,
     .is_fast = wf_ref_is_fast,
     .close = plan_close,
-    .set_threads = wf_ref_set_threads,
     .take = plan_take,
     .give = plan_give,
     .sync = wf_ref_sync,

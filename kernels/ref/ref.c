@@ -19,11 +19,6 @@ void wf_ref_close(struct wf_backend *be)
     (void)be;
 }
 
-void wf_ref_set_threads(struct wf_backend *be, int threads)
-{
-    be->threads = threads;
-}
-
 void *wf_ref_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
 {
     return wf_alloc(be->mem, tag, bytes);
@@ -60,7 +55,6 @@ const struct wf_ops wf_ref_ops = {
     .open = wf_ref_open,
     .is_fast = wf_ref_is_fast,
     .close = wf_ref_close,
-    .set_threads = wf_ref_set_threads,
     .take = wf_ref_take,
     .give = wf_ref_give,
     .sync = wf_ref_sync,

@@ -9,7 +9,6 @@ extern const struct wf_ops wf_ref_ops;
 enum wf_status wf_ref_open(struct wf_backend *be);
 void wf_ref_close(struct wf_backend *be);
 bool wf_ref_is_fast(const struct wf_backend *be, enum wf_dtype dtype);
-void wf_ref_set_threads(struct wf_backend *be, int threads);
 void *wf_ref_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
 void wf_ref_give(struct wf_backend *be, void *ptr);
 enum wf_status wf_ref_sync(struct wf_backend *be);
