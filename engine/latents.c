@@ -22,21 +22,17 @@ static enum wf_status check_tensor(const struct wf_st_tensor *t, const char *pat
                    (long long)want[1], "T,h,w of the clip");
 }
 
-static enum wf_status read_values(const struct wf_st_tensor *t, const char *path,
-                                  struct wf_mem *mem, float **values, struct wf_error *err)
+static enum wf_status read_values(const struct wf_st_tensor *t, struct wf_mem *mem, float **values,
+                                  struct wf_error *err)
 {
-    const size_t count = t->bytes / wf_dtype_bytes(t->dtype);
-    float *f32 = wf_alloc(mem, WF_MEM_CACHE, count * sizeof *f32);
-    if (!f32)
-        return wf_fail_memory(err, path, count * sizeof *f32);
-    wf_to_f32(f32, t->data, t->dtype, count);
-    *values = f32;
-    if (wf_all_finite(f32, count))
+    WF_TRY(wf_st_read_f32(t, mem, values, err));
+    if (wf_all_finite(*values, t->bytes / wf_dtype_bytes(t->dtype)))
         return WF_OK;
-    wf_free(f32);
+    wf_free(*values);
     *values = NULL;
     return wf_fail(err, WF_REFUSED,
-                   "%s: the latents are not all numbers (NaN or infinite); make them again", path);
+                   "%s: the latents are not all numbers (NaN or infinite); make them again",
+                   t->path);
 }
 
 enum wf_status wf_latents_read(const char *path, struct wf_mem *mem, const int64_t want[5],
@@ -47,7 +43,7 @@ enum wf_status wf_latents_read(const char *path, struct wf_mem *mem, const int64
     const struct wf_st_tensor *t = wf_st_find(file, "latents");
     enum wf_status status = check_tensor(t, path, want, found, err);
     if (status == WF_OK)
-        status = read_values(t, path, mem, values, err);
+        status = read_values(t, mem, values, err);
     wf_st_close(&file);
     return status;
 }

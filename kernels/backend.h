@@ -21,6 +21,7 @@
 
 #include "kernels/base/mem.h"
 #include "kernels/base/status.h"
+#include "kernels/source.h"
 #include "kernels/tensor.h"
 
 struct wf_arena_source;
@@ -31,7 +32,7 @@ struct wf_backend;
 enum wf_param_kind {
     WF_PARAM_VECTOR, /* small, any rank, kept as a dense f32 tensor: biases, gains, tables of shifts
                       */
-    WF_PARAM_TABLE,  /* rows that are looked up: stays in the mapped file, in the file's type */
+    WF_PARAM_TABLE,  /* rows that are looked up: each is read when it is gathered */
     WF_PARAM_LINEAR, /* [out,in] of wf_gemm */
     WF_PARAM_CONV,   /* [out,in,kt,kh,kw] of wf_conv; a file's [out,in,kh,kw] has kt = 1 */
     WF_PARAM_UPCONV, /* [out,in,1,3,3] of wf_upconv */
@@ -41,9 +42,10 @@ struct wf_param {
     enum wf_param_kind kind;
     int rank;
     int64_t dim[5];
-    bool keep_f32;           /* LINEAR, CONV, UPCONV: never rounded to bf16 */
-    struct wf_tensor tensor; /* VECTOR, TABLE: the values. Others: the backend's choice */
-    void *packed;            /* the backend's own form; NULL while not loaded, where it keeps one */
+    bool keep_f32;                  /* LINEAR, CONV, UPCONV: never rounded to bf16 */
+    struct wf_tensor tensor;        /* VECTOR: the values. Others: the backend's choice */
+    const struct wf_source *source; /* TABLE, while loaded */
+    void *packed; /* the backend's own form; NULL while not loaded, where it keeps one */
     bool loaded;
 };
 
@@ -153,10 +155,9 @@ struct wf_ops {
     enum wf_status (*upload)(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
     enum wf_status (*download)(struct wf_backend *be, void *dst, const struct wf_tensor *src);
 
-    /* Makes a described parameter usable from its values in host memory, dense and in any floating
-       type, at any alignment; a TABLE goes on using src. unload may be called on one not loaded. */
-    enum wf_status (*load)(struct wf_backend *be, struct wf_param *p, const void *src,
-                           enum wf_dtype dtype);
+    /* Makes a described parameter usable from its values, which are read in bounded pieces. src
+       lives until load returns, a TABLE's until unload. unload may be called on one not loaded. */
+    enum wf_status (*load)(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
     void (*unload)(struct wf_backend *be, struct wf_param *p);
 
     enum wf_status (*gemm)(struct wf_backend *be, const struct wf_gemm *a);
@@ -209,8 +210,8 @@ enum wf_status wf_sync(struct wf_backend *be);
 enum wf_status wf_copy(struct wf_backend *be, struct wf_tensor dst, struct wf_tensor src);
 enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src);
 enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor src);
-enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const void *src,
-                             enum wf_dtype dtype);
+enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p,
+                             const struct wf_source *src);
 void wf_param_unload(struct wf_backend *be, struct wf_param *p);
 /* F32 or BF16: what a LINEAR, CONV or UPCONV, loaded or not, is kept in and takes as x. BF16 where
    that is the backend's choice, the parameter is not marked keep_f32, and it has at least this many

@@ -228,19 +228,23 @@ static bool param_fits(const struct wf_param *p)
     return p->kind != WF_PARAM_UPCONV || (p->dim[2] == 1 && p->dim[3] == 3 && p->dim[4] == 3);
 }
 
-enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const void *src,
-                             enum wf_dtype dtype)
+enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src)
 {
+    uint64_t count = 1;
     if (p->loaded)
         return wf_fail(be->err, WF_FAILED, "load: the parameter is loaded already; " ADVICE);
     if (!param_fits(p))
         return wf_fail(be->err, WF_FAILED,
                        "load: shape [%s] does not fit a parameter of kind %d; " ADVICE,
                        show(p->rank, p->dim).text, (int)p->kind);
-    if (dtype > WF_BF16)
-        return wf_fail(be->err, WF_FAILED, "load: a parameter of type %s; " ADVICE,
-                       wf_dtype_name(dtype));
-    WF_TRY(be->ops.load(be, p, src, dtype));
+    for (int i = 0; i < p->rank; i++)
+        count *= (uint64_t)p->dim[i];
+    if (src->dtype > WF_BF16 || src->bytes != count * wf_dtype_bytes(src->dtype))
+        return wf_fail(be->err, WF_FAILED,
+                       "load: %llu bytes of type %s for a parameter of shape [%s]; " ADVICE,
+                       (unsigned long long)src->bytes, wf_dtype_name(src->dtype),
+                       show(p->rank, p->dim).text);
+    WF_TRY(be->ops.load(be, p, src));
     p->loaded = true;
     return WF_OK;
 }

@@ -232,8 +232,10 @@ struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scal
     for (int b = 0; b < BACKENDS; b++) {
         p[b] = (struct wf_param){.kind = kind, .rank = rank};
         memcpy(p[b].dim, dims, (size_t)rank * sizeof *dims);
-        const unsigned char *src = file->t[b].data;
-        expect_ok(c, wf_param_load(c->be[b], &p[b], src - down, dtype));
+        struct wf_source *src = &c->source[c->params - 1][b];
+        *src = wf_source_memory((unsigned char *)file->t[b].data - down, dtype,
+                                wf_tensor_bytes(&file->t[b]));
+        expect_ok(c, wf_param_load(c->be[b], &p[b], src));
     }
     return p;
 }

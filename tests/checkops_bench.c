@@ -58,7 +58,8 @@ static struct wf_param param(struct stand *s, enum wf_param_kind kind, int rank,
     memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
     const struct wf_tensor t = values(s, rank, dims);
-    if (wf_param_load(s->be, &p, t.data, WF_F32) != WF_OK) {
+    const struct wf_source src = wf_source_memory(t.data, WF_F32, wf_tensor_bytes(&t));
+    if (wf_param_load(s->be, &p, &src) != WF_OK) {
         printf("%s\n", s->err.text);
         exit(1);
     }
@@ -367,7 +368,8 @@ static void bench_gather(struct stand *s, int64_t rows, int64_t d)
         ids[i] = (int32_t)(wf_rng_u32(&s->rng) % (uint32_t)rows);
     snprintf(shape, sizeof shape, "%d of %dx%d", (int)IDS, (int)rows, (int)d);
     s->bytes = peak_bytes(y.data, x.data, IDS * d, s->be->threads);
-    if (wf_param_load(s->be, &table, x.data, WF_F32) == WF_OK)
+    const struct wf_source src = wf_source_memory(x.data, WF_F32, wf_tensor_bytes(&x));
+    if (wf_param_load(s->be, &table, &src) == WF_OK)
         measure_bytes(s, "gather", shape, run_gather, &(struct lookup){y, &table, ids},
                       8.0 * IDS * (double)d);
     wf_param_unload(s->be, &table);
@@ -377,13 +379,13 @@ static void bench_gather(struct stand *s, int64_t rows, int64_t d)
 /* Weights into the backend's layout, once an acquire. */
 struct loading {
     struct wf_param *param;
-    const void *src;
+    const struct wf_source *src;
 };
 
 static enum wf_status run_load(struct wf_backend *be, const void *args)
 {
     const struct loading *l = args;
-    const enum wf_status status = wf_param_load(be, l->param, l->src, WF_F32);
+    const enum wf_status status = wf_param_load(be, l->param, l->src);
     wf_param_unload(be, l->param);
     return status;
 }
@@ -402,7 +404,8 @@ static void bench_load(struct stand *s, enum wf_param_kind kind, int rank, const
              (int)dims[0], (int)dims[1]);
     s->bytes = peak_bytes(y.data, x.data, wf_tensor_count(&x), s->be->threads);
     const double kept = (double)wf_dtype_bytes(wf_operand_type(s->be, &p));
-    measure_bytes(s, "load", shape, run_load, &(struct loading){&p, x.data}, (4 + kept) * count);
+    const struct wf_source src = wf_source_memory(x.data, WF_F32, wf_tensor_bytes(&x));
+    measure_bytes(s, "load", shape, run_load, &(struct loading){&p, &src}, (4 + kept) * count);
     wf_arena_release(&s->arena, mark);
 }
 

@@ -324,10 +324,43 @@ void test_transfer(struct check *c)
     }
 }
 
+/* Zeros, whose n-th reading fails. */
+static enum wf_status read_badly(void *context, uint64_t offset, void *dst, size_t bytes,
+                                 struct wf_error *err)
+{
+    atomic_int *left = context;
+    (void)offset;
+    memset(dst, 0, bytes);
+    return atomic_fetch_sub(left, 1) == 1 ? wf_fail(err, WF_FAILED, "disk: unreadable") : WF_OK;
+}
+
+/* A source that cannot be read is a clean failure with its own message. */
+static void unreadable_case(struct check *c, int b, struct wf_param *p, uint64_t bytes)
+{
+    const size_t live = wf_mem_live(c->mem, WF_MEM_WEIGHTS);
+    for (int nth = 1;; nth++) {
+        atomic_int left = nth;
+        const struct wf_source src = {WF_F32, bytes, read_badly, &left};
+        if (wf_param_load(c->be[b], p, &src) == WF_OK)
+            break;
+        if (!strstr(c->err.text, "disk: unreadable"))
+            fail(c, "read %d failed, and the message is %s", nth, c->err.text);
+        if (p->loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
+            fail(c, "a failed read left something behind");
+        if (nth > 10000) {
+            fail(c, "never succeeds");
+            return;
+        }
+    }
+    wf_param_unload(c->be[b], p);
+}
+
 /* Loading fails cleanly at every allocation, and loads again afterwards. */
 static void load_case(struct check *c, enum wf_param_kind kind, int rank, const int64_t *dims)
 {
     static const float values[64 * 64 * 9];
+    const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, rank, dims);
+    const struct wf_source src = wf_source_memory(values, WF_F32, wf_tensor_bytes(&shape));
     for (int b = 0; b < BACKENDS; b++) {
         struct wf_param p = {.kind = kind, .rank = rank};
         memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
@@ -335,7 +368,7 @@ static void load_case(struct check *c, enum wf_param_kind kind, int rank, const 
         label(c, "%s kind %d", c->be[b]->ops.name, (int)kind);
         for (long nth = 1;; nth++) {
             wf_mem_fail_at(c->mem, nth);
-            const enum wf_status status = wf_param_load(c->be[b], &p, values, WF_F32);
+            const enum wf_status status = wf_param_load(c->be[b], &p, &src);
             wf_mem_fail_at(c->mem, 0);
             if (status == WF_OK)
                 break;
@@ -346,10 +379,11 @@ static void load_case(struct check *c, enum wf_param_kind kind, int rank, const 
                 return;
             }
         }
-        if (wf_param_load(c->be[b], &p, values, WF_F32) == WF_OK)
+        if (wf_param_load(c->be[b], &p, &src) == WF_OK)
             fail(c, "loaded twice");
         wf_param_unload(c->be[b], &p);
         wf_param_unload(c->be[b], &p);
+        unreadable_case(c, b, &p, src.bytes);
         if (p.loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
             fail(c, "unload left something behind");
     }
@@ -424,8 +458,11 @@ void test_contracts(struct check *c)
     struct wf_param table = {.kind = WF_PARAM_TABLE, .rank = 2, .dim = {5, 3}};
     label(c, "violations");
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &w}), "gemm: w");
-    expect_ok(c, wf_param_load(be, &w, data, WF_F32));
-    expect_ok(c, wf_param_load(be, &table, data, WF_F32));
+    const struct wf_source src = wf_source_memory(data, WF_F32, 15 * sizeof *data);
+    const struct wf_source less = wf_source_memory(data, WF_F32, 14 * sizeof *data);
+    expect_refusal(c, wf_param_load(be, &w, &less), "load");
+    expect_ok(c, wf_param_load(be, &w, &src));
+    expect_ok(c, wf_param_load(be, &table, &src));
     expect_ok(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &w}));
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m45, .y = m45, .w = &w}), "gemm: x");
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m43, .w = &w}), "gemm: y");

@@ -14,8 +14,7 @@ static bool copy_out(const struct wf_st_tensor *t, struct array *out)
     out->data = malloc(out->count * sizeof(float) + 1);
     if (!out->data)
         return false;
-    wf_to_f32(out->data, t->data, t->dtype, out->count);
-    return true;
+    return wf_source_f32(&t->source, 0, out->count, out->data, NULL) == WF_OK;
 }
 
 bool array_read(const char *path, const char *name, struct array *out)

@@ -125,7 +125,9 @@ static double distance(struct fixture *f, const char *name, const char *tensor,
     assert_int_equal(t->rank, 3);
     assert_int_equal(t->dim[2], out->dim[1]);
     assert_true(t->dim[1] >= out->dim[0]);
-    const float *expected = t->data, *actual = out->data;
+    float *expected;
+    assert_int_equal(wf_st_read_f32(t, f->desk.mem, &expected, &f->desk.err), WF_OK);
+    const float *actual = out->data;
     const int64_t live = wf_tensor_count(out);
     double error = 0, norm = 0;
     for (int64_t i = 0; i < live; i++) {
@@ -134,6 +136,7 @@ static double distance(struct fixture *f, const char *name, const char *tensor,
     }
     for (int64_t i = live; i < t->dim[1] * t->dim[2]; i++)
         assert_true(expected[i] == 0.0f);
+    wf_free(expected);
     wf_st_close(&file);
     return sqrt(error / norm);
 }

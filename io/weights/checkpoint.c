@@ -316,12 +316,15 @@ uint64_t wf_checkpoint_bytes(const struct wf_checkpoint *ckpt)
 {
     uint64_t sum = 0;
     for (int i = 0; i < ckpt->tensor_count; i++)
-        sum += ckpt->tensors[i]->bytes;
+        sum += ckpt->tensors[i]->end - ckpt->tensors[i]->begin;
     return sum;
 }
 
-void wf_checkpoint_drop_pages(const struct wf_checkpoint *ckpt)
+const struct wf_st_tensor *wf_checkpoint_left_out(const struct wf_checkpoint *ckpt,
+                                                  const char *name)
 {
-    for (int i = 0; i < ckpt->file_count; i++)
-        wf_st_drop_pages(ckpt->files[i]);
+    const struct wf_st_tensor *found = NULL;
+    for (int i = 0; !found && i < ckpt->file_count; i++)
+        found = wf_st_left_out(ckpt->files[i], name);
+    return found;
 }

@@ -30,6 +30,8 @@ const struct wf_st_tensor *wf_checkpoint_find(const struct wf_checkpoint *ckpt, 
 int wf_checkpoint_count(const struct wf_checkpoint *ckpt); /* tensors */
 uint64_t wf_checkpoint_parameters(const struct wf_checkpoint *ckpt);
 uint64_t wf_checkpoint_bytes(const struct wf_checkpoint *ckpt);
-void wf_checkpoint_drop_pages(const struct wf_checkpoint *ckpt);
+/* The tensor of that name that is there in a type that the engine does not use, or NULL. */
+const struct wf_st_tensor *wf_checkpoint_left_out(const struct wf_checkpoint *ckpt,
+                                                  const char *name);
 
 #endif

@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -96,6 +94,15 @@ static bool same_dims(const struct wf_st_tensor *t, enum wf_param_kind kind, int
            t->dim[1] == dims[1] && t->dim[2] == dims[3] && t->dim[3] == dims[4];
 }
 
+static enum wf_status unknown_type(const struct wf_st_tensor *t, struct wf_error *err)
+{
+    return wf_fail(
+        err, WF_REFUSED,
+        "%s: tensor %s is of type %s, which is not supported; use the model's weights in "
+        "BF16, F16 or F32",
+        t->path, t->name, t->type);
+}
+
 /* The tensor of that name, of a floating type and with those dims. */
 static enum wf_status find(const struct wf_residency *res, enum wf_param_kind kind,
                            const char *name, int rank, const int64_t *dims,
@@ -104,17 +111,15 @@ static enum wf_status find(const struct wf_residency *res, enum wf_param_kind ki
     char expected[128], actual[192];
     dims_text(expected, sizeof expected, rank, dims);
     const struct wf_st_tensor *t = wf_checkpoint_find(res->ckpt, name);
+    const struct wf_st_tensor *other = t ? NULL : wf_checkpoint_left_out(res->ckpt, name);
+    if (other || (t && t->dtype > WF_BF16))
+        return unknown_type(other ? other : t, err);
     if (!t)
         return wf_fail(err, WF_REFUSED,
                        "%s: its weights have no tensor %s %s; config.json and weights do not "
                        "belong together, download the folder again",
                        wf_checkpoint_config(res->ckpt)->path, name, expected);
     dims_text(actual, sizeof actual, t->rank, t->dim);
-    if (t->dtype != WF_F32 && t->dtype != WF_F16 && t->dtype != WF_BF16)
-        return wf_fail(err, WF_REFUSED,
-                       "%s: tensor %s is of type %s, expected F32, F16 or BF16; use unquantized "
-                       "weights",
-                       t->path, name, wf_dtype_name(t->dtype));
     if (!same_dims(t, kind, rank, dims))
         return wf_fail(err, WF_REFUSED,
                        "%s: tensor %s is %s, expected %s; config.json and weights do not belong "
@@ -162,33 +167,20 @@ enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
     return WF_OK;
 }
 
-/* Hints about the pages that a tensor touches; what lies beside it in them is only read again. */
-static void advise(const struct wf_st_tensor *t, int advice)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t start = (uintptr_t)t->data / page * page;
-    const uintptr_t end = (uintptr_t)t->data + t->bytes;
-    (void)madvise((void *)start, end - start, advice);
-}
-
 void wf_residency_prefetch(struct wf_residency *res, int group)
 {
     if (group < 0 || group >= res->group_count || res->groups[group].loaded || res->be->is_plan)
         return;
     const struct group *g = &res->groups[group];
     for (int i = 0; i < g->count; i++)
-        advise(res->weights[g->first + i].tensor, MADV_WILLNEED);
+        wf_st_prefetch(res->weights[g->first + i].tensor);
 }
 
 /* Unloads the first count weights of a group. */
 static void unload(struct wf_residency *res, const struct group *g, int count)
 {
-    for (int i = 0; i < count; i++) {
-        const struct weight *w = &res->weights[g->first + i];
-        wf_param_unload(res->be, w->param);
-        if (w->param->kind == WF_PARAM_TABLE)
-            advise(w->tensor, MADV_DONTNEED);
-    }
+    for (int i = 0; i < count; i++)
+        wf_param_unload(res->be, res->weights[g->first + i].param);
 }
 
 static void unload_group(struct wf_residency *res, struct group *g)
@@ -203,16 +195,13 @@ static enum wf_status load(struct wf_residency *res, const struct group *g, stru
 {
     for (int i = 0; i < g->count; i++) {
         const struct weight *w = &res->weights[g->first + i];
-        const struct wf_st_tensor *t = w->tensor;
-        const enum wf_status status = wf_param_load(res->be, w->param, t->data, t->dtype);
+        const enum wf_status status = wf_param_load(res->be, w->param, &w->tensor->source);
         if (status != WF_OK) {
             if (err && err != res->be->err && res->be->err)
                 *err = *res->be->err;
             unload(res, g, i);
             return status;
         }
-        if (w->param->kind != WF_PARAM_TABLE)
-            advise(t, MADV_DONTNEED); /* the backend has its own copy now */
     }
     return WF_OK;
 }
@@ -258,7 +247,6 @@ void wf_residency_stage_end(struct wf_residency *res)
     if (res->policy == WF_OFFLOAD_NONE)
         return;
     unload_all(res);
-    wf_checkpoint_drop_pages(res->ckpt);
     give_back_heap();
 }
 

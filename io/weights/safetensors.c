@@ -1,10 +1,12 @@
 #include "io/weights/safetensors.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/file.h"
@@ -13,16 +15,16 @@ enum { LENGTH_BYTES = 8, MAX_HEADER_BYTES = 100 * 1000 * 1000 };
 
 struct wf_st_file {
     char *path, *names; /* names: one NUL-terminated name after the other */
-    void *map;
-    size_t map_bytes;
+    int fd;
+    struct stat opened;           /* what the file was then */
     struct wf_st_tensor *tensors; /* the ones in use, then the ones left out; each sorted by name */
     int used, all;
 };
 
-/* One tensor while the header is read. */
+/* One tensor while the header is read; its range lies within the data, which starts after the
+   header. */
 struct entry {
     struct wf_st_tensor tensor;
-    uint64_t begin, end; /* within the data, which starts after the header */
     bool used;
 };
 
@@ -30,8 +32,7 @@ struct entry {
 struct header {
     struct wf_st_file *file;
     json_t *root;
-    const unsigned char *data;
-    uint64_t data_bytes;
+    uint64_t data, data_bytes; /* where the data starts in the file, and how long it is */
     struct entry *entries;
     struct wf_error *err;
 };
@@ -44,7 +45,7 @@ static const struct {
 } types[] = {
     {"F32", 32, true, WF_F32},         {"F16", 16, true, WF_F16},
     {"BF16", 16, true, WF_BF16},       {"U8", 8, true, WF_U8},
-    {"I32", 32, true, WF_I32},         {"F64", 64, false, WF_F32},
+    {"I32", 32, true, WF_I32},         {"F64", 64, true, WF_F32},
     {"I64", 64, false, WF_F32},        {"U64", 64, false, WF_F32},
     {"C64", 64, false, WF_F32},        {"U32", 32, false, WF_F32},
     {"I16", 16, false, WF_F32},        {"U16", 16, false, WF_F32},
@@ -63,56 +64,140 @@ static enum wf_status damaged(const struct header *h, const char *name, const ch
                    h->file->path, name, what);
 }
 
-static enum wf_status map_file(struct wf_st_file *file, struct wf_error *err)
+/* --- reading --- */
+
+/* What is read from a file that has changed since it was opened is of no use. */
+static enum wf_status check_same(const struct wf_st_file *file, struct wf_error *err)
 {
-    int fd;
-    uint64_t bytes;
-    WF_TRY(wf_file_open(file->path, &fd, &bytes, err));
-    if (bytes < LENGTH_BYTES + 2) {
-        close(fd);
-        return wf_fail(err, WF_REFUSED,
-                       "%s: %llu bytes, too short for a safetensors file; download it again",
-                       file->path, (unsigned long long)bytes);
-    }
-    void *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (map == MAP_FAILED)
-        return wf_fail(err, WF_FAILED, "%s: cannot be mapped; free address space", file->path);
-    file->map = map;
-    file->map_bytes = (size_t)bytes;
+    struct stat now;
+    if (fstat(file->fd, &now) != 0)
+        return wf_fail(err, WF_FAILED, "%s: %s; check the disk", file->path, strerror(errno));
+    if (now.st_size < file->opened.st_size)
+        return wf_fail(err, WF_FAILED, "%s: became shorter while it was in use; download it again",
+                       file->path);
+    if (now.st_size != file->opened.st_size || now.st_mtim.tv_sec != file->opened.st_mtim.tv_sec ||
+        now.st_mtim.tv_nsec != file->opened.st_mtim.tv_nsec)
+        return wf_fail(err, WF_FAILED, "%s: changed while it was in use; start again", file->path);
     return WF_OK;
 }
 
-static enum wf_status parse_header(struct header *h)
+static enum wf_status read_at(const struct wf_st_file *file, uint64_t at, void *dst, size_t bytes,
+                              struct wf_error *err)
+{
+    unsigned char *next = dst;
+    for (size_t done = 0; done < bytes;) {
+        const ssize_t got = pread(file->fd, next + done, bytes - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return wf_fail(err, WF_FAILED, "%s: cannot be read (%s); check the disk", file->path,
+                           strerror(errno));
+        if (got == 0)
+            break;
+        done += (size_t)got;
+        if (done == bytes)
+            return check_same(file, err);
+    }
+    WF_TRY(check_same(file, err));
+    return bytes ? wf_fail(err, WF_FAILED, "%s: ends early; check the disk", file->path) : WF_OK;
+}
+
+/* The sources of tensors; their context is the tensor. */
+
+static enum wf_status read_values(void *context, uint64_t offset, void *dst, size_t bytes,
+                                  struct wf_error *err)
+{
+    const struct wf_st_tensor *t = context;
+    return read_at(t->file, t->begin + offset, dst, bytes, err);
+}
+
+/* F64 as F32, rounded to nearest as torch does. */
+static enum wf_status read_doubles(void *context, uint64_t offset, void *dst, size_t bytes,
+                                   struct wf_error *err)
+{
+    enum { PIECE = 1024 };
+    const struct wf_st_tensor *t = context;
+    const uint64_t first = offset / sizeof(float), count = bytes / sizeof(float);
+    double piece[PIECE];
+    for (uint64_t done = 0; done < count; done += PIECE) {
+        const size_t n = count - done < PIECE ? (size_t)(count - done) : PIECE;
+        WF_TRY(read_at(t->file, t->begin + (first + done) * sizeof *piece, piece, n * sizeof *piece,
+                       err));
+        for (size_t i = 0; i < n; i++) {
+            const float value = (float)piece[i];
+            memcpy((unsigned char *)dst + (done + i) * sizeof value, &value, sizeof value);
+        }
+    }
+    return WF_OK;
+}
+
+/* --- the header --- */
+
+static enum wf_status open_file(struct wf_st_file *file, struct wf_error *err)
+{
+    uint64_t bytes;
+    WF_TRY(wf_file_open(file->path, &file->fd, &bytes, err));
+    if (fstat(file->fd, &file->opened) != 0)
+        return wf_fail(err, WF_REFUSED, "%s: %s; check the disk", file->path, strerror(errno));
+    if (file->opened.st_size < LENGTH_BYTES + 2)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: %llu bytes, too short for a safetensors file; download it again",
+                       file->path, (unsigned long long)file->opened.st_size);
+    return WF_OK;
+}
+
+/* The header's length, as its first eight bytes say. */
+static enum wf_status read_length(const struct header *h, uint64_t *length)
 {
     static const char lfs[] = "version https://git-lfs";
     const struct wf_st_file *file = h->file;
-    const unsigned char *bytes = file->map;
-    uint64_t length = 0;
+    const uint64_t file_bytes = (uint64_t)file->opened.st_size;
+    unsigned char bytes[sizeof lfs - 1] = {0};
+    WF_TRY(
+        read_at(file, 0, bytes, file_bytes < sizeof bytes ? LENGTH_BYTES : sizeof bytes, h->err));
+    *length = 0;
     for (int i = LENGTH_BYTES - 1; i >= 0; i--)
-        length = length << 8 | bytes[i];
-    if (file->map_bytes >= sizeof lfs && memcmp(bytes, lfs, sizeof lfs - 1) == 0)
+        *length = *length << 8 | bytes[i];
+    if (memcmp(bytes, lfs, sizeof bytes) == 0)
         return wf_fail(h->err, WF_REFUSED,
                        "%s: a git-lfs pointer, not the weights; run `git lfs pull` in the folder",
                        file->path);
-    if (length > MAX_HEADER_BYTES || length > file->map_bytes - LENGTH_BYTES)
+    if (*length > MAX_HEADER_BYTES || *length > file_bytes - LENGTH_BYTES)
         return wf_fail(h->err, WF_REFUSED,
-                       "%s: a header of %llu bytes in a file of %zu: not a safetensors file, or "
+                       "%s: a header of %llu bytes in a file of %llu: not a safetensors file, or "
                        "one that is cut short; download it again",
-                       file->path, (unsigned long long)length, file->map_bytes);
+                       file->path, (unsigned long long)*length, (unsigned long long)file_bytes);
+    return WF_OK;
+}
+
+static enum wf_status parse_json(struct header *h, const char *text, size_t length)
+{
     json_error_t error;
-    h->root = json_loadb((const char *)bytes + LENGTH_BYTES, (size_t)length, JSON_REJECT_DUPLICATES,
-                         &error);
+    h->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (!h->root && json_error_code(&error) == json_error_out_of_memory)
-        return wf_fail_memory(h->err, file->path, length);
+        return wf_fail_memory(h->err, h->file->path, length);
     if (!json_is_object(h->root))
         return wf_fail(h->err, WF_REFUSED,
                        "%s: the safetensors header is not a JSON object (%s); download the file "
                        "again",
-                       file->path, h->root ? "another value" : error.text);
-    h->data = bytes + LENGTH_BYTES + length;
-    h->data_bytes = file->map_bytes - LENGTH_BYTES - length;
+                       h->file->path, h->root ? "another value" : error.text);
     return WF_OK;
+}
+
+static enum wf_status parse_header(struct header *h, struct wf_mem *mem)
+{
+    uint64_t length;
+    WF_TRY(read_length(h, &length));
+    char *text = wf_alloc(mem, WF_MEM_MISC, (size_t)length + 1);
+    if (!text)
+        return wf_fail_memory(h->err, h->file->path, length);
+    enum wf_status status = read_at(h->file, LENGTH_BYTES, text, (size_t)length, h->err);
+    if (status == WF_OK)
+        status = parse_json(h, text, (size_t)length);
+    wf_free(text);
+    h->data = LENGTH_BYTES + length;
+    h->data_bytes = (uint64_t)h->file->opened.st_size - h->data;
+    return status;
 }
 
 /* Reads "shape"; *count is the product of the dims. */
@@ -141,13 +226,13 @@ static enum wf_status read_offsets(const struct header *h, const json_t *offsets
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
         json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
         return damaged(h, e->tensor.name, "\"data_offsets\" is not a range");
-    e->begin = (uint64_t)json_integer_value(begin);
-    e->end = (uint64_t)json_integer_value(end);
-    if (e->end > h->data_bytes)
+    e->tensor.begin = (uint64_t)json_integer_value(begin);
+    e->tensor.end = (uint64_t)json_integer_value(end);
+    if (e->tensor.end > h->data_bytes)
         return wf_fail(h->err, WF_REFUSED,
                        "%s: tensor %.120s: ends at byte %llu of %llu: the file is cut short; "
                        "download it again",
-                       h->file->path, e->tensor.name, (unsigned long long)e->end,
+                       h->file->path, e->tensor.name, (unsigned long long)e->tensor.end,
                        (unsigned long long)h->data_bytes);
     return WF_OK;
 }
@@ -160,12 +245,13 @@ static enum wf_status read_type(const struct header *h, const json_t *dtype, str
         if (strcmp(word, types[i].name) == 0) {
             *bits = types[i].bits;
             e->used = types[i].used;
+            e->tensor.type = types[i].name;
             e->tensor.dtype = types[i].dtype;
             return WF_OK;
         }
     }
     return wf_fail(h->err, WF_REFUSED,
-                   "%s: tensor %.120s: unknown type %.40s; use weights in F32, F16 or BF16",
+                   "%s: tensor %.120s: unknown type %.40s; use weights in BF16, F16 or F32",
                    h->file->path, e->tensor.name, word ? word : "(none)");
 }
 
@@ -179,11 +265,11 @@ static enum wf_status read_entry(const struct header *h, const json_t *value, st
     WF_TRY(read_shape(h, json_object_get(value, "shape"), e, &count));
     WF_TRY(read_offsets(h, json_object_get(value, "data_offsets"), e));
     if (__builtin_mul_overflow(count, (uint64_t)bits, &bits_all) || bits_all % 8 != 0 ||
-        bits_all / 8 != e->end - e->begin)
+        bits_all / 8 != e->tensor.end - e->tensor.begin)
         return damaged(h, e->tensor.name, "its byte range does not fit its type and shape");
     e->tensor.path = h->file->path;
-    e->tensor.data = h->data + e->begin;
-    e->tensor.bytes = (size_t)(e->end - e->begin);
+    e->tensor.file = h->file;
+    e->tensor.bytes = (size_t)count * wf_dtype_bytes(e->tensor.dtype);
     return WF_OK;
 }
 
@@ -216,9 +302,9 @@ static enum wf_status read_entries(struct header *h, struct wf_mem *mem)
 static int by_range(const void *a, const void *b)
 {
     const struct entry *x = a, *y = b;
-    if (x->begin != y->begin)
-        return x->begin < y->begin ? -1 : 1;
-    return x->end < y->end ? -1 : x->end > y->end;
+    if (x->tensor.begin != y->tensor.begin)
+        return x->tensor.begin < y->tensor.begin ? -1 : 1;
+    return x->tensor.end < y->tensor.end ? -1 : x->tensor.end > y->tensor.end;
 }
 
 static int by_name(const void *a, const void *b)
@@ -232,7 +318,7 @@ static enum wf_status check_overlap(const struct header *h)
     const int count = h->file->all;
     qsort(h->entries, (size_t)count, sizeof *h->entries, by_range);
     for (int i = 1; i < count; i++) {
-        if (h->entries[i].begin < h->entries[i - 1].end)
+        if (h->entries[i].tensor.begin < h->entries[i - 1].tensor.end)
             return damaged(h, h->entries[i].tensor.name, "its bytes are another tensor's too");
     }
     return WF_OK;
@@ -252,13 +338,25 @@ static enum wf_status build_index(struct header *h, struct wf_mem *mem)
     qsort(file->tensors, (size_t)file->used, sizeof *file->tensors, by_name);
     qsort(file->tensors + file->used, (size_t)(file->all - file->used), sizeof *file->tensors,
           by_name);
+    for (int i = 0; i < file->all; i++) {
+        struct wf_st_tensor *t = &file->tensors[i];
+        t->begin += h->data;
+        t->end += h->data;
+        if (i < file->used)
+            t->source = (struct wf_source){
+                .dtype = t->dtype,
+                .bytes = t->bytes,
+                .read = strcmp(t->type, "F64") == 0 ? read_doubles : read_values,
+                .context = t,
+            };
+    }
     return WF_OK;
 }
 
 static enum wf_status read_file(struct header *h, struct wf_mem *mem)
 {
-    WF_TRY(map_file(h->file, h->err));
-    WF_TRY(parse_header(h));
+    WF_TRY(open_file(h->file, h->err));
+    WF_TRY(parse_header(h, mem));
     WF_TRY(read_entries(h, mem));
     WF_TRY(check_overlap(h));
     return build_index(h, mem);
@@ -268,6 +366,8 @@ enum wf_status wf_st_open(const char *path, struct wf_mem *mem, struct wf_st_fil
                           struct wf_error *err)
 {
     *file = wf_calloc(mem, WF_MEM_MISC, 1, sizeof **file);
+    if (*file)
+        (*file)->fd = -1;
     if (!*file || !((*file)->path = wf_strdup(mem, path))) {
         wf_st_close(file);
         return wf_fail_memory(err, path, sizeof **file);
@@ -286,8 +386,8 @@ void wf_st_close(struct wf_st_file **file)
     struct wf_st_file *f = *file;
     if (!f)
         return;
-    if (f->map)
-        munmap(f->map, f->map_bytes);
+    if (f->fd >= 0)
+        close(f->fd);
     wf_free(f->tensors);
     wf_free(f->names);
     wf_free(f->path);
@@ -311,14 +411,30 @@ const struct wf_st_tensor *wf_st_find(const struct wf_st_file *file, const char 
     return bsearch(&key, file->tensors, (size_t)file->used, sizeof key, by_name);
 }
 
-bool wf_st_left_out(const struct wf_st_file *file, const char *name)
+const struct wf_st_tensor *wf_st_left_out(const struct wf_st_file *file, const char *name)
 {
     const struct wf_st_tensor key = {.name = name};
     return bsearch(&key, file->tensors + file->used, (size_t)(file->all - file->used), sizeof key,
-                   by_name) != NULL;
+                   by_name);
 }
 
-void wf_st_drop_pages(const struct wf_st_file *file)
+enum wf_status wf_st_read_f32(const struct wf_st_tensor *t, struct wf_mem *mem, float **values,
+                              struct wf_error *err)
 {
-    (void)madvise(file->map, file->map_bytes, MADV_DONTNEED); /* a hint: failing costs nothing */
+    const size_t count = t->bytes / wf_dtype_bytes(t->dtype);
+    *values = wf_alloc(mem, WF_MEM_CACHE, count * sizeof **values);
+    if (!*values)
+        return wf_fail_memory(err, t->path, count * sizeof **values);
+    const enum wf_status status = wf_source_f32(&t->source, 0, count, *values, err);
+    if (status == WF_OK)
+        return WF_OK;
+    wf_free(*values);
+    *values = NULL;
+    return status;
+}
+
+void wf_st_prefetch(const struct wf_st_tensor *t)
+{
+    (void)posix_fadvise(t->file->fd, (off_t)t->begin, (off_t)(t->end - t->begin),
+                        POSIX_FADV_WILLNEED);
 }

@@ -125,6 +125,6 @@ const struct wf_ops wf_cpu_ops = {
     .affine = wf_cpu_affine,
     .act = wf_cpu_act,
     .gated_act = wf_cpu_gated_act,
-    .gather = wf_cpu_gather,
+    .gather = wf_ref_gather,
     .pack_u8 = wf_cpu_pack_u8,
 };

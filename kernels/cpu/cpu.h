@@ -50,8 +50,15 @@ static inline int wf_cpu_team(const struct wf_backend *be, int64_t work, int64_t
 enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t bytes);
 void *wf_cpu_own_scratch(const struct wf_backend *be); /* the calling thread's, in the region */
 
-enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const void *src,
-                           enum wf_dtype dtype);
+/* A failure in a parallel region: noted there, by any thread, and told after it. */
+void wf_cpu_note(struct wf_error *failure, const struct wf_error *err);
+enum wf_status wf_cpu_noted(struct wf_backend *be, const struct wf_error *failure);
+
+/* count values of a source from `first` on, read by several threads. type: F32, or the source's. */
+enum wf_status wf_cpu_read(struct wf_backend *be, const struct wf_source *src, int64_t first,
+                           int64_t count, void *dst, enum wf_dtype type);
+
+enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
 void wf_cpu_unload(struct wf_backend *be, struct wf_param *p);
 enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a);
 enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a);
@@ -59,8 +66,6 @@ enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a);
 enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention *a);
 enum wf_status wf_cpu_copy(struct wf_backend *be, const struct wf_tensor *dst,
                            const struct wf_tensor *src);
-enum wf_status wf_cpu_gather(struct wf_backend *be, const struct wf_tensor *y,
-                             const struct wf_param *table, const int32_t *ids);
 enum wf_status wf_cpu_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a);
 enum wf_status wf_cpu_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a);
 enum wf_status wf_cpu_rope(struct wf_backend *be, const struct wf_rope *a);

@@ -13,7 +13,7 @@ struct wf_library {
     /* LINEAR and CONV, in the library's own layout; *weights stays NULL where our loops are as
        good. */
     enum wf_status (*load)(struct wf_backend *be, void *state, const struct wf_param *p,
-                           const void *src, enum wf_dtype dtype, void **weights);
+                           const struct wf_source *src, void **weights);
     void (*unload)(struct wf_backend *be, void *weights);
     /* Back to the dense f32 values of the file. */
     enum wf_status (*unpack)(struct wf_backend *be, void *state, const void *weights, float *dense);

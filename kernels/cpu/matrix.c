@@ -20,8 +20,26 @@ static int64_t padded_columns(const struct wf_panels *panels, int tile_width)
     return last + panel_width(panels, tile_width, last);
 }
 
+/* One panel, from its first column on. */
+static enum wf_status pack_panel(const struct wf_panels *panels, int64_t first, int width,
+                                 wf_column_source source, const void *context, float *column,
+                                 struct wf_error *err)
+{
+    float *panel = panels->data + first * panels->depth;
+    for (int i = 0; i < width; i++) {
+        if (first + i < panels->columns)
+            WF_TRY(source(context, first + i, column, err));
+        else
+            memset(column, 0, (size_t)panels->depth * sizeof *column);
+        for (int64_t k = 0; k < panels->depth; k++)
+            panel[k * width + i] = column[k];
+    }
+    return WF_OK;
+}
+
 enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, int64_t depth,
-                              int64_t columns, wf_column_source source, const void *context)
+                              int64_t columns, int64_t room, wf_column_source source,
+                              const void *context)
 {
     const int tile_width = wf_cpu_of(be)->loops->tile_width;
     *panels = (struct wf_panels){depth, columns, NULL};
@@ -29,26 +47,20 @@ enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, i
     if (__builtin_mul_overflow((size_t)padded_columns(panels, tile_width),
                                (size_t)depth * sizeof(float), &bytes))
         return wf_fail_memory(be->err, "weights", (unsigned long long)columns);
-    WF_TRY(wf_cpu_scratch(be, "weights", (size_t)depth * sizeof(float)));
+    WF_TRY(wf_cpu_scratch(be, "weights", (size_t)(depth + room) * sizeof(float)));
     panels->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
     if (!panels->data)
         return wf_fail_memory(be->err, "weights", bytes);
+    struct wf_error failure = {.status = WF_OK};
     const int team = bytes > SMALL_WORK ? wf_cpu_threads(be) : 1;
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t first = 0; first < columns; first += tile_width) {
-        float *column = wf_cpu_own_scratch(be);
-        const int width = panel_width(panels, tile_width, first);
-        float *panel = panels->data + first * depth;
-        for (int i = 0; i < width; i++) {
-            if (first + i < columns)
-                source(context, first + i, column);
-            else
-                memset(column, 0, (size_t)depth * sizeof *column);
-            for (int64_t k = 0; k < depth; k++)
-                panel[k * width + i] = column[k];
-        }
+        struct wf_error err;
+        if (pack_panel(panels, first, panel_width(panels, tile_width, first), source, context,
+                       wf_cpu_own_scratch(be), &err) != WF_OK)
+            wf_cpu_note(&failure, &err);
     }
-    return WF_OK;
+    return wf_cpu_noted(be, &failure);
 }
 
 /* A block's place and size, and one thread's memory for it. */

@@ -13,10 +13,13 @@ struct wf_panels {
     float *data;
 };
 
-/* Packs columns: source fills one column [depth] at a time. */
-typedef void (*wf_column_source)(const void *context, int64_t column, float *values);
+/* Packs columns: source fills one column [depth] at a time, in any of the threads; `room` floats
+   behind it are its own. */
+typedef enum wf_status (*wf_column_source)(const void *context, int64_t column, float *values,
+                                           struct wf_error *err);
 enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, int64_t depth,
-                              int64_t columns, wf_column_source source, const void *context);
+                              int64_t columns, int64_t room, wf_column_source source,
+                              const void *context);
 
 /* wf_param.packed of LINEAR, CONV and UPCONV: the library's form, ours, or both where the library
    has no fast way for some of the shapes. */

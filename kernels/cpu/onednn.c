@@ -627,16 +627,16 @@ static dnnl_status_t reorder(const struct onednn *lib, desc_ref_t from, const vo
     return status;
 }
 
-/* The dense f32 values of a file, in the order of the library's axes. */
-static dnnl_status_t dense_desc(const struct weights *w, const dnnl_dims_t dim,
+/* The dense values of a file, in the order of the library's axes. */
+static dnnl_status_t dense_desc(const struct weights *w, const dnnl_dims_t dim, enum wf_dtype type,
                                 dnnl_memory_desc_t *dense)
 {
-    return desc_by_tag(dense, w->rank, dim, dnnl_f32, w->rank == 2 ? dnnl_ba : dnnl_abcde);
+    return desc_by_tag(dense, w->rank, dim, type_of(type), w->rank == 2 ? dnnl_ba : dnnl_abcde);
 }
 
 /* Packs `count` output channels from `first` on; slab has their dense values. */
 static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w, int64_t first,
-                               int64_t count, const float *slab)
+                               int64_t count, const void *slab, enum wf_dtype type)
 {
     const int axis = w->rank == 2 ? 1 : 0; /* of the output channels */
     dnnl_dims_t dim, offset = {0};
@@ -644,7 +644,7 @@ static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w
     memcpy(dim, w->dim, sizeof dim);
     dim[axis] = count;
     offset[axis] = first;
-    dnnl_status_t status = dense_desc(w, dim, &dense);
+    dnnl_status_t status = dense_desc(w, dim, type, &dense);
     if (status != dnnl_success)
         return status;
     status = desc_part(&packed, desc_ref(&w->desc), dim, offset);
@@ -656,27 +656,32 @@ static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w
     return status;
 }
 
+/* In slabs of output channels: read by all threads, then brought into the library's layout. Values
+   that need no rounding are not converted either. */
 static enum wf_status pack(struct wf_backend *be, const struct onednn *lib,
-                           const struct wf_param *p, const unsigned char *src, enum wf_dtype dtype,
+                           const struct wf_param *p, const struct wf_source *src,
                            const struct weights *w)
 {
+    const enum wf_dtype type = src->dtype == wf_operand_type(be, p) ? src->dtype : WF_F32;
     int64_t each = 1; /* values of an output channel */
     for (int i = 1; i < p->rank; i++)
         each *= p->dim[i];
     const int64_t most = p->dim[0] < SLAB ? p->dim[0] : SLAB;
-    const size_t bytes = (size_t)(most * each) * sizeof(float);
-    float *slab = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
+    const size_t bytes = (size_t)(most * each) * wf_dtype_bytes(type);
+    void *slab = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
     if (!slab)
         return wf_fail_memory(be->err, "weights", bytes);
-    dnnl_status_t status = dnnl_success;
-    for (int64_t first = 0; first < p->dim[0] && status == dnnl_success; first += SLAB) {
+    enum wf_status status = WF_OK;
+    for (int64_t first = 0; first < p->dim[0] && status == WF_OK; first += SLAB) {
         const int64_t left = p->dim[0] - first, count = left < SLAB ? left : SLAB;
-        wf_cpu_of(be)->loops->to_f32(slab, src + (size_t)(first * each) * wf_dtype_bytes(dtype),
-                                     dtype, count * each);
-        status = pack_slab(lib, w, first, count, slab);
+        status = wf_cpu_read(be, src, first * each, count * each, slab, type);
+        if (status == WF_OK) {
+            const dnnl_status_t packed = pack_slab(lib, w, first, count, slab, type);
+            status = packed == dnnl_success ? WF_OK : failed(be, packed);
+        }
     }
     wf_free(slab);
-    return status == dnnl_success ? WF_OK : failed(be, status);
+    return status;
 }
 
 static void onednn_unload(struct wf_backend *be, void *weights)
@@ -688,7 +693,7 @@ static void onednn_unload(struct wf_backend *be, void *weights)
 }
 
 static enum wf_status load_weights(struct wf_backend *be, const struct onednn *lib,
-                                   const struct wf_param *p, const void *src, enum wf_dtype dtype,
+                                   const struct wf_param *p, const struct wf_source *src,
                                    void **weights)
 {
     const struct key k = sample_key(be, p);
@@ -706,7 +711,7 @@ static enum wf_status load_weights(struct wf_backend *be, const struct onednn *l
     const size_t bytes = dnnl_memory_desc_get_size(desc_ref(&w->desc));
     w->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
     const enum wf_status packed =
-        w->data ? pack(be, lib, p, src, dtype, w) : wf_fail_memory(be->err, "weights", bytes);
+        w->data ? pack(be, lib, p, src, w) : wf_fail_memory(be->err, "weights", bytes);
     if (packed != WF_OK) {
         onednn_unload(be, w);
         return packed;
@@ -716,12 +721,12 @@ static enum wf_status load_weights(struct wf_backend *be, const struct onednn *l
 }
 
 static enum wf_status onednn_load(struct wf_backend *be, void *state, const struct wf_param *p,
-                                  const void *src, enum wf_dtype dtype, void **weights)
+                                  const struct wf_source *src, void **weights)
 {
     if (p->kind != WF_PARAM_LINEAR && p->kind != WF_PARAM_CONV)
         return WF_OK;
     const struct team before = enter_team(be);
-    const enum wf_status status = load_weights(be, state, p, src, dtype, weights);
+    const enum wf_status status = load_weights(be, state, p, src, weights);
     leave_team(before);
     return status;
 }
@@ -731,7 +736,7 @@ static enum wf_status onednn_unpack(struct wf_backend *be, void *state, const vo
 {
     const struct weights *w = weights;
     dnnl_memory_desc_t desc;
-    TRY_DNNL(be, dense_desc(w, w->dim, &desc));
+    TRY_DNNL(be, dense_desc(w, w->dim, WF_F32, &desc));
     const struct team before = enter_team(be);
     const dnnl_status_t status =
         reorder(state, desc_ref(&w->desc), w->data, desc_ref(&desc), dense);

@@ -168,18 +168,3 @@ enum wf_status wf_cpu_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
         loops->pack_u8((uint8_t *)y->data + i * PIECE, piece_of(x, &p, i), piece_length(&p, i));
     return WF_OK;
 }
-
-enum wf_status wf_cpu_gather(struct wf_backend *be, const struct wf_tensor *y,
-                             const struct wf_param *table, const int32_t *ids)
-{
-    const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const enum wf_dtype dtype = table->tensor.dtype;
-    const int64_t rows = y->dim[0], width = y->dim[1], elements = rows * width;
-    const size_t bytes = (size_t)width * wf_dtype_bytes(dtype);
-#pragma omp parallel for num_threads(wf_cpu_team(be, elements, SMALL_WORK)) schedule(static)
-    for (int64_t i = 0; i < rows; i++) {
-        const unsigned char *row = table->tensor.data;
-        loops->to_f32(row_of(y, i), row + (size_t)ids[i] * bytes, dtype, width);
-    }
-    return WF_OK;
-}

@@ -67,11 +67,11 @@ static void plan_give(struct wf_backend *be, void *ptr)
 }
 
 /* The values of a parameter, in the type that they are kept in. */
-static enum wf_status plan_load(struct wf_backend *be, struct wf_param *p, const void *src,
-                                enum wf_dtype dtype)
+static enum wf_status plan_load(struct wf_backend *be, struct wf_param *p,
+                                const struct wf_source *src)
 {
     if (p->kind == WF_PARAM_TABLE)
-        return wf_ref_load(be, p, src, dtype); /* it only points at its values */
+        return wf_ref_load(be, p, src); /* its rows are read later, if at all */
     const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
     struct wf_tensor t = wf_tensor_of(NULL, kept, p->rank, p->dim);
     t.data = plan_take(be, WF_MEM_WEIGHTS, wf_tensor_bytes(&t));

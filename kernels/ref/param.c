@@ -1,11 +1,26 @@
-/* Parameters: dense copies, but a TABLE, which stays where it is. */
+/* Parameters: dense copies, but a TABLE, whose rows are read when they are gathered. */
 #include "kernels/ref/ref.h"
 
-enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const void *src,
-                           enum wf_dtype dtype)
+/* All values of src, rounded to t's type. */
+static enum wf_status fill(struct wf_backend *be, const struct wf_tensor *t,
+                           const struct wf_source *src)
+{
+    enum { PIECE = 4096 };
+    float piece[PIECE];
+    const int64_t count = wf_tensor_count(t);
+    for (int64_t done = 0; done < count; done += PIECE) {
+        const int64_t n = count - done < PIECE ? count - done : PIECE;
+        WF_TRY(wf_source_f32(src, (uint64_t)done, (size_t)n, piece, be->err));
+        wf_from_f32((unsigned char *)t->data + (size_t)done * wf_dtype_bytes(t->dtype), t->dtype,
+                    piece, (size_t)n);
+    }
+    return WF_OK;
+}
+
+enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src)
 {
     if (p->kind == WF_PARAM_TABLE) {
-        p->tensor = wf_tensor_of((void *)src, dtype, p->rank, p->dim);
+        p->source = src;
         return WF_OK;
     }
     const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
@@ -13,10 +28,10 @@ enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const void
     t.data = be->ops.take(be, WF_MEM_WEIGHTS, wf_tensor_bytes(&t));
     if (!t.data)
         return wf_fail_memory(be->err, "weights", wf_tensor_bytes(&t));
-    for (int64_t i = 0; i < wf_tensor_count(&t); i++) {
-        float value;
-        wf_to_f32(&value, (const unsigned char *)src + (size_t)i * wf_dtype_bytes(dtype), dtype, 1);
-        wf_set(&t, i, (double)value);
+    const enum wf_status status = fill(be, &t, src);
+    if (status != WF_OK) {
+        be->ops.give(be, t.data);
+        return status;
     }
     p->tensor = t;
     return WF_OK;
@@ -24,20 +39,17 @@ enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const void
 
 void wf_ref_unload(struct wf_backend *be, struct wf_param *p)
 {
-    if (p->kind != WF_PARAM_TABLE)
-        be->ops.give(be, p->tensor.data);
+    be->ops.give(be, p->tensor.data);
     p->tensor = (struct wf_tensor){0};
+    p->source = NULL;
 }
 
 enum wf_status wf_ref_gather(struct wf_backend *be, const struct wf_tensor *y,
                              const struct wf_param *table, const int32_t *ids)
 {
-    (void)be;
-    const enum wf_dtype dtype = table->tensor.dtype;
-    const size_t width = (size_t)table->dim[1], bytes = width * wf_dtype_bytes(dtype);
-    for (int64_t i = 0; i < y->dim[0]; i++) {
-        const unsigned char *row = (const unsigned char *)table->tensor.data;
-        wf_to_f32(wf_row(y, i), row + (size_t)ids[i] * bytes, dtype, width);
-    }
+    const uint64_t width = (uint64_t)table->dim[1];
+    for (int64_t i = 0; i < y->dim[0]; i++)
+        WF_TRY(wf_source_f32(table->source, (uint64_t)ids[i] * width, (size_t)width, wf_row(y, i),
+                             be->err));
     return WF_OK;
 }

@@ -17,8 +17,7 @@ enum wf_status wf_ref_download(struct wf_backend *be, void *dst, const struct wf
 
 enum wf_status wf_ref_copy(struct wf_backend *be, const struct wf_tensor *dst,
                            const struct wf_tensor *src);
-enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const void *src,
-                           enum wf_dtype dtype);
+enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
 void wf_ref_unload(struct wf_backend *be, struct wf_param *p);
 enum wf_status wf_ref_gather(struct wf_backend *be, const struct wf_tensor *y,
                              const struct wf_param *table, const int32_t *ids);
