@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/latents.h"
+#include "io/file.h"
 #include "io/weights/safetensors.h"
 
 enum { PATH_BYTES = 4096 };
@@ -47,6 +48,23 @@ enum wf_status wf_dump_check(const char *folder, struct wf_error *err)
     return WF_OK;
 }
 
+bool wf_dump_writes(const char *folder, const char *path)
+{
+    static const char *const names[] = {"prompt_embeds", "negative_prompt_embeds",
+                                        "latents_initial", "latents"};
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char name[PATH_BYTES];
+    int step = 0, end = 0;
+    bool is_name =
+        sscanf(base, "latents_step_%d.safetensors%n", &step, &end) == 1 && end > 0 && !base[end];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(name, sizeof name, "%s.safetensors", names[i]);
+        is_name |= strcmp(name, base) == 0;
+    }
+    snprintf(name, sizeof name, "%s/%s", folder, base);
+    return is_name && wf_file_same(name, path);
+}
+
 enum wf_status wf_dump_make(const char *folder, struct wf_error *err)
 {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
@@ -57,11 +75,11 @@ enum wf_status wf_dump_make(const char *folder, struct wf_error *err)
 
 static enum wf_status write_file(const char *folder, const char *name, const char *tensor,
                                  const float *data, int rank, const int64_t *dims,
-                                 struct wf_error *err)
+                                 struct wf_mem *mem, struct wf_error *err)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
-    return wf_st_write_f32(path, tensor, data, rank, dims, err);
+    return wf_st_write_f32(path, tensor, data, rank, dims, mem, err);
 }
 
 enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_backend *be,
@@ -73,7 +91,8 @@ enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_b
     enum wf_status status = host ? wf_latents_download(be, host, latents, arena)
                                  : wf_fail_memory(err, "dump", wf_tensor_bytes(&latents));
     if (status == WF_OK)
-        status = write_file(folder, name, "latents", host, WF_DIMS(1, d[3], d[0], d[1], d[2]), err);
+        status = write_file(folder, name, "latents", host, WF_DIMS(1, d[3], d[0], d[1], d[2]),
+                            be->mem, err);
     wf_free(host);
     return status;
 }
@@ -87,7 +106,7 @@ enum wf_status wf_dump_embeds(const char *folder, const char *name, struct wf_ba
         host ? wf_download(be, host, embeds)
              : wf_fail_memory(err, "dump", (size_t)(rows * width) * sizeof *host);
     if (status == WF_OK)
-        status = write_file(folder, name, name, host, WF_DIMS(1, rows, width), err);
+        status = write_file(folder, name, name, host, WF_DIMS(1, rows, width), be->mem, err);
     wf_free(host);
     return status;
 }

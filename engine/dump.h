@@ -8,6 +8,8 @@ struct wf_arena;
 
 /* WF_REFUSED when folder is no folder, or can neither be written to nor be made. Makes nothing. */
 enum wf_status wf_dump_check(const char *folder, struct wf_error *err);
+/* Whether a dump into folder writes the file of that path. */
+bool wf_dump_writes(const char *folder, const char *path);
 enum wf_status wf_dump_make(const char *folder, struct wf_error *err);
 
 /* FOLDER/NAME.safetensors with tensor `latents` [1,C,T,h,w] from latents [T,h,w,C]. */

@@ -71,6 +71,13 @@ static void log_job(const struct weft_job *job)
                r->latents ? "noise from a file" : "noise from the seed");
 }
 
+/* Its name is looked at again when outputs are opened. */
+static enum wf_status note_file(struct weft_job *job, const char *path, struct wf_error *err)
+{
+    job->latents_file = path ? wf_strdup(job->model->engine->mem, path) : NULL;
+    return path && !job->latents_file ? wf_fail_memory(err, "job", strlen(path) + 1) : WF_OK;
+}
+
 enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *request,
                            const char *latents, struct weft_job **out)
 {
@@ -84,8 +91,9 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     job->decode_only = latents != NULL;
     wf_request_fill(&job->request, &model->defaults);
     wf_arena_init(&job->arena, wf_backend_source(model->engine->be));
-    const enum wf_status status =
-        latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
+    enum wf_status status = note_file(job, latents ? latents : request->latents, err);
+    if (status == WF_OK)
+        status = latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
     if (status != WF_OK) {
         weft_job_close(&job);
         return status;
@@ -120,6 +128,7 @@ void weft_job_close(struct weft_job **out)
     wf_job_end_denoise(job);
     wf_job_backend(job)->ops.give(wf_job_backend(job), job->latents.data);
     wf_arena_close(&job->arena);
+    wf_free(job->latents_file);
     wf_free(job->initial);
     wf_free(job->step_seconds);
     wf_free(job);

@@ -39,6 +39,7 @@ struct weft_job {
     struct wf_sampler *sampler;
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */
+    char *latents_file;       /* it came from; NULL: from none */
     struct wf_job_room room;
     struct wf_arena arena; /* activations of encoding and denoising */
     struct wf_decoder *decoder;

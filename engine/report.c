@@ -1,12 +1,13 @@
 #include "engine/report.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "engine/job.h"
+#include "io/output.h"
+#include "io/part.h"
 #include "kernels/base/threads.h"
 
 static json_t *stage(const char *name, const struct wf_stage_stats *s)
@@ -76,17 +77,48 @@ static json_t *report(const struct weft_job *job, const struct weft_writer_info 
     return root;
 }
 
+static int write_piece(const char *buffer, size_t size, void *data)
+{
+    return wf_output_write(data, buffer, size, NULL) == WF_OK ? 0 : -1;
+}
+
+static enum wf_status write_json(const json_t *root, const char *path, struct wf_mem *mem,
+                                 struct wf_error *err)
+{
+    struct wf_output *out;
+    bool kept;
+    wf_part_sweep(path, 0, 0);
+    WF_TRY(wf_output_open(path, true, NULL, mem, &out, err));
+    const bool failed =
+        json_dump_callback(root, write_piece, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0;
+    enum wf_status status = wf_output_status(out, err);
+    if (failed && status == WF_OK)
+        status = wf_fail_memory(err, "report", 0);
+    if (status == WF_OK)
+        return wf_output_commit(&out, &kept, err);
+    wf_output_discard(&out);
+    return status;
+}
+
 enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
                                const char *path, struct wf_error *err)
 {
     json_t *root = report(job, write);
     if (!root)
         return wf_fail_memory(err, "report", 0);
-    errno = 0;
-    const int failed = json_dump_file(root, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    const enum wf_status status = write_json(root, path, job->model->engine->mem, err);
     json_decref(root);
-    if (failed)
-        return wf_fail(err, WF_FAILED, "%s: the report could not be written (%s)", path,
-                       errno ? strerror(errno) : "unknown error");
+    return status == WF_REFUSED ? wf_fail(err, WF_FAILED, "%s", err->text) : status;
+}
+
+enum wf_status wf_report_check(const char *path, struct wf_mem *mem, struct wf_error *err)
+{
+    struct stat info;
+    struct wf_output *out;
+    if (strcmp(path, "-") == 0 ||
+        (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)))
+        return WF_OK; /* a named pipe would wait for its reader now */
+    WF_TRY(wf_output_open(path, true, NULL, mem, &out, err));
+    wf_output_discard(&out);
     return WF_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/base/status.h"
 
+struct wf_mem;
 struct weft_job;
 struct weft_writer_info;
 
@@ -17,5 +18,7 @@ struct wf_stage_stats {
 /* write NULL: the job had no writer. */
 enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
                                const char *path, struct wf_error *err);
+/* WF_REFUSED when a report could not be written there. Writes nothing. */
+enum wf_status wf_report_check(const char *path, struct wf_mem *mem, struct wf_error *err);
 
 #endif

@@ -221,32 +221,40 @@ WEFT_API void weft_job_cancel(struct weft_job *job);
    NULL: without that stage. */
 WEFT_API enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer *writer,
                                           const char *path);
+/* Whether that can be written: WEFT_REFUSED, before the job has computed anything, when path cannot
+   be made, or is a file that the job or the writer (NULL: none) reads or writes. */
+WEFT_API enum weft_status weft_job_report_check(struct weft_job *job,
+                                                const struct weft_writer *writer, const char *path);
 
 /* --- writer: frames into a file or a pipe --- */
 
 struct weft_output {
-    const char *path;     /* "-": standard output; png: a pattern such as "frame-%05d.png" */
-    const char *format;   /* NULL: from the path's extension */
-    int overwrite;        /* 0: an existing file is refused */
-    const char *codec;    /* ffmpeg's name of an encoder; NULL: the format's default */
-    int crf;              /* below 0: the codec's default */
-    const char *preset;   /* NULL: the codec's default */
-    const char *pix_fmt;  /* NULL: yuv420p */
-    uint64_t reserved[8]; /* zeros */
+    const char *path;    /* "-": standard output; png: a pattern such as "frame-%05d.png" */
+    const char *format;  /* NULL: from the path's extension */
+    int overwrite;       /* 0: an existing file is refused */
+    const char *codec;   /* ffmpeg's name of an encoder; NULL: the format's default */
+    int crf;             /* below 0: the codec's default */
+    const char *preset;  /* NULL: the codec's default */
+    const char *pix_fmt; /* NULL: yuv420p */
+    /* Paths of files that must not be written over, beside what the job itself reads and writes
+       (the model's files, latents, the dump); the last is NULL. NULL: none. */
+    const char *const *keep;
+    uint64_t reserved[7]; /* zeros */
 };
 
 WEFT_API void weft_output_defaults(struct weft_output *output);
 WEFT_API const char *weft_output_formats(void); /* "mp4, mkv, ...": those that this build has */
 /* Opens an output for the job's frames; refuses what cannot be written before the job computes
-   anything. The file has a temporary name until weft_writer_finish. The job must stay open as long
-   as frames are written and until that call. */
+   anything, and what the job reads or writes itself. The file has a temporary name until
+   weft_writer_finish. The job must stay open as long as frames are written and until that call. */
 WEFT_API enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,
                                            struct weft_writer **writer);
 /* Takes a copy of the frame; encoding and writing happen in a thread of the writer's own. */
 WEFT_API enum weft_status weft_writer_write(struct weft_writer *writer,
                                             const struct weft_frame *frame);
 /* Waits for all frames to be written and gives the file its name. After a failure, or when the job
-   was cancelled, nothing is left. The writer stays open for weft_job_report. */
+   was cancelled, nothing is left; only a whole clip whose name was taken meanwhile is kept, as
+   clip-2.mp4, which the error says. The writer stays open for weft_job_report. */
 WEFT_API enum weft_status weft_writer_finish(struct weft_writer *writer);
 struct weft_writer_info {
     const char *format;          /* "mp4" */

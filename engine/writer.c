@@ -1,4 +1,5 @@
 /* The public face of io/video's sinks, and the report that counts them in. */
+#include "engine/dump.h"
 #include "engine/job.h"
 #include "io/video/sink.h"
 
@@ -8,6 +9,7 @@ struct weft_writer {
     struct wf_sink *sink;
     int fps_num, fps_den;
     struct wf_sink_stats stats; /* once the sink is closed */
+    struct wf_file_set inputs;  /* that must not be written over */
     bool finished;
 };
 
@@ -26,11 +28,34 @@ static bool job_is_cancelled(void *job)
     return atomic_load(&((struct weft_job *)job)->cancelled);
 }
 
+/* What the job reads, and what else the caller wants to keep. */
+static enum wf_status collect_inputs(struct weft_writer *w, const struct weft_job *job,
+                                     const char *const *keep, struct wf_error *err)
+{
+    struct wf_mem *mem = w->engine->mem;
+    WF_TRY(wf_file_set_add(&w->inputs, job->model->folder, mem, err));
+    if (job->latents_file)
+        WF_TRY(wf_file_set_add(&w->inputs, job->latents_file, mem, err));
+    for (; keep && *keep; keep++)
+        WF_TRY(wf_file_set_add(&w->inputs, *keep, mem, err));
+    return WF_OK;
+}
+
+static enum wf_status check_dump(const struct weft_job *job, const char *path, struct wf_error *err)
+{
+    const char *dump = job->request.dump;
+    if (!dump || !path || !wf_dump_writes(dump, path))
+        return WF_OK;
+    return wf_fail(err, WF_REFUSED, "%s: the dump writes this file too; choose another name", path);
+}
+
 static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
                                 const struct weft_output *output, struct wf_error *err)
 {
     struct wf_sink_config config;
     WF_TRY(WF_CHECK_RESERVED(output, "output", err));
+    WF_TRY(collect_inputs(w, job, output->keep, err));
+    WF_TRY(check_dump(job, output->path, err));
     wf_sink_defaults(&config);
     config.path = output->path;
     config.format = output->format;
@@ -40,6 +65,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     config.fps_num = job->request.fps_num;
     config.fps_den = job->request.fps_den;
     config.overwrite = output->overwrite != 0;
+    config.inputs = &w->inputs;
     config.codec = output->codec;
     config.crf = output->crf;
     config.preset = output->preset;
@@ -65,7 +91,7 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
     if (status == WF_OK)
         *writer = w;
     else
-        wf_free(w);
+        weft_writer_close(&w);
     return (enum weft_status)status;
 }
 
@@ -122,6 +148,7 @@ void weft_writer_close(struct weft_writer **writer)
     if (!w)
         return;
     wf_sink_abort(&w->sink);
+    wf_free(w->inputs.ids);
     wf_free(w);
     *writer = NULL;
 }
@@ -134,4 +161,24 @@ enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer 
         weft_writer_describe(writer, &info);
     return (enum weft_status)wf_report_write(job, writer ? &info : NULL, path,
                                              &job->model->engine->err);
+}
+
+static enum wf_status check_report(struct weft_job *job, const struct weft_writer *w,
+                                   const char *path, struct wf_error *err)
+{
+    WF_TRY(wf_report_check(path, job->model->engine->mem, err));
+    WF_TRY(check_dump(job, path, err));
+    if (w && wf_sink_writes(w->sink, path))
+        return wf_fail(err, WF_REFUSED, "%s: the clip is written there; choose another report",
+                       path);
+    if (w && wf_file_set_has(&w->inputs, path))
+        return wf_fail(err, WF_REFUSED, "%s: is a file that this run reads; choose another report",
+                       path);
+    return WF_OK;
+}
+
+enum weft_status weft_job_report_check(struct weft_job *job, const struct weft_writer *writer,
+                                       const char *path)
+{
+    return (enum weft_status)check_report(job, writer, path, &job->model->engine->err);
 }

@@ -10,7 +10,10 @@
 enum wf_status wf_file_open(const char *path, int *fd, uint64_t *bytes, struct wf_error *err)
 {
     /* Without O_NONBLOCK the opening of a named pipe would wait for a writer. */
-    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int opened = wf_file_above_standard(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (opened < 0 && (errno == EMFILE || errno == ENFILE))
+        return wf_fail(err, WF_REFUSED, "%s: too many files are open; raise the limit (ulimit -n)",
+                       path);
     if (opened < 0)
         return wf_fail(err, WF_REFUSED, "%s: cannot be opened (%s); check the path", path,
                        strerror(errno));

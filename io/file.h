@@ -2,10 +2,36 @@
 #ifndef WEFT_IO_FILE_H
 #define WEFT_IO_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
+#include "kernels/base/mem.h"
 #include "kernels/base/status.h"
+
+/* A descriptor that open gave, or -1: 0, 1 and 2 are exchanged for a higher one. A program that was
+   started with one of those closed would else write its messages into its data. -1 with errno. */
+int wf_file_above_standard(int fd);
+
+/* Whether two paths, however they are spelled or linked, lead to one file: one that is there, or
+   one that would be made. Never of pipes and devices, which may be shared. */
+bool wf_file_same(const char *a, const char *b);
+
+/* Files by what they are, not by their names: those that a run reads. Zeroed: empty. */
+struct wf_file_set {
+    struct wf_file_id {
+        dev_t device;
+        ino_t inode;
+    } * ids; /* to be freed with wf_free */
+    size_t count, room;
+};
+
+/* Adds a regular file; of a folder all that lie in it, and in its folders. What is not there is not
+   added. */
+enum wf_status wf_file_set_add(struct wf_file_set *set, const char *path, struct wf_mem *mem,
+                               struct wf_error *err);
+bool wf_file_set_has(const struct wf_file_set *set, const char *path);
 
 /* Opens a regular file (symbolic links are followed) for reading; WF_REFUSED for anything else,
    such as a folder or a pipe. *fd is to be closed by the caller. */

@@ -72,7 +72,7 @@ ended() {
 signal() {
     : >"$work/progress"
     # shellcheck disable=SC2086
-    "$weft" generate "$model" -p fox $clip --steps 1000 -o "$(name "$1")" --format "$1" \
+    env --default-signal=INT,HUP "$weft" generate "$model" -p fox $clip --steps 1000 -o "$(name "$1")" --format "$1" \
         --progress plain 2>"$work/progress" &
     pid=$!
     wait_for 'denoise 2/'
@@ -91,7 +91,7 @@ mkfifo stalled
 sleep 60 <stalled &
 reader=$!
 : >"$work/progress"
-"$weft" generate "$model" -p fox -W 48 -H 32 -f 65 --steps 1 --seed 3 -o stalled \
+env --default-signal=INT "$weft" generate "$model" -p fox -W 48 -H 32 -f 65 --steps 1 --seed 3 -o stalled \
     --format safetensors --progress plain 2>"$work/progress" &
 pid=$!
 wait_for 'decode 65/'

@@ -497,9 +497,14 @@ static void file_appears(void **state)
     assert_int_equal(bytes, 4);
     assert_memory_equal(data, "mine", 4);
     free(data);
+    assert_non_null(strstr(f->err.text, "kept as"));
+    assert_non_null(strstr(f->err.text, "clip-2.rgb"));
+    data = read_file(in(f, path, "clip-2.rgb"), &bytes);
+    assert_int_equal(bytes, 8 * 8 * 3);
+    free(data);
     int entries;
     assert_int_equal(entries_seen(f->folder, &entries), 1);
-    assert_int_equal(entries, 1);
+    assert_int_equal(entries, 2);
 }
 
 /* --- refusals --- */

@@ -539,7 +539,7 @@ static void count_parts(struct fixture *f, const struct wf_sink_driver *driver, 
     assert_int_equal(mkfifo(path, 0666), 0);
     const int fd = open(path, O_RDONLY | O_NONBLOCK);
     assert_true(fd >= 0);
-    assert_int_equal(wf_output_open(path, false, f->mem, &output, &f->err), WF_OK);
+    assert_int_equal(wf_output_open(path, false, NULL, f->mem, &output, &f->err), WF_OK);
     assert_int_equal(driver->open(driver, &config, output, f->mem, &sink, &f->err), WF_OK);
     for (int t = 0; t <= frames; t++) {
         unsigned char *rgb = make_rgb(t, WIDTH, HEIGHT);

@@ -327,9 +327,9 @@ static void bad_configurations_are_refused(void **state)
     char path[128];
     snprintf(path, sizeof path, "%s/model.safetensors", f->desk.folder);
     const float one = 1;
-    assert_int_equal(
-        wf_st_write_f32(path, "shared.weight", &one, 2, (const int64_t[]){1, 1}, &f->desk.err),
-        WF_OK);
+    assert_int_equal(wf_st_write_f32(path, "shared.weight", &one, 2, (const int64_t[]){1, 1},
+                                     f->desk.mem, &f->desk.err),
+                     WF_OK);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         write_config(f, texts[i]);
         assert_int_equal(

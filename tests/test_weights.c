@@ -324,7 +324,8 @@ static void what_is_written_is_read(void **state)
     struct fixture *f = *state;
     const float data[6] = {0, -1, 2.5f, 3, 4, 1e30f};
     const int64_t dims[] = {1, 2, 3};
-    assert_int_equal(wf_st_write_f32(f->desk.path, "latents", data, 3, dims, &f->desk.err), WF_OK);
+    assert_int_equal(
+        wf_st_write_f32(f->desk.path, "latents", data, 3, dims, f->desk.mem, &f->desk.err), WF_OK);
     assert_int_equal(wf_st_open(f->desk.path, f->desk.mem, &f->file, &f->desk.err), WF_OK);
     const struct wf_st_tensor *t = wf_st_find(f->file, "latents");
     assert_non_null(t);
@@ -336,9 +337,11 @@ static void what_is_written_is_read(void **state)
     assert_memory_equal(back, data, sizeof data);
     assert_int_equal(t->begin % 8, 0);
     const int64_t huge[] = {INT64_MAX, 4};
-    assert_int_equal(wf_st_write_f32(f->desk.path, "x", data, 2, huge, &f->desk.err), WF_FAILED);
-    assert_int_equal(wf_st_write_f32("/nonexistent/x", "x", data, 3, dims, &f->desk.err),
+    assert_int_equal(wf_st_write_f32(f->desk.path, "x", data, 2, huge, f->desk.mem, &f->desk.err),
                      WF_FAILED);
+    assert_int_equal(
+        wf_st_write_f32("/nonexistent/x", "x", data, 3, dims, f->desk.mem, &f->desk.err),
+        WF_FAILED);
 }
 
 /* A limit on the size of files stands for a full disk. */
@@ -352,8 +355,8 @@ static void a_file_that_cannot_be_whole_is_removed(void **state)
     tight.rlim_cur = 100;
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
-    const enum wf_status status =
-        wf_st_write_f32(f->desk.path, "x", data, 1, (const int64_t[]){64}, &f->desk.err);
+    const enum wf_status status = wf_st_write_f32(f->desk.path, "x", data, 1, (const int64_t[]){64},
+                                                  f->desk.mem, &f->desk.err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, handler);
     assert_int_equal(status, WF_FAILED);

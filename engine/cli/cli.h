@@ -28,6 +28,7 @@ struct cli {
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
     bool quiet, verbose, json, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
+    const char *read[3];               /* these files, for output.keep */
     bool accepted;                     /* the request: from then on warnings are shown at once */
     char held[2048]; /* warnings before that, each with a line feed: a refusal says one line */
 };

@@ -1,12 +1,7 @@
 /* generate and decode: from a job to a file. */
-#include <errno.h>
-#include <libgen.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "engine/cli/cli.h"
 
@@ -30,36 +25,19 @@ static void on_signal(int number)
 }
 
 /* A second signal ends the program at once. Calls that wait are interrupted: a pipe may have no
- * reader. */
+   reader. What was ignored when the program began, as in a background job or under nohup, stays so.
+ */
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, before;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+    }
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
     signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
-}
-
-/* The report is written at the end: whether it can be is said at the beginning. */
-static int check_report(const char *path)
-{
-    struct stat info;
-    char copy[4096];
-    if (!path)
-        return CLI_OK;
-    if (strlen(path) >= sizeof copy) {
-        cli_say("--report: the path is too long");
-        return CLI_REFUSED;
-    }
-    strcpy(copy, path);
-    const int exists = stat(path, &info) == 0;
-    errno = exists && S_ISDIR(info.st_mode) ? EISDIR : 0;
-    if (errno || access(exists ? path : dirname(copy), exists ? W_OK : W_OK | X_OK) != 0) {
-        cli_say("%s: %s; give --report a file that can be written", path, strerror(errno));
-        return CLI_REFUSED;
-    }
-    return CLI_OK;
 }
 
 static enum weft_status open_job(struct run *r, struct weft_request *request)
@@ -86,6 +64,8 @@ static enum weft_status open_all(struct run *r, struct weft_request *request)
         status = open_job(r, request);
     if (status == WEFT_OK)
         status = weft_writer_open(r->job, &r->cli->output, &r->writer);
+    if (status == WEFT_OK && r->cli->report)
+        status = weft_job_report_check(r->job, r->writer, r->cli->report);
     return status;
 }
 
@@ -151,8 +131,6 @@ int cli_run_clip(struct cli *cli)
 {
     struct run r = {.cli = cli};
     struct weft_request request;
-    if (check_report(cli->report) != CLI_OK)
-        return CLI_REFUSED;
     catch_signals();
     enum weft_status status = open_all(&r, &request);
     if (status == WEFT_OK)

@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,8 @@ static const char usage[] =
     "  weft --version\n"
     "\n"
     "MODEL is a folder as the Hugging Face hub has it (with model_index.json).\n"
-    "Exit: 0 done, 1 failed while running, 2 refused before any compute, 130 interrupted.\n";
+    "Exit: 0 done, 1 failed while running, 2 refused before any compute, 129 hung up,\n"
+    "130 interrupted, 143 terminated.\n";
 
 /* libgomp reads its settings when it is loaded, before main, and by default a thread that waits for
    the others spins. On virtual or shared cores that costs more than the work itself (measured on
@@ -27,6 +30,17 @@ static void let_waiting_threads_sleep(char **argv)
         return;
     if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
         execv("/proc/self/exe", argv); /* where that fails, it is only slower */
+}
+
+/* A file that is opened takes the lowest free number: where one of the standard three is closed, it
+   would become that one, and messages would land in it. So those are taken first, in the direction
+   in which their use fails. */
+static void occupy_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
 }
 
 /* SVT-AV1 reads it and otherwise tells its version on standard error. */
@@ -49,6 +63,7 @@ static int run_verb(enum cli_verb verb, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    occupy_descriptors();
     let_waiting_threads_sleep(argv);
     keep_encoders_quiet();
     static const struct {

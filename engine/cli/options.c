@@ -212,6 +212,13 @@ static char *read_file(const char *path)
     return text;
 }
 
+/* The files that were read last: a prompt and a negative one. */
+static void note_file(struct cli *cli, const char *path)
+{
+    cli->read[cli->read[0] ? 1 : 0] = path;
+    cli->output.keep = cli->read;
+}
+
 static int parse_prompt(struct cli *cli, const struct spec *s, const char *text)
 {
     const bool negative = s->offset == AT(request.negative_prompt);
@@ -222,6 +229,7 @@ static int parse_prompt(struct cli *cli, const struct spec *s, const char *text)
         value = *owned = read_file(text + 1);
         if (!value)
             return CLI_REFUSED;
+        note_file(cli, text + 1);
     }
     *(const char **)(void *)((char *)cli + s->offset) = value;
     return CLI_OK;

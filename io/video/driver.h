@@ -2,7 +2,7 @@
 #ifndef WEFT_IO_VIDEO_DRIVER_H
 #define WEFT_IO_VIDEO_DRIVER_H
 
-#include "io/video/output.h"
+#include "io/output.h"
 #include "io/video/sink.h"
 
 /* The form in which a driver takes frames; both dense [H,W,3]. */
@@ -40,6 +40,8 @@ struct wf_sink_driver {
        does not know: codec, pix_fmt, packets, key_frames, quality, encode_seconds, and bytes for a
        series. */
     void (*count)(const void *state, struct wf_sink_stats *stats);
+    /* Caller's thread, before the first frame; a series: whether it will write that file. */
+    bool (*writes)(void *state, const char *path);
     /* Caller's thread, after the writing thread has ended, always; frees the state. A series whose
        finish did not succeed removes its pictures. */
     void (*close)(void *state);

@@ -5,6 +5,7 @@
 
 #include <png.h>
 
+#include "io/part.h"
 #include "io/video/driver.h"
 
 enum {
@@ -19,8 +20,10 @@ struct png {
     size_t name_room, number_at, number_end;
     int digits; /* of the number at least, padded with zeros */
     bool overwrite, finished;
+    int64_t frames; /* announced; 0: not known */
     int64_t written, bytes;
-    double seconds; /* in the encoder */
+    struct wf_error elsewhere; /* of the first picture that has another name than its own */
+    double seconds;            /* in the encoder */
     int width, height;
 };
 
@@ -58,14 +61,15 @@ static void make_name(struct png *png, int64_t frame)
 
 /* Opens each picture that is announced and removes it again: existing files and folders that cannot
    be written are found before anything is computed. */
-static enum wf_status check_names(struct png *png, int64_t frames, struct wf_error *err)
+static enum wf_status check_names(struct png *png, int64_t frames, const struct wf_file_set *inputs,
+                                  struct wf_error *err)
 {
-    const int64_t announced = frames > 0 && !png->overwrite ? frames : 1;
+    const int64_t announced = frames > 0 ? frames : 1;
     const int64_t count = announced < CHECKED_BEFORE ? announced : CHECKED_BEFORE;
     for (int64_t i = 1; i <= count; i++) {
         struct wf_output *output;
         make_name(png, i);
-        WF_TRY(wf_output_open(png->name, png->overwrite, png->mem, &output, err));
+        WF_TRY(wf_output_open(png->name, png->overwrite, inputs, png->mem, &output, err));
         wf_output_discard(&output);
     }
     return WF_OK;
@@ -85,7 +89,9 @@ static enum wf_status open_names(struct png *png, const struct wf_sink_config *c
     if (!png->pattern || !png->name)
         return wf_fail_memory(err, "output", png->name_room);
     WF_TRY(parse_pattern(png, err));
-    return check_names(png, config->frames, err);
+    png->frames = config->frames;
+    wf_part_sweep(png->pattern, png->number_at, png->number_end);
+    return check_names(png, config->frames, config->inputs, err);
 }
 
 /* --- the encoder --- */
@@ -222,7 +228,7 @@ static enum wf_status write_picture(struct png *png, const unsigned char *rgb, s
 {
     struct wf_output *output;
     make_name(png, png->written + 1);
-    WF_TRY(wf_output_open(png->name, png->overwrite, png->mem, &output, err));
+    WF_TRY(wf_output_open(png->name, png->overwrite, NULL, png->mem, &output, err));
     const double start = wf_sink_clock();
     const enum wf_status status = encode(png, output, rgb, err);
     png->seconds += wf_sink_clock() - start;
@@ -230,7 +236,16 @@ static enum wf_status write_picture(struct png *png, const unsigned char *rgb, s
         wf_output_discard(&output);
         return status;
     }
-    WF_TRY(wf_output_commit(&output, err));
+    bool kept;
+    struct wf_error failure = {.status = WF_OK};
+    if (wf_output_commit(&output, &kept, &failure) != WF_OK) {
+        if (png->elsewhere.status == WF_OK)
+            png->elsewhere = failure; /* told at the end: the clip goes on */
+        if (!kept) {
+            *err = failure;
+            return failure.status;
+        }
+    }
     png->written++;
     return WF_OK;
 }
@@ -249,9 +264,21 @@ static enum wf_status png_write(void *state, const void *frame, struct wf_error 
 static enum wf_status png_finish(void *state, struct wf_error *err)
 {
     struct png *png = state;
-    (void)err;
     png->finished = true;
-    return WF_OK;
+    if (png->elsewhere.status != WF_OK && err)
+        *err = png->elsewhere;
+    return png->elsewhere.status;
+}
+
+static bool png_writes(void *state, const char *path)
+{
+    struct png *png = state;
+    bool found = false;
+    for (int64_t i = 1; !found && i <= png->frames; i++) {
+        make_name(png, i);
+        found = wf_file_same(png->name, path);
+    }
+    return found;
 }
 
 static void png_count(const void *state, struct wf_sink_stats *stats)
@@ -275,5 +302,6 @@ const struct wf_sink_driver wf_sink_png = {
     .write = png_write,
     .finish = png_finish,
     .count = png_count,
+    .writes = png_writes,
     .close = png_close,
 };

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "io/part.h"
 #include "io/video/driver.h"
 #include "io/video/frame_queue.h"
 
@@ -34,6 +35,7 @@ struct wf_sink {
     const struct wf_sink_driver *driver;
     void *state; /* the driver's */
     struct wf_output *output;
+    char *path; /* of output */
     struct wf_frame_queue *queue;
     pthread_t thread;
     bool running;
@@ -203,6 +205,16 @@ static enum wf_status start_quietly(struct wf_sink *sink, const struct wf_sink_c
     return WF_OK;
 }
 
+static enum wf_status open_output(struct wf_sink *sink, const struct wf_sink_config *config,
+                                  struct wf_mem *mem, struct wf_error *err)
+{
+    sink->path = wf_strdup(mem, config->path);
+    if (!sink->path)
+        return wf_fail_memory(err, "output", strlen(config->path) + 1);
+    wf_part_sweep(config->path, 0, 0);
+    return wf_output_open(config->path, config->overwrite, config->inputs, mem, &sink->output, err);
+}
+
 static enum wf_status start(struct wf_sink *sink, const struct wf_sink_config *config,
                             struct wf_mem *mem, struct wf_error *err)
 {
@@ -210,7 +222,7 @@ static enum wf_status start(struct wf_sink *sink, const struct wf_sink_config *c
     const size_t sample = sink->driver->form == WF_SINK_F32 ? sizeof(float) : 1;
     const struct wf_frame_stop stop = {config->cancelled, config->cancel_context};
     if (!(flags & (WF_SINK_SERIES | WF_SINK_NOWHERE)))
-        WF_TRY(wf_output_open(config->path, config->overwrite, mem, &sink->output, err));
+        WF_TRY(open_output(sink, config, mem, err));
     WF_TRY(wf_frame_queue_open(sink->samples * sample,
                                config->queue_bytes ? config->queue_bytes : DEFAULT_QUEUE_BYTES,
                                stop, mem, &sink->queue, err));
@@ -240,6 +252,16 @@ enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *
         wf_sink_abort(&sink);
     *result = sink;
     return status;
+}
+
+bool wf_sink_writes(const struct wf_sink *sink, const char *path)
+{
+    const bool to_stdout = strcmp(path, "-") == 0;
+    if (sink->path && (to_stdout || strcmp(sink->path, "-") == 0))
+        return to_stdout && strcmp(sink->path, "-") == 0;
+    if (sink->path)
+        return wf_file_same(sink->path, path);
+    return sink->driver->writes && sink->driver->writes(sink->state, path);
 }
 
 /* --- frames --- */
@@ -320,8 +342,9 @@ static enum wf_status finish(struct wf_sink *sink, struct wf_sink_stats *stats,
     if (!is_whole(sink) && (status == WF_OK || status == WF_CANCELLED))
         status = wf_fail(err, WF_FAILED, "output: %lld of %lld frames came; nothing is kept",
                          (long long)sink->written, (long long)(sink->frames ? sink->frames : 1));
+    bool kept;
     if (sink->output && status == WF_OK)
-        status = wf_output_commit(&sink->output, err);
+        status = wf_output_commit(&sink->output, &kept, err);
     wf_output_discard(&sink->output);
     return status;
 }
@@ -347,6 +370,7 @@ void wf_sink_abort(struct wf_sink **sink)
         s->driver->close(s->state);
     wf_output_discard(&s->output);
     wf_frame_queue_close(&s->queue);
+    wf_free(s->path);
     wf_free(s);
     *sink = NULL;
 }

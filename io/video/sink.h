@@ -7,22 +7,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/base/mem.h"
-#include "kernels/base/status.h"
+#include "io/file.h"
 
 struct wf_sink_config {
     const char
         *path; /* "-" is standard output; png: a pattern with one %d (or %05d); null: unused */
-    const char *format;   /* a driver's name; NULL: from the path's extension */
-    int width, height;    /* pixels */
-    int64_t frames;       /* that will be written, 0 if unknown */
-    int fps_num, fps_den; /* exact rate */
-    bool overwrite;       /* false: an existing file is refused */
-    const char *codec;    /* ffmpeg's encoder name; NULL: libx264 (webm: libvpx-vp9) */
-    int crf;              /* -1: 18 (vp9, av1: 31) */
-    const char *preset;   /* NULL: medium */
-    const char *pix_fmt;  /* NULL: yuv420p */
-    size_t queue_bytes;   /* frames waiting, 0: 64 MiB; at least one frame always fits */
+    const char *format;               /* a driver's name; NULL: from the path's extension */
+    int width, height;                /* pixels */
+    int64_t frames;                   /* that will be written, 0 if unknown */
+    int fps_num, fps_den;             /* exact rate */
+    bool overwrite;                   /* false: an existing file is refused */
+    const struct wf_file_set *inputs; /* that must not be written over; NULL: none */
+    const char *codec;                /* ffmpeg's encoder name; NULL: libx264 (webm: libvpx-vp9) */
+    int crf;                          /* -1: 18 (vp9, av1: 31) */
+    const char *preset;               /* NULL: medium */
+    const char *pix_fmt;              /* NULL: yuv420p */
+    size_t queue_bytes; /* frames waiting, 0: 64 MiB; at least one frame always fits */
     /* Asked some ten times a second while a call waits for the writing thread (a pipe whose reader
        pauses); true ends the wait with WF_CANCELLED. On the caller's thread. NULL: never. */
     bool (*cancelled)(void *context);
@@ -64,13 +64,17 @@ struct wf_sink_stats {
 
 /* Waits for the queue, finishes the file and gives it its name; *sink becomes NULL whatever
    happens. An error (full disk, broken pipe, no frame or another count than was announced) comes
-   back here at the latest, and then no file is left: of a series no picture either. *stats (NULL
-   is allowed) is filled after success. */
+   back here at the latest, and then no file is left: of a series no picture either. Only a clip
+   that is whole and cannot be given its name is kept under another one, which the error says.
+   *stats (NULL is allowed) is filled after success. */
 enum wf_status wf_sink_close(struct wf_sink **sink, struct wf_sink_stats *stats,
                              struct wf_error *err);
 /* Drops what waits, removes the temporary file, leaves nothing under the output's name. Does not
    wait for the reader of a pipe. */
 void wf_sink_abort(struct wf_sink **sink);
+
+/* Whether the sink writes the file of that path, or will. */
+bool wf_sink_writes(const struct wf_sink *sink, const char *path);
 
 /* Names of the formats that this build has, in a row: "mp4, mkv, ...". */
 const char *wf_sink_formats(void);

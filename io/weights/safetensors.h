@@ -54,6 +54,6 @@ void wf_st_prefetch(const struct wf_st_tensor *t);
 
 /* Writes one F32 tensor as a file of its own, under a temporary name until it is whole. */
 enum wf_status wf_st_write_f32(const char *path, const char *name, const float *data, int rank,
-                               const int64_t *dims, struct wf_error *err);
+                               const int64_t *dims, struct wf_mem *mem, struct wf_error *err);
 
 #endif

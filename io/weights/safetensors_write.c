@@ -1,31 +1,10 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "io/output.h"
+#include "io/part.h"
 #include "io/weights/safetensors.h"
-
-static enum wf_status write_all(int fd, const char *path, const void *data, size_t bytes,
-                                struct wf_error *err)
-{
-    const unsigned char *next = data;
-    while (bytes > 0) {
-        const ssize_t done = write(fd, next, bytes);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return wf_fail(err, WF_FAILED,
-                           "%s: cannot be written (%s); make room or choose another "
-                           "place",
-                           path, strerror(done < 0 ? errno : ENOSPC));
-        next += done;
-        bytes -= (size_t)done;
-    }
-    return WF_OK;
-}
 
 /* The JSON of a file with one tensor; to be freed with free. NULL when memory is short or the name
    is not UTF-8. */
@@ -41,7 +20,7 @@ static char *header_text(const char *name, int rank, const int64_t *dims, uint64
     return text;
 }
 
-static enum wf_status write_parts(int fd, const char *path, const char *text, const void *data,
+static enum wf_status write_parts(struct wf_output *out, const char *text, const void *data,
                                   size_t bytes, struct wf_error *err)
 {
     /* Spaces after the header make the data 8-byte aligned, as safetensors' own writer does. */
@@ -49,35 +28,28 @@ static enum wf_status write_parts(int fd, const char *path, const char *text, co
     unsigned char length[8];
     for (int i = 0; i < 8; i++)
         length[i] = (unsigned char)(padded >> 8 * i & 0xff);
-    WF_TRY(write_all(fd, path, length, sizeof length, err));
-    WF_TRY(write_all(fd, path, text, text_bytes, err));
-    WF_TRY(write_all(fd, path, "       ", padded - text_bytes, err));
-    return write_all(fd, path, data, bytes, err);
+    WF_TRY(wf_output_write(out, length, sizeof length, err));
+    WF_TRY(wf_output_write(out, text, text_bytes, err));
+    WF_TRY(wf_output_write(out, "       ", padded - text_bytes, err));
+    return wf_output_write(out, data, bytes, err);
 }
 
-static enum wf_status write_named(const char *path, const char *part, const char *text,
-                                  const void *data, size_t bytes, struct wf_error *err)
+static enum wf_status write_file(const char *path, const char *text, const void *data, size_t bytes,
+                                 struct wf_mem *mem, struct wf_error *err)
 {
-    const int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd < 0)
-        return wf_fail(err, WF_FAILED, "%s: cannot be made (%s); choose another place", part,
-                       strerror(errno));
-    enum wf_status status = write_parts(fd, path, text, data, bytes, err);
-    if (close(fd) != 0 && status == WF_OK)
-        status = wf_fail(err, WF_FAILED,
-                         "%s: cannot be written (%s); make room or choose another "
-                         "place",
-                         path, strerror(errno));
-    if (status == WF_OK && rename(part, path) != 0)
-        status = wf_fail(err, WF_FAILED, "%s: cannot be made (%s); choose another place", path,
-                         strerror(errno));
-    if (status != WF_OK)
-        unlink(part);
+    struct wf_output *out;
+    bool kept;
+    wf_part_sweep(path, 0, 0);
+    WF_TRY(wf_output_open(path, true, NULL, mem, &out, err));
+    const enum wf_status status = write_parts(out, text, data, bytes, err);
+    if (status == WF_OK)
+        return wf_output_commit(&out, &kept, err);
+    wf_output_discard(&out);
     return status;
 }
 
 enum wf_status wf_st_write_f32(const char *path, const char *name, const float *data, int rank,
-                               const int64_t *dims, struct wf_error *err)
+                               const int64_t *dims, struct wf_mem *mem, struct wf_error *err)
 {
     uint64_t bytes = sizeof *data;
     for (int i = 0; i < rank; i++) {
@@ -86,15 +58,10 @@ enum wf_status wf_st_write_f32(const char *path, const char *name, const float *
             return wf_fail(err, WF_FAILED, "%s: size %lld of axis %d is not possible", path,
                            (long long)dims[i], i);
     }
-    char *text = header_text(name, rank, dims, bytes), *part = NULL;
-    enum wf_status status;
-    if (!text || asprintf(&part, "%s.%ld.part", path, (long)getpid()) < 0) {
-        part = NULL;
-        status = wf_fail_memory(err, path, strlen(path) + strlen(name));
-    } else {
-        status = write_named(path, part, text, data, (size_t)bytes, err);
-    }
+    char *text = header_text(name, rank, dims, bytes);
+    if (!text)
+        return wf_fail_memory(err, path, strlen(path) + strlen(name));
+    const enum wf_status status = write_file(path, text, data, (size_t)bytes, mem, err);
     free(text);
-    free(part);
-    return status;
+    return status == WF_REFUSED ? wf_fail(err, WF_FAILED, "%s", err ? err->text : "") : status;
 }

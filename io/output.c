@@ -1,4 +1,4 @@
-#include "io/video/output.h"
+#include "io/output.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/part.h"
+
 enum {
-    SHOWN_PATH = 200,   /* of a long path, so that the message keeps its room */
-    BASE_OF_TEMP = 200, /* of the file's own name, so that the temporary one is not too long */
-    NAMES_TRIED = 100,
+    SHOWN_PATH = 200, /* of a long path, so that the message keeps its room */
     POLL_MS = 100,
 };
 
@@ -58,6 +58,10 @@ static enum wf_status open_stdout(struct wf_output *out, struct wf_error *err)
     if (isatty(STDOUT_FILENO))
         return wf_fail(err, WF_REFUSED,
                        "standard output: is a terminal; send it to a file or a pipe");
+    const int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY)
+        return wf_fail(err, WF_REFUSED,
+                       "standard output: is closed, or cannot be written; open it, or name a file");
     out->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3); /* its own, so that close can be checked */
     if (out->fd < 0)
         return wf_fail(err, WF_REFUSED, "standard output: %s; open it, or name a file",
@@ -67,7 +71,7 @@ static enum wf_status open_stdout(struct wf_output *out, struct wf_error *err)
 
 static enum wf_status open_special(struct wf_output *out, struct wf_error *err)
 {
-    out->fd = open(out->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    out->fd = wf_file_above_standard(open(out->path, O_WRONLY | O_CLOEXEC | O_NOCTTY));
     if (out->fd < 0 && errno == EINTR)
         return wf_fail(err, WF_CANCELLED, "%s: interrupted while no program read it; start again",
                        shown(out->path));
@@ -77,22 +81,14 @@ static enum wf_status open_special(struct wf_output *out, struct wf_error *err)
 static enum wf_status open_temporary(struct wf_output *out, struct wf_mem *mem,
                                      struct wf_error *err)
 {
-    const char *slash = strrchr(out->target, '/');
-    const size_t folder = slash ? (size_t)(slash - out->target) + 1 : 0;
-    const size_t room = folder + BASE_OF_TEMP + 64;
-    if (!out->target[folder])
+    const size_t length = strlen(out->target), room = length + WF_PART_ROOM;
+    if (length == 0 || out->target[length - 1] == '/')
         return wf_fail(err, WF_REFUSED, "%s: names a folder, not a file; add a file name",
                        shown(out->path));
     out->temporary = wf_alloc(mem, WF_MEM_MISC, room);
     if (!out->temporary)
         return wf_fail_memory(err, "output", room);
-    for (int i = 0; i < NAMES_TRIED && out->fd < 0; i++) {
-        snprintf(out->temporary, room, "%.*s%.*s.%ld-%d.part", (int)folder, out->target,
-                 BASE_OF_TEMP, out->target + folder, (long)getpid(), i);
-        out->fd = open(out->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (out->fd < 0 && errno != EEXIST)
-            break;
-    }
+    out->fd = wf_part_open(out->target, out->temporary, room);
     if (out->fd >= 0)
         return WF_OK;
     const int error = errno;
@@ -102,9 +98,12 @@ static enum wf_status open_temporary(struct wf_output *out, struct wf_mem *mem,
 }
 
 /* The file behind a link is the one to replace. */
-static enum wf_status existing_target(struct wf_output *out, struct wf_mem *mem,
-                                      struct wf_error *err)
+static enum wf_status existing_target(struct wf_output *out, const struct wf_file_set *inputs,
+                                      struct wf_mem *mem, struct wf_error *err)
 {
+    if (wf_file_set_has(inputs, out->path))
+        return wf_fail(err, WF_REFUSED, "%s: is a file that this run reads; choose another output",
+                       shown(out->path));
     if (!out->overwrite)
         return wf_fail(err, WF_REFUSED, "%s: exists; choose another name or add --overwrite",
                        shown(out->path));
@@ -118,7 +117,8 @@ static enum wf_status existing_target(struct wf_output *out, struct wf_mem *mem,
     return out->target ? WF_OK : wf_fail_memory(err, "output", PATH_MAX);
 }
 
-static enum wf_status open_path(struct wf_output *out, struct wf_mem *mem, struct wf_error *err)
+static enum wf_status open_path(struct wf_output *out, const struct wf_file_set *inputs,
+                                struct wf_mem *mem, struct wf_error *err)
 {
     struct stat info;
     if (stat(out->path, &info) == 0) {
@@ -126,7 +126,7 @@ static enum wf_status open_path(struct wf_output *out, struct wf_mem *mem, struc
             return wf_fail(err, WF_REFUSED, "%s: is a folder; add a file name", shown(out->path));
         if (!S_ISREG(info.st_mode))
             return open_special(out, err);
-        WF_TRY(existing_target(out, mem, err));
+        WF_TRY(existing_target(out, inputs, mem, err));
         return open_temporary(out, mem, err);
     }
     if (errno != ENOENT)
@@ -141,8 +141,8 @@ static enum wf_status open_path(struct wf_output *out, struct wf_mem *mem, struc
     return open_temporary(out, mem, err);
 }
 
-enum wf_status wf_output_open(const char *path, bool overwrite, struct wf_mem *mem,
-                              struct wf_output **result, struct wf_error *err)
+enum wf_status wf_output_open(const char *path, bool overwrite, const struct wf_file_set *inputs,
+                              struct wf_mem *mem, struct wf_output **result, struct wf_error *err)
 {
     *result = NULL;
     struct wf_output *out = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *out);
@@ -154,7 +154,7 @@ enum wf_status wf_output_open(const char *path, bool overwrite, struct wf_mem *m
     out->path = wf_strdup(mem, is_stdout ? "standard output" : path);
     enum wf_status status = out->path ? WF_OK : wf_fail_memory(err, "output", strlen(path) + 1);
     if (status == WF_OK)
-        status = is_stdout ? open_stdout(out, err) : open_path(out, mem, err);
+        status = is_stdout ? open_stdout(out, err) : open_path(out, inputs, mem, err);
     if (status != WF_OK) {
         wf_output_discard(&out);
         return status;
@@ -267,21 +267,18 @@ void wf_output_abandon(struct wf_output *out)
 
 /* --- the end --- */
 
-/* A file that came under the name meanwhile is not replaced unless it may be. */
-static int rename_into_place(const struct wf_output *out)
+/* A whole file is never thrown away for want of its name. */
+static enum wf_status keep_elsewhere(struct wf_output *out, int error, struct wf_error *err)
 {
-    if (!out->overwrite) {
-        if (renameat2(AT_FDCWD, out->temporary, AT_FDCWD, out->target, RENAME_NOREPLACE) == 0)
-            return 0;
-        if (errno != EINVAL && errno != ENOSYS) /* those: a file system that cannot do it */
-            return -1;
-        struct stat info;
-        if (lstat(out->target, &info) == 0) {
-            errno = EEXIST;
-            return -1;
-        }
-    }
-    return rename(out->temporary, out->target);
+    char kept[PATH_MAX];
+    const char *why = error == EEXIST ? "another file came under this name" : strerror(error);
+    if (!wf_part_keep(out->temporary, out->target, kept, sizeof kept))
+        return wf_fail(err, WF_FAILED, "%s: cannot be given its name: %s; choose another output",
+                       shown(out->path), why);
+    wf_free(out->temporary);
+    out->temporary = NULL;
+    return wf_fail(err, WF_FAILED, "%s: %s; what was made is kept as %s", shown(out->path), why,
+                   shown(kept));
 }
 
 static enum wf_status close_and_rename(struct wf_output *out, struct wf_error *err)
@@ -295,17 +292,17 @@ static enum wf_status close_and_rename(struct wf_output *out, struct wf_error *e
     }
     if (!out->temporary)
         return WF_OK;
-    if (rename_into_place(out) != 0)
-        return wf_fail(err, WF_FAILED, "%s: cannot be given its name: %s; choose another output",
-                       shown(out->path), strerror(errno));
+    if (wf_part_rename(out->temporary, out->target, out->overwrite) != 0)
+        return keep_elsewhere(out, errno, err);
     wf_free(out->temporary);
     out->temporary = NULL;
     return WF_OK;
 }
 
-enum wf_status wf_output_commit(struct wf_output **out, struct wf_error *err)
+enum wf_status wf_output_commit(struct wf_output **out, bool *kept, struct wf_error *err)
 {
     const enum wf_status status = close_and_rename(*out, err);
+    *kept = status == WF_OK || ((*out)->target && !(*out)->temporary);
     wf_output_discard(out);
     return status;
 }

@@ -1,22 +1,22 @@
 /* One file on its way out: bytes go to a temporary name beside it, which becomes the file when it
    is whole. Pipes, devices and standard output are written as they stand and cannot seek. */
-#ifndef WEFT_IO_VIDEO_OUTPUT_H
-#define WEFT_IO_VIDEO_OUTPUT_H
+#ifndef WEFT_IO_OUTPUT_H
+#define WEFT_IO_OUTPUT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/base/mem.h"
-#include "kernels/base/status.h"
+#include "io/file.h"
 
 /* Used by one thread at a time, wf_output_abandon excepted. */
 struct wf_output;
 
 /* WF_REFUSED when path is a folder, exists (a regular file, without overwrite), lies in a folder
-   that is missing or unwritable, or is "-" while standard output is a terminal or closed. */
-enum wf_status wf_output_open(const char *path, bool overwrite, struct wf_mem *mem,
-                              struct wf_output **out, struct wf_error *err);
+   that is missing or unwritable, is one of the inputs (NULL: none), or is "-" while standard output
+   is a terminal or closed. */
+enum wf_status wf_output_open(const char *path, bool overwrite, const struct wf_file_set *inputs,
+                              struct wf_mem *mem, struct wf_output **out, struct wf_error *err);
 
 bool wf_output_seekable(const struct wf_output *out);
 
@@ -38,9 +38,10 @@ int64_t wf_output_position(const struct wf_output *out);
 /* From any thread: a write that waits for the reader of a pipe, and all after it, give up. */
 void wf_output_abandon(struct wf_output *out);
 
-/* Closes it and gives the file its name. On failure, or after a failed write, no file is left. *out
-   becomes NULL. */
-enum wf_status wf_output_commit(struct wf_output **out, struct wf_error *err);
+/* Closes it and gives the file its name. *kept tells whether a whole file is there now: it is after
+   success, and after a failure when only its name could not be given; then it has another one,
+   which the message says. Else no file is left. *out becomes NULL. */
+enum wf_status wf_output_commit(struct wf_output **out, bool *kept, struct wf_error *err);
 /* Closes and removes it. *out becomes NULL; NULL is allowed. */
 void wf_output_discard(struct wf_output **out);
 

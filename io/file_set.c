@@ -1,0 +1,114 @@
+/* Which file a path leads to. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/file.h"
+
+enum { PATH = 4096, DEPTH = 4 }; /* folders in folders that are looked into */
+
+int wf_file_above_standard(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    const int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return higher;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The folder of a path, and the file's name in it. */
+static bool look_at_folder(const char *path, struct stat *folder, const char **name)
+{
+    char copy[PATH];
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (length >= sizeof copy)
+        return false;
+    memcpy(copy, path, length);
+    strcpy(copy + length, length ? "" : ".");
+    *name = path + length;
+    return stat(copy, folder) == 0;
+}
+
+bool wf_file_same(const char *a, const char *b)
+{
+    struct stat info[2];
+    const char *name[2];
+    const bool there = stat(a, &info[0]) == 0;
+    if (there != (stat(b, &info[1]) == 0))
+        return false;
+    if (there)
+        return S_ISREG(info[0].st_mode) && is_same(&info[0], &info[1]);
+    return look_at_folder(a, &info[0], &name[0]) && look_at_folder(b, &info[1], &name[1]) &&
+           is_same(&info[0], &info[1]) && strcmp(name[0], name[1]) == 0;
+}
+
+/* --- sets --- */
+
+static enum wf_status add_file(struct wf_file_set *set, const struct stat *info, struct wf_mem *mem,
+                               struct wf_error *err)
+{
+    if (set->count == set->room) {
+        const size_t room = set->room ? 2 * set->room : 64;
+        struct wf_file_id *ids = wf_calloc(mem, WF_MEM_MISC, room, sizeof *ids);
+        if (!ids)
+            return wf_fail_memory(err, "files", room * sizeof *ids);
+        if (set->count)
+            memcpy(ids, set->ids, set->count * sizeof *ids);
+        wf_free(set->ids);
+        set->ids = ids;
+        set->room = room;
+    }
+    set->ids[set->count++] = (struct wf_file_id){info->st_dev, info->st_ino};
+    return WF_OK;
+}
+
+static enum wf_status add_path(struct wf_file_set *set, const char *path, int depth,
+                               struct wf_mem *mem, struct wf_error *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return WF_OK;
+    if (S_ISREG(info.st_mode))
+        return add_file(set, &info, mem, err);
+    DIR *dir = S_ISDIR(info.st_mode) && depth ? opendir(path) : NULL;
+    enum wf_status status = WF_OK;
+    for (const struct dirent *d; dir && status == WF_OK && (d = readdir(dir));) {
+        char below[PATH];
+        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
+            snprintf(below, sizeof below, "%s/%s", path, d->d_name) < (int)sizeof below)
+            status = add_path(set, below, depth - 1, mem, err);
+    }
+    if (dir)
+        closedir(dir);
+    return status;
+}
+
+enum wf_status wf_file_set_add(struct wf_file_set *set, const char *path, struct wf_mem *mem,
+                               struct wf_error *err)
+{
+    return add_path(set, path, DEPTH, mem, err);
+}
+
+bool wf_file_set_has(const struct wf_file_set *set, const char *path)
+{
+    struct stat info;
+    if (!set || set->count == 0 || stat(path, &info) != 0)
+        return false;
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->ids[i].device == info.st_dev && set->ids[i].inode == info.st_ino)
+            return true;
+    }
+    return false;
+}
