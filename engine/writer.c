@@ -72,7 +72,10 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     config.pix_fmt = output->pix_fmt;
     config.cancelled = job_is_cancelled;
     config.cancel_context = job;
-    return wf_sink_open(&config, w->engine->mem, &w->sink, err);
+    WF_TRY(wf_sink_open(&config, w->engine->mem, &w->sink, err));
+    if (wf_sink_hint(w->sink))
+        wf_log(w->engine, WEFT_LOG_WARNING, "output: %s", wf_sink_hint(w->sink));
+    return WF_OK;
 }
 
 enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,

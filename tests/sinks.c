@@ -60,16 +60,17 @@ static double clamped(double v)
     return v < 0 ? 0 : v > 255 ? 255 : v;
 }
 
-static void yuv_of(double yuv[3], double r, double g, double b)
+static void yuv_of(double yuv[3], enum matrix matrix, double r, double g, double b)
 {
-    const double y = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    const double red = matrix == BT709 ? 0.2126 : 0.299, blue = matrix == BT709 ? 0.0722 : 0.114;
+    const double y = red * r + (1 - red - blue) * g + blue * b;
     yuv[0] = clamped(16 + 219 * y / 255);
-    yuv[1] = clamped(128 + 224 * (b - y) / 1.8556 / 255);
-    yuv[2] = clamped(128 + 224 * (r - y) / 1.5748 / 255);
+    yuv[1] = clamped(128 + 224 * (b - y) / (2 - 2 * blue) / 255);
+    yuv[2] = clamped(128 + 224 * (r - y) / (2 - 2 * red) / 255);
 }
 
 double *make_yuv(const unsigned char *rgb, int width, int height, struct planes planes,
-                 size_t *count)
+                 enum matrix matrix, size_t *count)
 {
     const int cw = (width + planes.columns - 1) / planes.columns;
     const int ch = (height + planes.rows - 1) / planes.rows;
@@ -77,7 +78,7 @@ double *make_yuv(const unsigned char *rgb, int width, int height, struct planes 
     double *out = malloc((pixels + 2 * small) * sizeof(double)), yuv[3];
     assert_non_null(out);
     for (size_t i = 0; i < pixels; i++) {
-        yuv_of(yuv, rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
+        yuv_of(yuv, matrix, rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
         out[i] = yuv[0];
     }
     for (int y = 0; y < ch; y++) {
@@ -94,7 +95,7 @@ double *make_yuv(const unsigned char *rgb, int width, int height, struct planes 
                         sum[c] +=
                             weight * rgb[3 * ((size_t)sy * (size_t)width + (size_t)sx) + (size_t)c];
                 }
-            yuv_of(yuv, sum[0], sum[1], sum[2]);
+            yuv_of(yuv, matrix, sum[0], sum[1], sum[2]);
             out[pixels + (size_t)y * (size_t)cw + (size_t)x] = yuv[1];
             out[pixels + small + (size_t)y * (size_t)cw + (size_t)x] = yuv[2];
         }

@@ -35,10 +35,12 @@ struct planes {
     int columns, rows, bits;
 };
 
-/* The planes of one frame, BT.709, limited range, in double precision; colour that columns share is
-   sited left. */
+enum matrix { BT709, BT601 };
+
+/* The planes of one frame, limited range, in double precision; colour that columns share is sited
+   left. */
 double *make_yuv(const unsigned char *rgb, int width, int height, struct planes planes,
-                 size_t *count);
+                 enum matrix matrix, size_t *count);
 
 /* --- writing --- */
 

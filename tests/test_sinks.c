@@ -115,6 +115,7 @@ static void check_y4m(struct fixture *f, int width, int height, int frames, cons
     must_write(f, &config, frames);
     const bool full = pix_fmt && strcmp(pix_fmt, "yuv444p") == 0;
     const struct planes planes = {full ? 1 : 2, full ? 1 : 2, 8};
+    const enum matrix matrix = width >= 1280 || height >= 577 ? BT709 : BT601;
     const int length = snprintf(
         header, sizeof header, "YUV4MPEG2 W%d H%d F30000:1001 Ip A1:1 %s XCOLORRANGE=LIMITED\n",
         width, height, full ? "C444 XYSCSS=444" : "C420mpeg2 XYSCSS=420MPEG2");
@@ -123,7 +124,7 @@ static void check_y4m(struct fixture *f, int width, int height, int frames, cons
     assert_memory_equal(data, header, at);
     for (int t = 0; t < frames; t++) {
         unsigned char *rgb = make_rgb(t, width, height);
-        double *yuv = make_yuv(rgb, width, height, planes, &n);
+        double *yuv = make_yuv(rgb, width, height, planes, matrix, &n);
         assert_true(at + 6 + n <= bytes);
         assert_memory_equal(data + at, "FRAME\n", 6);
         for (size_t i = 0; i < n; i++)
@@ -137,13 +138,18 @@ static void check_y4m(struct fixture *f, int width, int height, int frames, cons
     free(data);
 }
 
-static void y4m_is_bt709(void **state)
+/* The matrix is the one that players assume of the size. */
+static void y4m_is_what_players_assume(void **state)
 {
     struct fixture *f = *state;
     check_y4m(f, 33, 17, 3, NULL);
     check_y4m(f, 32, 18, 1, "yuv420p");
     check_y4m(f, 1, 1, 1, NULL);
     check_y4m(f, 33, 17, 2, "yuv444p");
+    check_y4m(f, 1279, 3, 1, NULL);
+    check_y4m(f, 1280, 3, 1, NULL);
+    check_y4m(f, 3, 576, 1, NULL);
+    check_y4m(f, 3, 577, 1, "yuv444p");
 }
 
 static void null_writes_nothing(void **state)
@@ -674,7 +680,7 @@ int main(void)
         T(raw_is_exact),
         T(rounding),
         T(tensor_file),
-        T(y4m_is_bt709),
+        T(y4m_is_what_players_assume),
         T(null_writes_nothing),
         T(png_leaves_nothing),
         T(plain_through_pipe),

@@ -437,7 +437,8 @@ static const unsigned char *pad(struct wf_av_encoder *e, const unsigned char *rg
 static void convert_exactly(const struct wf_av_encoder *e, const unsigned char *rgb)
 {
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(e->codec->pix_fmt);
-    struct wf_yuv_picture picture = {.width = (size_t)e->codec->width,
+    struct wf_yuv_picture picture = {.matrix = &wf_yuv_bt709,
+                                     .width = (size_t)e->codec->width,
                                      .height = (size_t)e->codec->height,
                                      .columns = (size_t)1 << d->log2_chroma_w,
                                      .rows = (size_t)1 << d->log2_chroma_h,

@@ -40,6 +40,8 @@ struct wf_sink_driver {
        does not know: codec, pix_fmt, packets, key_frames, quality, encode_seconds, and bytes for a
        series. */
     void (*count)(const void *state, struct wf_sink_stats *stats);
+    /* Caller's thread, once it is open: what whoever reads the output should know, or NULL. */
+    const char *(*hint)(const void *state);
     /* Caller's thread, before the first frame; a series: whether it will write that file. */
     bool (*writes)(void *state, const char *path);
     /* Caller's thread, after the writing thread has ended, always; frees the state. A series whose

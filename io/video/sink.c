@@ -254,6 +254,11 @@ enum wf_status wf_sink_open(const struct wf_sink_config *config, struct wf_mem *
     return status;
 }
 
+const char *wf_sink_hint(const struct wf_sink *sink)
+{
+    return sink->driver->hint ? sink->driver->hint(sink->state) : NULL;
+}
+
 bool wf_sink_writes(const struct wf_sink *sink, const char *path)
 {
     const bool to_stdout = strcmp(path, "-") == 0;

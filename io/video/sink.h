@@ -73,6 +73,8 @@ enum wf_status wf_sink_close(struct wf_sink **sink, struct wf_sink_stats *stats,
    wait for the reader of a pipe. */
 void wf_sink_abort(struct wf_sink **sink);
 
+/* What whoever reads the output should know, or NULL. */
+const char *wf_sink_hint(const struct wf_sink *sink);
 /* Whether the sink writes the file of that path, or will. */
 bool wf_sink_writes(const struct wf_sink *sink, const char *path);
 

@@ -1,4 +1,5 @@
-/* y4m: BT.709, limited range; 4:2:0 with chroma sited left (as H.264 has it) or 4:4:4. */
+/* y4m: limited range; 4:2:0 with chroma sited left (as H.264 has it) or 4:4:4. The format cannot
+   say its matrix, so it is the one that players assume of a picture of that size. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@ struct y4m {
     struct wf_output *output;
     size_t width, height, chroma_width, chroma_height;
     bool subsampled, has_header;
+    const struct wf_yuv_matrix *matrix;
     char header[160];
     unsigned char *picture; /* "FRAME\n" and the three planes */
     size_t picture_bytes;
@@ -20,14 +22,33 @@ enum { TAG_BYTES = sizeof frame_tag - 1 };
 static void convert(struct y4m *y4m, const unsigned char *rgb)
 {
     const size_t share = y4m->subsampled ? 2 : 1, width = y4m->chroma_width;
-    struct wf_yuv_picture picture = {
-        .width = y4m->width, .height = y4m->height, .columns = share, .rows = share, .bits = 8};
+    struct wf_yuv_picture picture = {.matrix = y4m->matrix,
+                                     .width = y4m->width,
+                                     .height = y4m->height,
+                                     .columns = share,
+                                     .rows = share,
+                                     .bits = 8};
     unsigned char *y_plane = y4m->picture + TAG_BYTES;
     unsigned char *cb = y_plane + y4m->width * y4m->height, *cr = cb + width * y4m->chroma_height;
     picture.component[0] = (struct wf_yuv_component){y_plane, (ptrdiff_t)y4m->width, 1};
     picture.component[1] = (struct wf_yuv_component){cb, (ptrdiff_t)width, 1};
     picture.component[2] = (struct wf_yuv_component){cr, (ptrdiff_t)width, 1};
     wf_yuv_from_rgb(&picture, rgb);
+}
+
+/* mpv's rule (mp_csp_guess_colorspace). ffmpeg assumes BT.601 whatever the size. */
+static const struct wf_yuv_matrix *matrix_of(int width, int height)
+{
+    return width >= 1280 || height > 576 ? &wf_yuv_bt709 : &wf_yuv_bt601;
+}
+
+static const char *y4m_hint(const void *state)
+{
+    const struct y4m *y4m = state;
+    return y4m->matrix == &wf_yuv_bt709
+               ? "y4m of this size is in BT.709, as players assume; ffmpeg does not: give it "
+                 "-colorspace bt709 before -i"
+               : NULL;
 }
 
 static void y4m_close(void *state)
@@ -49,6 +70,7 @@ static enum wf_status y4m_open(const struct wf_sink_driver *driver,
     y4m->subsampled = !config->pix_fmt || strcmp(config->pix_fmt, driver->pix_fmts[0]) == 0;
     y4m->width = (size_t)config->width;
     y4m->height = (size_t)config->height;
+    y4m->matrix = matrix_of(config->width, config->height);
     y4m->chroma_width = y4m->subsampled ? (y4m->width + 1) / 2 : y4m->width;
     y4m->chroma_height = y4m->subsampled ? (y4m->height + 1) / 2 : y4m->height;
     y4m->picture_bytes =
@@ -99,5 +121,6 @@ const struct wf_sink_driver wf_sink_y4m = {
     .write = y4m_write,
     .finish = y4m_finish,
     .count = y4m_count,
+    .hint = y4m_hint,
     .close = y4m_close,
 };

@@ -2,32 +2,32 @@
 
 #include <stdint.h>
 
-/* BT.709 as fractions of whole numbers, so that rounding is exact. With Y' = .2126 R + .7152 G +
-   .0722 B: Y = 16 + 219 Y' / 255, Cb = 128 + 224 (B - Y') / (255 * 1.8556), Cr = 128 +
-   224 (R - Y') / (255 * 1.5748), times a power of two where a sample has more than 8 bits. */
-enum { LUMA_UNIT = 2550000, CB_UNIT = 8 * 1182945, CR_UNIT = 8 * 1003935 };
+/* Of 10000 parts: fractions of whole numbers, so that rounding is exact. */
+const struct wf_yuv_matrix wf_yuv_bt709 = {2126, 7152, 722}, wf_yuv_bt601 = {2990, 5870, 1140};
+enum { PARTS = 10000 };
 
-static unsigned luma(const unsigned char *rgb, int more_bits)
+/* With Y' = r R + g G + b B: Y = 16 + 219 Y' / 255, Cb = 128 + 224 (B - Y') / (255 * 2 (1 - b)),
+   Cr = 128 + 224 (R - Y') / (255 * 2 (1 - r)), times a power of two where a sample has more than 8
+   bits. */
+static unsigned luma(const struct wf_yuv_matrix *m, const unsigned char *rgb, int more_bits)
 {
-    const uint32_t sum = 2126u * rgb[0] + 7152u * rgb[1] + 722u * rgb[2];
+    enum { UNIT = 255 * PARTS };
+    const uint32_t sum = m->red * rgb[0] + m->green * rgb[1] + m->blue * rgb[2];
     const uint64_t scaled = (uint64_t)(219u * sum) << more_bits;
-    return (16u << more_bits) + (unsigned)((scaled + LUMA_UNIT / 2) / LUMA_UNIT);
+    return (16u << more_bits) + (unsigned)((scaled + UNIT / 2) / UNIT);
 }
 
-/* Of R, G, B that are sums of weight 8. 224 / (255 * 18556) = 56 / 1182945 and 224 / (255 * 15748)
-   = 56 / 1003935. */
-static unsigned blue(const uint32_t rgb[3], int more_bits)
+/* rgb: sums of weight 8. which: 2 for Cb, 0 for Cr. */
+static unsigned chroma(const struct wf_yuv_matrix *m, const uint32_t rgb[3], int which,
+                       int more_bits)
 {
-    const uint64_t up = 56u * 9278u * rgb[2], down = 56u * (2126u * rgb[0] + 7152u * rgb[1]);
-    const uint64_t scaled = (128ull * CB_UNIT + up - down) << more_bits;
-    return (unsigned)((scaled + CB_UNIT / 2) / CB_UNIT);
-}
-
-static unsigned red(const uint32_t rgb[3], int more_bits)
-{
-    const uint64_t up = 56u * 7874u * rgb[0], down = 56u * (7152u * rgb[1] + 722u * rgb[2]);
-    const uint64_t scaled = (128ull * CR_UNIT + up - down) << more_bits;
-    return (unsigned)((scaled + CR_UNIT / 2) / CR_UNIT);
+    const uint32_t weight[3] = {m->red, m->green, m->blue};
+    const uint64_t rest = PARTS - weight[which], unit = 8 * 255 * rest;
+    uint64_t down = 0;
+    for (int c = 0; c < 3; c++)
+        down += c == which ? 0 : (uint64_t)weight[c] * rgb[c];
+    const uint64_t scaled = (128 * unit + 112 * (rest * rgb[which] - down)) << more_bits;
+    return (unsigned)((scaled + unit / 2) / unit);
 }
 
 static void store(const struct wf_yuv_picture *p, unsigned char *at, unsigned value)
@@ -63,8 +63,8 @@ static void colour_line(const struct wf_yuv_picture *p, const unsigned char *rgb
     for (size_t x = 0; x < (p->width + p->columns - 1) / p->columns; x++) {
         uint32_t sum[3];
         sum_shared(sum, p, upper, lower, x);
-        store(p, cb, blue(sum, p->bits - 8));
-        store(p, cr, red(sum, p->bits - 8));
+        store(p, cb, chroma(p->matrix, sum, 2, p->bits - 8));
+        store(p, cr, chroma(p->matrix, sum, 0, p->bits - 8));
         cb += p->component[1].step;
         cr += p->component[2].step;
     }
@@ -76,7 +76,7 @@ void wf_yuv_from_rgb(const struct wf_yuv_picture *p, const unsigned char *rgb)
         unsigned char *at = p->component[0].data + (ptrdiff_t)y * p->component[0].stride;
         const unsigned char *from = rgb + 3 * p->width * y;
         for (size_t x = 0; x < p->width; x++, at += p->component[0].step)
-            store(p, at, luma(from + 3 * x, p->bits - 8));
+            store(p, at, luma(p->matrix, from + 3 * x, p->bits - 8));
     }
     if (!p->component[1].data)
         return;
