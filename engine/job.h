@@ -70,6 +70,4 @@ static inline struct wf_error *wf_job_error(const struct weft_job *job)
     return &job->model->engine->err;
 }
 
-double wf_clock(void); /* seconds, monotonic */
-
 #endif

@@ -6,9 +6,24 @@
 #include <sys/stat.h>
 
 #include "engine/job.h"
+#include "engine/text/utf8.h"
 #include "io/output.h"
 #include "io/part.h"
 #include "kernels/base/threads.h"
+
+/* Bytes of a path that are no UTF-8 become U+FFFD. */
+static json_t *text_of(const char *path)
+{
+    char valid[3 * WF_PATH_BYTES + 4];
+    size_t used = 0;
+    while (*path && used + 4 < sizeof valid) {
+        uint32_t point;
+        const size_t bytes = wf_utf8_read(path, &point);
+        used += wf_utf8_write(valid + used, bytes ? point : 0xfffd);
+        path += bytes ? bytes : 1;
+    }
+    return json_stringn(valid, used);
+}
 
 static json_t *stage(const char *name, const struct wf_stage_stats *s)
 {
@@ -60,9 +75,9 @@ static json_t *report(const struct weft_job *job, const struct weft_writer_info 
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
-                  job->model->folder, "family", job->model->family->name, "device", e->device,
-                  "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
+        json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
+                  text_of(job->model->folder), "family", job->model->family->name, "device",
+                  e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
                   offloads[e->offload], "threads", wf_thread_granted(e->be->threads));
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));

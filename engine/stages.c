@@ -1,18 +1,11 @@
 /* The stages of a job, one unit of work at a time. */
 #include <stdio.h>
-#include <time.h>
 
 #include "engine/dump.h"
 #include "engine/finite.h"
 #include "engine/job.h"
 #include "engine/latents.h"
-
-double wf_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
+#include "kernels/base/clock.h"
 
 /* --- what a unit took --- */
 

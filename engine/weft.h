@@ -233,7 +233,7 @@ struct weft_output {
     const char *format;  /* NULL: from the path's extension */
     int overwrite;       /* 0: an existing file is refused */
     const char *codec;   /* ffmpeg's name of an encoder; NULL: the format's default */
-    int crf;             /* below 0: the codec's default */
+    double crf;          /* below 0: the codec's default; a fraction where the codec takes one */
     const char *preset;  /* NULL: the codec's default */
     const char *pix_fmt; /* NULL: yuv420p */
     /* Paths of files that must not be written over, beside what the job itself reads and writes

@@ -3,20 +3,24 @@
        stream MODEL PROMPT [WIDTH HEIGHT FRAMES] | ffplay -f rawvideo -pixel_format rgb24
    -video_size WIDTHxHEIGHT -
 
-   Build with: cc stream.c $(pkg-config --cflags --libs weft) */
+   Build with: cc stream.c $(pkg-config --cflags --libs weft) -lm */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <weft.h>
 
+/* Samples are rounded half to even, as weft's own outputs do it. */
 static int write_frame(const struct weft_frame *frame)
 {
-    const int count = frame->width * frame->height * 3;
-    for (int i = 0; i < count; i++) {
-        const unsigned char sample = (unsigned char)(frame->rgb[i] * 255 + 0.5F);
-        if (fwrite(&sample, 1, 1, stdout) != 1)
-            return 0;
-    }
-    return 1;
+    const size_t count = (size_t)frame->width * (size_t)frame->height * 3;
+    unsigned char *samples = malloc(count);
+    if (!samples)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        samples[i] = (unsigned char)lrintf(frame->rgb[i] * 255);
+    const int whole = fwrite(samples, 1, count, stdout) == count;
+    free(samples);
+    return whole;
 }
 
 static enum weft_status stream(struct weft_model *model, const struct weft_request *request)

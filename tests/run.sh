@@ -26,7 +26,7 @@ run_tests() {
 }
 
 # shellcheck disable=SC2086 # a list of words
-setup_install $setup_packages libcmocka-dev ffmpeg python3
+setup_install $setup_packages libcmocka-dev ffmpeg mpv python3
 setup_build "$root/build" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON
 run_tests "$root/build"
 
@@ -38,7 +38,7 @@ run_tests "$root/build-asan" --label-exclude long
 setup_build "$root/build-bare" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON -DWEFT_ONEDNN=OFF \
     -DWEFT_FFMPEG=OFF
 run_tests "$root/build-bare" -R \
-    '^(checkops|test_(parity|bf16|clip|job|threads|sinks|cli|refusals|install))$'
+    '^(checkops|test_(parity|bf16|clip|job|files|threads|surroundings|sinks|cli|meet|refusals|install))$'
 
 setup_build "$root/build-tsan" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWEFT_TESTS=ON \
     -DWEFT_SANITIZE=thread

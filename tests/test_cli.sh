@@ -91,6 +91,48 @@ ok 'a refusal is one line all the same' [ -z "$(message_fault nearest)" ]
 run info "$work/odd"
 ok 'info warns as well' has "$work/stderr" 'key colour'
 
+# --- programs that read ---
+# read_json FILE: each line of it is an object.
+read_json() {
+    python3 -c 'import json, sys
+for line in open(sys.argv[1]):
+    assert isinstance(json.loads(line), dict), line' "$1"
+}
+if command -v python3 >/dev/null; then
+    for words in '-v' '-s 7' '--threads 4'; do
+        # shellcheck disable=SC2086
+        run generate "$work/odd" -p 'a red fox' -W 48 -H 32 -f 5 --steps 1 --progress json \
+            --format null $words
+        ok "--progress json $words: exit" [ "$code" = 0 ]
+        ok "--progress json $words: JSON" read_json "$work/stderr"
+    done
+    ok '--progress json: the warning' has "$work/stderr" '^{"warning": *"threads\|^{"stage'
+    run generate "$model" -p fox -W 50 --progress json --format null
+    ok '--progress json: a refusal is JSON' read_json "$work/stderr"
+    ok '--progress json: says what' has "$work/stderr" '^{"error": *"width'
+    ok 'the progress fits its terminal' python3 "$root/tests/test_terminal.py" "$weft" "$model"
+    byte=$(printf 'mod\351l')
+    cp -r "$model" "$work/$byte"
+    run info "$work/$byte" --json
+    ok 'a path that is no UTF-8: info' python3 -c \
+        'import json, sys; assert json.load(open(sys.argv[1]))["model"].endswith("mod\ufffdl")' \
+        "$work/stdout"
+    run generate "$work/$byte" -p fox -W 48 -H 32 -f 1 --steps 1 --format null --report odd.json
+    ok 'a path that is no UTF-8: report' python3 -c \
+        'import json; assert json.load(open("odd.json"))["model"].endswith("mod\ufffdl")'
+fi
+
+# --- the order of words ---
+# shellcheck disable=SC2086
+POSIXLY_CORRECT=1 run generate "$model" -p 'a red fox' $clip -q -o posix.y4m
+ok 'POSIXLY_CORRECT: exit' [ "$code" = 0 ]
+ok 'POSIXLY_CORRECT: the same' cmp first.y4m posix.y4m
+# shellcheck disable=SC2086
+run generate -q -o dashes.y4m -p 'a red fox' $clip -- "$model"
+ok 'the model behind --' cmp first.y4m dashes.y4m
+run info "$model" more words than it takes
+ok 'words too many' [ "$code" = 2 ]
+
 # --- formats ---
 gen -q -o frames.rgb --format rawvideo
 ok 'rawvideo: bytes' [ "$(wc -c <frames.rgb)" = $((48 * 32 * 3 * 9)) ]
@@ -104,6 +146,12 @@ if "$weft" generate --help | grep -q mp4; then
         gen -q -o clip.$format --fps 30000/1001
         ok "$format: exit" [ "$code" = 0 ]
     done
+    gen -q -y -o clip.mp4 --crf 17.5
+    ok 'a fraction of a crf' [ "$code" = 0 ]
+    gen -q -o vp9.webm --crf 17.5
+    ok 'where whole ones are taken: exit' [ "$code" = 2 ]
+    ok 'where whole ones are taken: says so' [ -z "$(message_fault 'whole numbers for crf')" ]
+    gen -q -y -o clip.mp4 --fps 30000/1001
     gen -q -o - --format mp4
     ok 'mp4 to a pipe' [ -s "$work/stdout" ]
     cp "$work/stdout" piped.mp4

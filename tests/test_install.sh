@@ -17,7 +17,7 @@ cd "$folder"
 words=$(sed "s|^\(libdir=\).*|\1$(dirname "$library")|; s|^\(includedir=\).*|\1$prefix/include|" "$pc" >moved.pc &&
     pkg-config --cflags --libs ./moved.pc)
 # shellcheck disable=SC2086 # a list of words
-cc -std=c11 -Wall -Wextra -Werror ${WEFT_SANITIZE_FLAG:-} stream.c -o stream $words
+cc -std=c11 -Wall -Wextra -Werror ${WEFT_SANITIZE_FLAG:-} stream.c -o stream $words -lm
 # Nothing but weft_* leaves the library.
 others=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^weft_' | grep -v '^_' || true)
 [ -z "$others" ] || { echo "exported beside weft_*: $others"; exit 1; }

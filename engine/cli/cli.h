@@ -3,6 +3,7 @@
 #ifndef WEFT_ENGINE_CLI_CLI_H
 #define WEFT_ENGINE_CLI_CLI_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "engine/weft.h"
@@ -17,9 +18,14 @@ enum cli_progress {
     CLI_PROGRESS_NONE
 };
 
+/* Words that are no options: one more than any verb takes. */
+enum { CLI_WORDS = 3 };
+
 struct cli {
     enum cli_verb verb;
-    const char *model, *latents; /* positional; latents of decode */
+    const char *word[CLI_WORDS];
+    int words;
+    const char *model, *latents; /* of these; latents of decode */
     const char *variant;
     struct weft_settings settings;
     struct weft_request request; /* 0 or below 0 where nothing was said */
@@ -43,6 +49,12 @@ void cli_help(enum cli_verb verb);
 
 /* One line on standard error: "weft: ...". */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, or with --progress json an object whose key is kind: "error", "warning", "info",
+   "seed". */
+void cli_tell(const struct cli *cli, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A JSON string; bytes that are no UTF-8 become U+FFFD. */
+json_t *cli_json_text(const char *text);
 
 int cli_run_clip(struct cli *cli); /* generate and decode; the exit code */
 int cli_run_info(struct cli *cli);

@@ -75,7 +75,7 @@ static void announce(const struct run *r)
     weft_job_describe(r->job, &info);
     cli_accept(r->cli);
     if (!r->cli->quiet && r->cli->verb == CLI_GENERATE && r->cli->request.random_seed)
-        cli_say("seed %llu", (unsigned long long)info.seed);
+        cli_tell(r->cli, "info", "seed %llu", (unsigned long long)info.seed);
 }
 
 static void summarize(const struct run *r)
@@ -84,10 +84,11 @@ static void summarize(const struct run *r)
     if (!r->cli->verbose || r->cli->quiet)
         return;
     weft_writer_describe(r->writer, &info);
-    cli_say("%lld frames, %lld bytes, %.1f kbit/s, %lld key frames, %s %s, %.1f s in the encoder",
-            (long long)info.frames, (long long)info.bytes, info.bits_per_second / 1000,
-            (long long)info.key_frames, info.codec ? info.codec : info.format,
-            info.pix_fmt ? info.pix_fmt : "", info.encode_seconds);
+    cli_tell(r->cli, "info",
+             "%lld frames, %lld bytes, %.1f kbit/s, %lld key frames, %s %s, %.1f s in the encoder",
+             (long long)info.frames, (long long)info.bytes, info.bits_per_second / 1000,
+             (long long)info.key_frames, info.codec ? info.codec : info.format,
+             info.pix_fmt ? info.pix_fmt : "", info.encode_seconds);
 }
 
 static enum weft_status pull_frames(struct run *r)
@@ -121,7 +122,7 @@ static int exit_code(const struct run *r, enum weft_status status)
 {
     if (status == WEFT_OK)
         return CLI_OK;
-    cli_say("%s", weft_engine_error(r->engine));
+    cli_tell(r->cli, "error", "%s", weft_engine_error(r->engine));
     if (status == WEFT_CANCELLED && signal_number)
         return 128 + signal_number;
     return status == WEFT_REFUSED ? CLI_REFUSED : CLI_FAILED;

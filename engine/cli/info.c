@@ -23,9 +23,9 @@ static void print_text(const struct cli *cli, const struct weft_model_info *info
 
 static json_t *component_json(const struct weft_component *c)
 {
-    return json_pack("{s:s, s:s, s:I, s:i, s:I}", "name", c->name, "class", c->class_name,
-                     "parameters", (json_int_t)c->parameters, "tensors", c->tensors, "bytes",
-                     (json_int_t)c->bytes);
+    return json_pack("{s:s, s:o, s:I, s:i, s:I}", "name", c->name, "class",
+                     cli_json_text(c->class_name), "parameters", (json_int_t)c->parameters,
+                     "tensors", c->tensors, "bytes", (json_int_t)c->bytes);
 }
 
 static int print_json(const struct cli *cli, const struct weft_model_info *info)
@@ -37,10 +37,10 @@ static int print_json(const struct cli *cli, const struct weft_model_info *info)
         json_pack("{s:i, s:i, s:i, s:i, s:f, s:f}", "width", info->width, "height", info->height,
                   "num_frames", info->num_frames, "steps", info->steps, "guidance_scale",
                   info->guidance_scale, "fps", (double)info->fps_num / info->fps_den);
-    json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "model", cli->model, "family",
-                             info->family, "pipeline", info->pipeline, "parameters",
-                             (json_int_t)info->parameters, "bytes", (json_int_t)info->bytes,
-                             "components", components, "defaults", defaults);
+    json_t *root = json_pack(
+        "{s:o, s:s, s:s, s:I, s:I, s:o, s:o}", "model", cli_json_text(cli->model), "family",
+        info->family, "pipeline", info->pipeline, "parameters", (json_int_t)info->parameters,
+        "bytes", (json_int_t)info->bytes, "components", components, "defaults", defaults);
     const int failed = !root || json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(root);

@@ -68,7 +68,7 @@ static const struct spec specs[] = {
     {NULL, "format", 0, TEXT, G | D, AT(output.format), 0, 0, "NAME", NULL},
     {NULL, "codec", 0, TEXT, G | D, AT(output.codec), 0, 0, "NAME",
      "ffmpeg's name of an encoder [libx264; webm libvpx-vp9]"},
-    {NULL, "crf", 0, INTEGER, G | D, AT(output.crf), 0, 63, "N",
+    {NULL, "crf", 0, NUMBER, G | D, AT(output.crf), 0, 63, "F",
      "quality, lower is better [18; vp9, av1 31]"},
     {NULL, "preset", 0, TEXT, G | D, AT(output.preset), 0, 0, "NAME",
      "the encoder's speed [medium]"},
@@ -270,6 +270,7 @@ static int set(struct cli *cli, const struct spec *s, const char *text)
 
 static void fill_getopt(enum cli_verb verb, struct option *longs, char *shorts)
 {
+    *shorts++ = '-'; /* options and words in any order, whatever POSIXLY_CORRECT says */
     *shorts++ = ':';
     for (int i = 0; i < SPECS; i++) {
         const struct spec *s = &specs[i];
@@ -310,36 +311,46 @@ static int refuse_usage(int code, char **argv)
     return CLI_REFUSED;
 }
 
+static void add_word(struct cli *cli, const char *word)
+{
+    if (cli->words < CLI_WORDS)
+        cli->word[cli->words++] = word;
+}
+
 static int parse_options(struct cli *cli, int argc, char **argv)
 {
     struct option longs[SPECS + 1];
-    char shorts[2 * SPECS + 2];
+    char shorts[2 * SPECS + 3];
     fill_getopt(cli->verb, longs, shorts);
     optind = 1;
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        if (code == 1) {
+            add_word(cli, optarg);
+            continue;
+        }
         const struct spec *s = code == '?' || code == ':' ? NULL : find_spec(code, cli->verb);
         if (!s)
             return refuse_usage(code, argv);
         if (set(cli, s, optarg) != CLI_OK)
             return CLI_REFUSED;
     }
+    while (optind < argc) /* behind a -- */
+        add_word(cli, argv[optind++]);
     return CLI_OK;
 }
 
-static int parse_positional(struct cli *cli, int argc, char **argv)
+static int check_words(struct cli *cli)
 {
-    const int want = cli->verb == CLI_DECODE ? 2 : 1, have = argc - optind;
-    if (have > 0)
-        cli->model = argv[optind];
-    if (have > 1 && want > 1)
-        cli->latents = argv[optind + 1];
-    if (have < want)
+    const int want = cli->verb == CLI_DECODE ? 2 : 1;
+    cli->model = cli->word[0];
+    cli->latents = want > 1 ? cli->word[1] : NULL;
+    if (cli->words < want)
         cli_say("usage: the %s is missing; see --help",
-                have == 0 ? "model folder" : "latents file");
-    else if (have > want)
-        cli_say("usage: %s is one word too many; see --help", argv[optind + want]);
-    return have == want ? CLI_OK : CLI_REFUSED;
+                cli->words == 0 ? "model folder" : "latents file");
+    else if (cli->words > want)
+        cli_say("usage: %s is one word too many; see --help", cli->word[want]);
+    return cli->words == want ? CLI_OK : CLI_REFUSED;
 }
 
 static int check_clip(const struct cli *cli)
@@ -376,7 +387,7 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     cli->settings.offload = offloads[cli->offload];
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;
-    if (parse_positional(cli, argc, argv) != CLI_OK)
+    if (check_words(cli) != CLI_OK)
         return CLI_REFUSED;
     return check_clip(cli);
 }

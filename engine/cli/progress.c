@@ -1,31 +1,61 @@
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "engine/cli/cli.h"
 
 static const char *const stage_names[] = {"encode", "denoise", "decode", "write"};
 
+/* A terminal that cannot go back to a line's start gets lines. */
+static bool has_bar(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") != 0;
+}
+
 static enum cli_progress mode_of(const struct cli *cli)
 {
     if (cli->progress != CLI_PROGRESS_AUTO)
         return (enum cli_progress)cli->progress;
-    return isatty(STDERR_FILENO) ? CLI_PROGRESS_BAR : CLI_PROGRESS_PLAIN;
+    return has_bar() ? CLI_PROGRESS_BAR : CLI_PROGRESS_PLAIN;
 }
 
+/* Columns that a line may fill; the last one is left free, where some terminals wrap. */
+static int columns(void)
+{
+    enum { USUAL = 80, MOST = 120 };
+    struct winsize size;
+    const int wide =
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : USUAL;
+    return (wide < MOST ? wide : MOST) - 1;
+}
+
+/* As much as there is room for: the bar goes first, then the times, then the end. */
 static void show_bar(const struct weft_progress *p)
 {
-    enum { WIDTH = 30 };
-    char bar[WIDTH + 1];
-    const int filled = p->total ? (int)((long long)p->done * WIDTH / p->total) : 0;
-    memset(bar, '.', WIDTH);
-    memset(bar, '#', (size_t)filled);
-    bar[WIDTH] = '\0';
-    fprintf(stderr, "\r\033[K%-7s [%s] %d/%d  %.1f s", stage_names[p->stage], bar, p->done,
-            p->total, p->seconds);
+    enum { ROOM = 160, LEAST = 6, WIDEST = 30 };
+    char line[ROOM], times[64] = "", left[48] = "", bar[WIDEST + 4] = "";
+    const int room = columns();
     if (p->remaining_seconds > 0)
-        fprintf(stderr, ", %.0f s left", ceil(p->remaining_seconds));
+        snprintf(left, sizeof left, ", %.0f s left", ceil(p->remaining_seconds));
+    snprintf(times, sizeof times, "  %.1f s%s", p->seconds, left);
+    const int counts =
+        snprintf(line, sizeof line, "%-7s %d/%d", stage_names[p->stage], p->done, p->total);
+    const int rest = room - counts - (int)strlen(times) - 3; /* "[", "] " */
+    const int width = rest < WIDEST ? rest : WIDEST;
+    if (width >= LEAST) {
+        const int filled = p->total ? (int)((long long)p->done * width / p->total) : 0;
+        bar[0] = '[';
+        memset(bar + 1, '.', (size_t)width);
+        memset(bar + 1, '#', (size_t)filled);
+        memcpy(bar + 1 + width, "] ", 3);
+    }
+    snprintf(line, sizeof line, "%-7s %s%d/%d%s", stage_names[p->stage], bar, p->done, p->total,
+             rest + 3 >= 0 ? times : "");
+    fprintf(stderr, "\r%-*.*s", room, room, line);
     fflush(stderr);
 }
 
@@ -65,5 +95,5 @@ void cli_show_progress(void *context, const struct weft_progress *progress)
 void cli_end_progress(const struct cli *cli)
 {
     if (mode_of(cli) == CLI_PROGRESS_BAR)
-        fputs("\r\033[K", stderr);
+        fprintf(stderr, "\r%*s\r", columns(), "");
 }

@@ -1,17 +1,65 @@
+/* What the program says on standard error. */
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/cli/cli.h"
 
+static void say(const char *format, va_list args)
+{
+    fputs("weft: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
 void cli_say(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("weft: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    say(format, args);
     va_end(args);
+}
+
+static void say_json(const char *kind, const char *format, va_list args)
+{
+    char text[2048];
+    vsnprintf(text, sizeof text, format, args);
+    json_t *object = json_pack("{s:o}", kind, cli_json_text(text));
+    if (object)
+        json_dumpf(object, stderr, JSON_COMPACT);
+    fputc('\n', stderr);
+    json_decref(object);
+}
+
+void cli_tell(const struct cli *cli, const char *kind, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (cli->progress == CLI_PROGRESS_JSON)
+        say_json(kind, format, args);
+    else
+        say(format, args);
+    va_end(args);
+}
+
+json_t *cli_json_text(const char *text)
+{
+    static const char unknown[] = "\xef\xbf\xbd";
+    char valid[8192];
+    size_t used = 0;
+    while (*text && used + 4 < sizeof valid) {
+        size_t bytes = 4; /* the longest character; jansson knows what one is */
+        json_t *one = NULL;
+        for (; bytes && !one; bytes -= !one)
+            one = strnlen(text, bytes) == bytes ? json_stringn(text, bytes) : NULL;
+        bytes = one ? bytes : 1;
+        memcpy(valid + used, one ? text : unknown, one ? bytes : sizeof unknown - 1);
+        used += one ? bytes : sizeof unknown - 1;
+        text += bytes;
+        json_decref(one);
+    }
+    return json_stringn(valid, used);
 }
 
 void cli_log(void *context, enum weft_log_level level, const char *line)
@@ -21,7 +69,7 @@ void cli_log(void *context, enum weft_log_level level, const char *line)
         return;
     if (level == WEFT_LOG_INFO || cli->accepted) {
         cli_end_progress(cli);
-        cli_say("%s", line);
+        cli_tell(cli, level == WEFT_LOG_INFO ? "info" : "warning", "%s", line);
         return;
     }
     const size_t used = strlen(cli->held), more = strlen(line);
@@ -34,7 +82,7 @@ void cli_accept(struct cli *cli)
     cli->accepted = true;
     for (const char *line = cli->held; *line;) {
         const size_t length = strcspn(line, "\n");
-        cli_say("%.*s", (int)length, line);
+        cli_tell(cli, "warning", "%.*s", (int)length, line);
         line += length + 1;
     }
 }

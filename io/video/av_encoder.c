@@ -483,17 +483,17 @@ enum wf_status wf_av_encoder_send(struct wf_av_encoder *e, const unsigned char *
             return wf_av_fail(err, WF_FAILED, "converting a frame failed", code);
         e->picture->pts = pts;
     }
-    const double start = wf_sink_clock();
+    const double start = wf_clock();
     code = avcodec_send_frame(e->codec, rgb ? e->picture : NULL);
-    e->seconds += wf_sink_clock() - start;
+    e->seconds += wf_clock() - start;
     return code < 0 ? wf_av_fail(err, WF_FAILED, "encoding a frame failed", code) : WF_OK;
 }
 
 enum wf_status wf_av_encoder_receive(struct wf_av_encoder *e, bool *has, struct wf_error *err)
 {
-    const double start = wf_sink_clock();
+    const double start = wf_clock();
     const int code = avcodec_receive_packet(e->codec, e->packet);
-    e->seconds += wf_sink_clock() - start;
+    e->seconds += wf_clock() - start;
     *has = code >= 0;
     if (code >= 0 || code == AVERROR(EAGAIN) || code == AVERROR_EOF)
         return WF_OK;

@@ -2,6 +2,7 @@
  */
 #include "io/video/av_encoder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,18 +54,26 @@ static enum wf_status set_crf(AVCodecContext *codec, const struct wf_sink_config
                               AVDictionary **options, struct wf_error *err)
 {
     const int top = in_av1_or_vpx(codec->codec_id) ? 63 : 51;
-    const bool has = codec->priv_data && av_opt_find(codec->priv_data, "crf", NULL, 0, 0);
+    const AVOption *has =
+        codec->priv_data ? av_opt_find(codec->priv_data, "crf", NULL, 0, 0) : NULL;
     if (!has && config->crf >= 0)
         return wf_fail(err, WF_REFUSED, "output: %s has no crf; leave --crf away",
                        codec->codec->name);
     if (config->crf > top)
-        return wf_fail(err, WF_REFUSED, "output: %s takes crf 0 to %d, not %d; choose one of these",
+        return wf_fail(err, WF_REFUSED, "output: %s takes crf 0 to %d, not %g; choose one of these",
                        codec->codec->name, top, config->crf);
+    if (has && has->type == AV_OPT_TYPE_INT && config->crf >= 0 &&
+        config->crf != floor(config->crf))
+        return wf_fail(err, WF_REFUSED,
+                       "output: %s takes whole numbers for crf, not %g; choose one",
+                       codec->codec->name, config->crf);
     if (has) {
-        const int usual = in_av1_or_vpx(codec->codec_id) ? 31 : 18;
+        char value[VALUE_BYTES];
+        const double usual = in_av1_or_vpx(codec->codec_id) ? 31 : 18;
         codec->bit_rate = 0; /* libvpx and libaom: quality alone decides */
-        av_dict_set_int(options, "crf", config->crf >= 0 ? config->crf : usual, 0);
-        if (config->crf == 0 && strcmp(codec->codec->name, "libsvtav1") == 0)
+        snprintf(value, sizeof value, "%.6g", config->crf >= 0 ? config->crf : usual);
+        av_dict_set(options, "crf", value, 0);
+        if (config->crf >= 0 && config->crf <= 0 && strcmp(codec->codec->name, "libsvtav1") == 0)
             add_param(options, "svtav1-params", "crf", 0); /* FFmpeg's own option ignores 0 */
         return WF_OK;
     }

@@ -4,6 +4,7 @@
 
 #include "io/output.h"
 #include "io/video/sink.h"
+#include "kernels/base/clock.h"
 
 /* The form in which a driver takes frames; both dense [H,W,3]. */
 enum wf_sink_form {
@@ -48,8 +49,6 @@ struct wf_sink_driver {
        finish did not succeed removes its pictures. */
     void (*close)(void *state);
 };
-
-double wf_sink_clock(void); /* seconds that only go forward */
 
 extern const struct wf_sink_driver wf_sink_mp4, wf_sink_mkv, wf_sink_mov, wf_sink_webm;
 extern const struct wf_sink_driver wf_sink_png;

@@ -124,10 +124,10 @@ static void give_memory(png_structp writer, png_voidp memory)
 static void write_bytes(png_structp writer, png_bytep data, size_t bytes)
 {
     struct picture *p = png_get_io_ptr(writer);
-    const double start = wf_sink_clock();
+    const double start = wf_clock();
     p->status = wf_output_write(p->output, data, bytes, p->err);
     p->png->bytes += (int64_t)bytes;
-    p->png->seconds -= wf_sink_clock() - start;
+    p->png->seconds -= wf_clock() - start;
     if (p->status != WF_OK)
         png_longjmp(writer, 1);
 }
@@ -229,9 +229,9 @@ static enum wf_status write_picture(struct png *png, const unsigned char *rgb, s
     struct wf_output *output;
     make_name(png, png->written + 1);
     WF_TRY(wf_output_open(png->name, png->overwrite, NULL, png->mem, &output, err));
-    const double start = wf_sink_clock();
+    const double start = wf_clock();
     const enum wf_status status = encode(png, output, rgb, err);
-    png->seconds += wf_sink_clock() - start;
+    png->seconds += wf_clock() - start;
     if (status != WF_OK) {
         wf_output_discard(&output);
         return status;

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "io/part.h"
 #include "io/video/driver.h"
@@ -151,13 +150,6 @@ static enum wf_status check_encoder_options(const struct wf_sink_config *config,
 
 /* --- the writing thread --- */
 
-double wf_sink_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void *write_frames(void *context)
 {
     struct wf_sink *sink = context;
@@ -165,15 +157,15 @@ static void *write_frames(void *context)
     enum wf_status status = WF_OK;
     void *frame;
     while (status == WF_OK && (frame = wf_frame_queue_take(sink->queue)) != NULL) {
-        const double start = wf_sink_clock();
+        const double start = wf_clock();
         status = sink->driver->write(sink->state, frame, &err);
-        sink->seconds += wf_sink_clock() - start;
+        sink->seconds += wf_clock() - start;
         wf_frame_queue_give_back(sink->queue, frame);
     }
     if (status == WF_OK && !wf_frame_queue_dropped(sink->queue)) {
-        const double start = wf_sink_clock();
+        const double start = wf_clock();
         status = sink->driver->finish(sink->state, &err);
-        sink->seconds += wf_sink_clock() - start;
+        sink->seconds += wf_clock() - start;
     }
     wf_frame_queue_done(sink->queue, status, &err);
     return NULL;

@@ -19,7 +19,7 @@ struct wf_sink_config {
     bool overwrite;                   /* false: an existing file is refused */
     const struct wf_file_set *inputs; /* that must not be written over; NULL: none */
     const char *codec;                /* ffmpeg's encoder name; NULL: libx264 (webm: libvpx-vp9) */
-    int crf;                          /* -1: 18 (vp9, av1: 31) */
+    double crf;                       /* below 0: 18 (vp9, av1: 31) */
     const char *preset;               /* NULL: medium */
     const char *pix_fmt;              /* NULL: yuv420p */
     size_t queue_bytes; /* frames waiting, 0: 64 MiB; at least one frame always fits */
