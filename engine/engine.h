@@ -48,6 +48,7 @@ struct weft_model {
     char folder[WF_PATH_BYTES];
     char variant[64];
     struct wf_json index; /* model_index.json */
+    const char *pipeline_class;
     struct wf_defaults defaults;
 
     /* Opened when they are first needed. */
@@ -67,6 +68,8 @@ enum wf_status wf_model_open_pipeline(struct weft_model *model, struct wf_error 
 enum wf_status wf_model_open_checkpoint(const struct weft_model *model, const char *component,
                                         const char *base, struct wf_checkpoint **ckpt,
                                         struct wf_error *err);
+/* The class that model_index.json gives a component, [library, class], or NULL. */
+const char *wf_model_class(const struct weft_model *model, const char *component);
 /* model->folder "/" name; WF_REFUSED when it is too long. */
 enum wf_status wf_model_path(const struct weft_model *model, const char *name,
                              char path[WF_PATH_BYTES], struct wf_error *err);

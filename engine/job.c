@@ -6,14 +6,25 @@
 #include "engine/latents.h"
 #include "engine/request.h"
 
+static void log_unused(const struct weft_job *job, const struct wf_json *config)
+{
+    char keys[512];
+    if (wf_sampler_unused(job->sampler, config, keys, sizeof keys))
+        wf_log(job->model->engine, WEFT_LOG_WARNING, "%s: %s does not take %s: not applied",
+               config->path, wf_sampler_class(job->sampler), keys);
+}
+
 static enum wf_status open_sampler(struct weft_job *job, struct wf_error *err)
 {
     char path[WF_PATH_BYTES];
     struct wf_json config = {0};
     WF_TRY(wf_model_path(job->model, "scheduler/scheduler_config.json", path, err));
     WF_TRY(wf_json_open(path, &config, err));
-    enum wf_status status = wf_sampler_open(&config, job->request.flow_shift,
-                                            job->model->engine->mem, &job->sampler, err);
+    const enum wf_status status =
+        wf_sampler_open(&config, wf_model_class(job->model, "scheduler"), job->request.flow_shift,
+                        job->model->engine->mem, &job->sampler, err);
+    if (status == WF_OK)
+        log_unused(job, &config);
     wf_json_close(&config);
     return status == WF_OK ? wf_sampler_prepare(job->sampler, job->request.steps, err) : status;
 }

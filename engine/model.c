@@ -1,22 +1,9 @@
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/folder.h"
 #include "engine/models/family.h"
-
-static enum wf_status check_folder(const char *folder, struct wf_error *err)
-{
-    struct stat info;
-    if (stat(folder, &info) != 0)
-        return wf_fail(err, WF_REFUSED,
-                       "%s: %s; give the folder of a diffusers model (it holds model_index.json)",
-                       folder, strerror(errno));
-    if (!S_ISDIR(info.st_mode))
-        return wf_fail(err, WF_REFUSED,
-                       "%s: this is not a folder; give the folder of a diffusers model", folder);
-    return WF_OK;
-}
 
 enum wf_status wf_model_path(const struct weft_model *model, const char *name,
                              char path[WF_PATH_BYTES], struct wf_error *err)
@@ -32,11 +19,10 @@ static enum wf_status find_family(struct weft_model *model, struct wf_error *err
     const char *name = NULL;
     WF_TRY(wf_json_require(&model->index, "_class_name", err));
     WF_TRY(wf_json_string(&model->index, "_class_name", &name, err));
+    model->pipeline_class = name;
     model->family = wf_family_find(name);
-    if (model->family) {
-        model->info.pipeline = name;
+    if (model->family)
         return WF_OK;
-    }
     char known[256];
     wf_family_names(known, sizeof known);
     return wf_fail(err, WF_REFUSED, "%s: pipeline %s is not supported; weft runs %s",
@@ -106,7 +92,7 @@ static enum wf_status open_model(struct weft_model *model, const char *folder, c
                                  struct wf_error *err)
 {
     char path[WF_PATH_BYTES];
-    WF_TRY(check_folder(folder, err));
+    WF_TRY(wf_check_folder(folder, err));
     if (strlen(folder) >= sizeof model->folder ||
         (variant && strlen(variant) >= sizeof model->variant))
         return wf_fail(err, WF_REFUSED, "model: the folder's or the variant's name is too long");
@@ -115,7 +101,7 @@ static enum wf_status open_model(struct weft_model *model, const char *folder, c
     WF_TRY(wf_model_path(model, "model_index.json", path, err));
     WF_TRY(wf_json_open(path, &model->index, err));
     WF_TRY(find_family(model, err));
-    wf_log(model->engine, WEFT_LOG_INFO, "%s: %s, family %s", folder, model->info.pipeline,
+    wf_log(model->engine, WEFT_LOG_INFO, "%s: %s, family %s", folder, model->pipeline_class,
            model->family->name);
     WF_TRY(check_variant(model, err));
     return read_defaults(model, err);
@@ -165,17 +151,6 @@ static enum wf_status open_files(const struct weft_model *m, const char *compone
     return wf_checkpoint_open(path, base, has ? m->variant : NULL, m->engine->mem, ckpt, err);
 }
 
-/* Whether a word is one of a row of words. */
-static bool in_row(const char *row, const char *word)
-{
-    const size_t length = strlen(word);
-    for (const char *at = row; (at = strstr(at, word)); at += length) {
-        if ((at == row || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
-            return true;
-    }
-    return false;
-}
-
 static void log_component(const struct weft_model *m, const char *component,
                           const struct wf_checkpoint *ckpt)
 {
@@ -189,7 +164,7 @@ static void log_component(const struct weft_model *m, const char *component,
         keys = strcmp(c->name, component) == 0 ? c->keys : keys;
     json_object_foreach(config->root, key, value)
     {
-        if (keys && key[0] != '_' && key[0] != '\0' && !in_row(keys, key))
+        if (keys && key[0] != '_' && key[0] != '\0' && !wf_json_key_in(keys, key))
             wf_log(m->engine, WEFT_LOG_WARNING, "%s: key %.100s is not known and is skipped",
                    config->path, key);
     }
@@ -220,12 +195,9 @@ enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err
     return m->pipeline ? WF_OK : m->family->open(m, &m->pipeline, err);
 }
 
-/* The class that model_index.json gives: [library, class]. */
-static const char *component_class(const struct weft_model *m, const char *name)
+const char *wf_model_class(const struct weft_model *m, const char *component)
 {
-    const json_t *pair = json_object_get(m->index.root, name);
-    const char *class_name = json_string_value(json_array_get(pair, 1));
-    return class_name ? class_name : "";
+    return json_string_value(json_array_get(json_object_get(m->index.root, component), 1));
 }
 
 static enum wf_status describe_component(struct weft_model *m, const struct wf_component *source,
@@ -233,7 +205,8 @@ static enum wf_status describe_component(struct weft_model *m, const struct wf_c
 {
     struct weft_component *c = &m->components[m->info.component_count++];
     c->name = source->name;
-    c->class_name = component_class(m, source->name);
+    const char *class_name = wf_model_class(m, source->name);
+    c->class_name = class_name ? class_name : "";
     if (!source->base)
         return WF_OK;
     struct wf_checkpoint *ckpt = NULL;
@@ -250,10 +223,9 @@ static enum wf_status describe_component(struct weft_model *m, const struct wf_c
 static enum wf_status describe(struct weft_model *m, struct wf_error *err)
 {
     const struct wf_defaults *d = &m->defaults;
-    const char *pipeline = m->info.pipeline;
     WF_TRY(wf_model_open_pipeline(m, err));
     m->info = (struct weft_model_info){.family = m->family->name,
-                                       .pipeline = pipeline,
+                                       .pipeline = m->pipeline_class,
                                        .components = m->components,
                                        .width = d->width,
                                        .height = d->height,

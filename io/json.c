@@ -199,3 +199,13 @@ enum wf_status wf_json_require(const struct wf_json *json, const char *key, stru
     return wf_fail(err, WF_REFUSED, "%s: \"%s\" is missing; mend or download the file again",
                    json->path, key);
 }
+
+bool wf_json_key_in(const char *row, const char *key)
+{
+    const size_t length = strlen(key);
+    for (const char *at = row; length && (at = strstr(at, key)); at += length) {
+        if ((at == row || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+            return true;
+    }
+    return false;
+}

@@ -41,4 +41,7 @@ enum wf_status wf_json_bools(const struct wf_json *json, const char *key, int ma
 /* WF_REFUSED, naming file and key, when the key is missing or null. */
 enum wf_status wf_json_require(const struct wf_json *json, const char *key, struct wf_error *err);
 
+/* Whether a key is one of a row of words with blanks between them. */
+bool wf_json_key_in(const char *row, const char *key);
+
 #endif

@@ -133,6 +133,50 @@ ok 'the model behind --' cmp first.y4m dashes.y4m
 run info "$model" more words than it takes
 ok 'words too many' [ "$code" = 2 ]
 
+# --- the folder's own defaults ---
+cp -r "$model" "$work/own"
+cat >"$work/own/weft.json" <<'END'
+{"width": 16, "height": 32, "num_frames": 1, "steps": 1, "guidance_scale": 1, "fps": 24}
+END
+run generate "$work/own" -p fox -o own.y4m -s 1 --report own.json --progress none
+ok 'weft.json: exit' [ "$code" = 0 ]
+ok 'weft.json: size and rate' [ "$(head -c 26 own.y4m)" = 'YUV4MPEG2 W16 H32 F24:1 Ip' ]
+ok 'weft.json: frames and steps' [ "$(grep -c '"frames": 1,' own.json)$(grep -c '"steps": 1,' \
+    own.json)" = 21 ]
+for wrong in '"width": 0' '"num_frames": 0' '"steps": 0' '"steps": 1001' '"fps": 0.0001' \
+    '"guidance_scale": -1'; do
+    echo "{$wrong}" >"$work/own/weft.json"
+    run generate "$work/own" -p fox -o wrong.y4m
+    ok "weft.json, $wrong: refused" [ "$code" = 2 ]
+    ok "weft.json, $wrong: says so" [ -z "$(message_fault "weft.json.*$(echo "$wrong" | cut -d'"' -f2)")" ]
+done
+
+# --- the class of the scheduler ---
+rm "$work/own/weft.json"
+sed 's/UniPCMultistepScheduler/FlowMatchEulerDiscreteScheduler/' "$model/model_index.json" \
+    >"$work/own/model_index.json"
+# shellcheck disable=SC2086
+run generate "$work/own" -p 'a red fox' $clip --progress none -o euler.y4m
+ok 'the index wins: exit' [ "$code" = 0 ]
+ok 'the index wins: the warning' has "$work/stderr" 'FlowMatchEulerDiscreteScheduler does not take.*flow_shift'
+ok 'the index wins: another clip' sh -c '! cmp -s first.y4m euler.y4m'
+run info "$work/own"
+ok 'info says which is used' has "$work/stdout" 'scheduler *FlowMatchEulerDiscreteScheduler'
+
+# --- every value of the report ---
+run generate "$model" -p fox -W 48 -H 32 -f 9 --steps 3 -s 11 --dtype bf16 --offload none \
+    --threads 1 --progress none --format null --report all.json
+for line in '"weft": "'"$("$weft" --version | cut -d' ' -f2)"'"' '"model": "'"$model"'"' \
+    '"family": "wan"' '"device": "cpu"' '"dtype": "bf16"' '"offload": "none"' '"threads": 1' \
+    '"seed": 11' '"width": 48' '"height": 32' '"frames": 9' '"steps": 3' '"format": "null"'; do
+    ok "report: $line" grep -q -F "$line" all.json
+done
+run generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 -s 12 --dtype f32 --threads 2 \
+    --progress none --format null --report all.json
+for line in '"dtype": "f32"' '"offload": "model"' '"threads": 2' '"seed": 12' '"frames": 5'; do
+    ok "report: $line" grep -q -F "$line" all.json
+done
+
 # --- formats ---
 gen -q -o frames.rgb --format rawvideo
 ok 'rawvideo: bytes' [ "$(wc -c <frames.rgb)" = $((48 * 32 * 3 * 9)) ]

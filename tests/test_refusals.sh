@@ -165,6 +165,26 @@ length_bytes() {
     tail -c +9
 }
 
+# --- what is not a model's folder ---
+# not_it WORD FOLDER
+not_it() { refused "$1" generate "$2" -p fox -o new.y4m; }
+not_it 'hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --local-dir Wan2.1-T2V-1.3B-Diffusers' \
+    Wan-AI/Wan2.1-T2V-1.3B-Diffusers
+not_it 'No such file' ./no/folder
+not_it 'a file, not a folder' "$model/vae/diffusion_pytorch_model.safetensors"
+not_it 'one part of a model' "$model/vae"
+cache=$work/hub/models--Wan-AI--Wan2.1
+mkdir -p "$cache/snapshots/0fad78" "$cache/snapshots/ffff" "$cache/refs" "$work/original"
+cp "$model/model_index.json" "$cache/snapshots/0fad78"
+not_it 'snapshots/0fad78' "$cache"
+cp "$model/model_index.json" "$cache/snapshots/ffff"
+printf ffff >"$cache/refs/main"
+not_it 'snapshots/ffff' "$cache"
+not_it 'models--Wan-AI--Wan2.1/snapshots/ffff' "$work/hub"
+not_it '0fad78 does' "$cache/snapshots"
+touch "$work/original/Wan2.1_VAE.pth"
+not_it 'Diffusers' "$work/original"
+
 source_model=$model
 damaged 'model_index.json' model_index.json nothing
 damaged 'model_index.json' model_index.json echo '{"_class_name": '
@@ -183,7 +203,7 @@ damaged 'text_encoder' text_encoder/config.json swap '"d_model": 24' '"d_model":
 damaged 'text_encoder' text_encoder/config.json swap 'gated-gelu' 'something'
 damaged 'vae' vae/config.json swap '"base_dim": 3' '"base_dim": 4'
 damaged 'vae' vae/config.json swap AutoencoderKLWan AutoencoderKL
-damaged 'scheduler' scheduler/scheduler_config.json swap UniPCMultistepScheduler DDIMScheduler
+damaged 'scheduler DDIMScheduler' model_index.json swap UniPCMultistepScheduler DDIMScheduler
 damaged 'prediction_type' scheduler/scheduler_config.json swap flow_prediction epsilon
 damaged 'tokenizer' tokenizer/spiece.model nothing
 damaged 'tokenizer' tokenizer/spiece.model cut_at 700

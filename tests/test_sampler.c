@@ -70,15 +70,25 @@ static json_t *config_of(const char *kind, double shift)
                      "use_flow_sigmas", 1, "flow_shift", shift);
 }
 
-static enum wf_status open_config(struct fixture *f, const json_t *config, double flow_shift)
+/* class_name: the index's, or NULL; unused: room for the keys that are not, or NULL. */
+static enum wf_status open_as(struct fixture *f, const json_t *config, const char *class_name,
+                              double flow_shift, char unused[256])
 {
     struct wf_json json = {0};
     wf_sampler_close(&f->sampler);
     assert_int_equal(json_dump_file(config, f->path, 0), 0);
     assert_int_equal(wf_json_open(f->path, &json, &f->err), WF_OK);
-    const enum wf_status status = wf_sampler_open(&json, flow_shift, f->mem, &f->sampler, &f->err);
+    const enum wf_status status =
+        wf_sampler_open(&json, class_name, flow_shift, f->mem, &f->sampler, &f->err);
+    if (status == WF_OK && unused)
+        wf_sampler_unused(f->sampler, &json, unused, 256);
     wf_json_close(&json);
     return status;
+}
+
+static enum wf_status open_config(struct fixture *f, const json_t *config, double flow_shift)
+{
+    return open_as(f, config, NULL, flow_shift, NULL);
 }
 
 /* What an entry says beside scheduler, shift, steps and results are settings of the file. */
@@ -248,6 +258,65 @@ static void flow_shift_of_the_request_comes_first(void **state)
     }
 }
 
+/* What diffusers 0.42 makes of a file that another class wrote. */
+static void the_class_of_the_index_reads_the_file_of_another(void **state)
+{
+    struct fixture *f = *state;
+    static const float euler[] = {1, 0.6669999957084656f, 0.33399999141693115f,
+                                  0.0010000000474974513f, 0};
+    static const float unipc[] = {0.9999989867210388f, 0.9375780820846558f, 0.8336109519004822f,
+                                  0.6259360909461975f, 0};
+    char unused[256];
+    json_t *config = config_of("unipc", 3);
+    assert_int_equal(open_as(f, config, "FlowMatchEulerDiscreteScheduler", 0, unused), WF_OK);
+    assert_string_equal(wf_sampler_class(f->sampler), "FlowMatchEulerDiscreteScheduler");
+    assert_string_equal(unused, "prediction_type, use_flow_sigmas, flow_shift");
+    assert_int_equal(wf_sampler_prepare(f->sampler, 4, &f->err), WF_OK);
+    for (int i = 0; i <= 4; i++)
+        assert_true(fabsf(wf_sampler_sigma(f->sampler, i) - euler[i]) <= 1e-6f);
+    assert_int_equal(open_as(f, config, "UniPCMultistepScheduler", 0, unused), WF_OK);
+    assert_string_equal(unused, "");
+    assert_int_equal(open_as(f, config, "DDIMScheduler", 0, unused), WF_REFUSED);
+    assert_non_null(strstr(f->err.text, "DDIMScheduler is not known; weft knows UniPC"));
+    json_decref(config);
+    config = config_of("euler", 3);
+    assert_int_equal(open_as(f, config, "UniPCMultistepScheduler", 0, unused), WF_REFUSED);
+    assert_non_null(strstr(f->err.text, "use_flow_sigmas")); /* off by the class's default */
+    json_object_set_new(config, "use_flow_sigmas", json_true());
+    json_object_set_new(config, "prediction_type", json_string("flow_prediction"));
+    json_object_set_new(config, "flow_shift", json_real(5));
+    assert_int_equal(open_as(f, config, "UniPCMultistepScheduler", 0, unused), WF_OK);
+    assert_string_equal(unused, "shift");
+    assert_int_equal(wf_sampler_prepare(f->sampler, 4, &f->err), WF_OK);
+    for (int i = 0; i <= 4; i++)
+        assert_true(fabsf(wf_sampler_sigma(f->sampler, i) - unipc[i]) <= 1e-6f);
+    json_decref(config);
+}
+
+/* Training has 1000 timesteps where the file does not say. */
+static void settings_that_are_missing_have_the_classes_defaults(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const kinds[] = {"unipc", "euler"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        float sigma[7];
+        double timestep[6];
+        json_t *config = config_of(kinds[i], 3);
+        for (int missing = 0; missing < 2; missing++) {
+            assert_int_equal(open_config(f, config, 0), WF_OK);
+            assert_int_equal(wf_sampler_prepare(f->sampler, 6, &f->err), WF_OK);
+            for (int k = 0; k < 6; k++) {
+                assert_true(!missing || timestep[k] == wf_sampler_timestep(f->sampler, k));
+                assert_true(!missing || sigma[k] == wf_sampler_sigma(f->sampler, k));
+                timestep[k] = wf_sampler_timestep(f->sampler, k);
+                sigma[k] = wf_sampler_sigma(f->sampler, k);
+            }
+            assert_int_equal(json_object_del(config, "num_train_timesteps"), missing ? -1 : 0);
+        }
+        json_decref(config);
+    }
+}
+
 static void unknown_settings_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -314,6 +383,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(settings_without_a_finite_path_are_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(flow_shift_of_the_request_comes_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_class_of_the_index_reads_the_file_of_another, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(settings_that_are_missing_have_the_classes_defaults, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(unknown_settings_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(impossible_step_counts_are_refused, setup, teardown),
     };

@@ -8,6 +8,7 @@ enum { WF_SAMPLER_MAX_ORDER = 3, WF_SAMPLER_MAX_STEPS = 1000 };
 
 struct wf_sampler_driver {
     const char *class_name; /* diffusers' */
+    const char *keys;       /* the arguments that it takes from the file, in a row */
     /* Reads the class's own settings; refuses those that are not known. */
     enum wf_status (*configure)(struct wf_sampler *s, const struct wf_json *config,
                                 struct wf_error *err);

@@ -73,6 +73,9 @@ static enum wf_status step(struct wf_sampler *s, struct wf_backend *be, int i,
 
 const struct wf_sampler_driver wf_sampler_flow_euler = {
     .class_name = "FlowMatchEulerDiscreteScheduler",
+    .keys = "num_train_timesteps shift use_dynamic_shifting base_shift max_shift "
+            "base_image_seq_len max_image_seq_len invert_sigmas shift_terminal use_karras_sigmas "
+            "use_exponential_sigmas use_beta_sigmas time_shift_type stochastic_sampling",
     .configure = configure,
     .tables = tables,
     .step = step,

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/sampler/driver.h"
@@ -5,22 +6,53 @@
 static const struct wf_sampler_driver *const drivers[] = {&wf_sampler_unipc,
                                                           &wf_sampler_flow_euler};
 
-static enum wf_status find_driver(const struct wf_json *config,
+/* "A, B" */
+static void known_names(char *out, size_t room)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers && used < room; i++)
+        used += (size_t)snprintf(out + used, room - used, "%s%s", i ? ", " : "",
+                                 drivers[i]->class_name);
+}
+
+static enum wf_status find_driver(const struct wf_json *config, const char *class_name,
                                   const struct wf_sampler_driver **driver, struct wf_error *err)
 {
-    const char *name = NULL;
-    WF_TRY(wf_json_require(config, "_class_name", err));
-    WF_TRY(wf_json_string(config, "_class_name", &name, err));
+    const char *name = class_name;
+    char known[256];
+    if (!name)
+        WF_TRY(wf_json_require(config, "_class_name", err));
+    if (!name)
+        WF_TRY(wf_json_string(config, "_class_name", &name, err));
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
         if (strcmp(drivers[i]->class_name, name) == 0) {
             *driver = drivers[i];
             return WF_OK;
         }
     }
-    return wf_fail(err, WF_REFUSED,
-                   "%s: scheduler %s is not known; weft knows UniPCMultistepScheduler and "
-                   "FlowMatchEulerDiscreteScheduler",
-                   config->path, name);
+    known_names(known, sizeof known);
+    return wf_fail(err, WF_REFUSED, "%s: scheduler %.80s is not known; weft knows %s", config->path,
+                   name, known);
+}
+
+size_t wf_sampler_unused(const struct wf_sampler *s, const struct wf_json *config, char *out,
+                         size_t room)
+{
+    const char *key;
+    json_t *value;
+    size_t used = 0;
+    out[0] = '\0';
+    json_object_foreach(config->root, key, value)
+    {
+        if (key[0] != '_' && key[0] != '\0' && !wf_json_key_in(s->driver->keys, key) && used < room)
+            used += (size_t)snprintf(out + used, room - used, "%s%.60s", used ? ", " : "", key);
+    }
+    return used;
+}
+
+const char *wf_sampler_class(const struct wf_sampler *s)
+{
+    return s->driver->class_name;
 }
 
 enum wf_status wf_sampler_must_be_off(const struct wf_json *config, const char *key,
@@ -49,12 +81,13 @@ static enum wf_status configure(struct wf_sampler *s, const struct wf_json *conf
     return WF_OK;
 }
 
-enum wf_status wf_sampler_open(const struct wf_json *config, double flow_shift, struct wf_mem *mem,
-                               struct wf_sampler **sampler, struct wf_error *err)
+enum wf_status wf_sampler_open(const struct wf_json *config, const char *class_name,
+                               double flow_shift, struct wf_mem *mem, struct wf_sampler **sampler,
+                               struct wf_error *err)
 {
     *sampler = NULL;
     const struct wf_sampler_driver *driver = NULL;
-    WF_TRY(find_driver(config, &driver, err));
+    WF_TRY(find_driver(config, class_name, &driver, err));
     struct wf_sampler *s = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *s);
     if (!s)
         return wf_fail_memory(err, "sampler", sizeof *s);

@@ -8,10 +8,17 @@
 
 struct wf_sampler;
 
-/* config: scheduler_config.json. flow_shift above 0 takes the place of the file's. WF_REFUSED, in
-   words, for a class or a setting that is not known. */
-enum wf_status wf_sampler_open(const struct wf_json *config, double flow_shift, struct wf_mem *mem,
-                               struct wf_sampler **sampler, struct wf_error *err);
+/* config: scheduler_config.json. class_name: what model_index.json says; it comes before the
+   file's, as in diffusers, and reads of the file what it knows; NULL: the file's. flow_shift above
+   0 takes the place of the file's. WF_REFUSED, in words, for a class or a setting that is not
+   known. */
+enum wf_status wf_sampler_open(const struct wf_json *config, const char *class_name,
+                               double flow_shift, struct wf_mem *mem, struct wf_sampler **sampler,
+                               struct wf_error *err);
+const char *wf_sampler_class(const struct wf_sampler *sampler);
+/* The keys of the file that the class does not take, in a row; how many bytes. */
+size_t wf_sampler_unused(const struct wf_sampler *sampler, const struct wf_json *config, char *out,
+                         size_t room);
 void wf_sampler_close(struct wf_sampler **sampler);
 
 /* Computes the tables for a number of steps, 1 or more, and begins anew. */
