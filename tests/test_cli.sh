@@ -177,6 +177,16 @@ for line in '"dtype": "f32"' '"offload": "model"' '"threads": 2' '"seed": 12' '"
     ok "report: $line" grep -q -F "$line" all.json
 done
 
+# --- a prompt that is cut ---
+long=$(printf 'a red fox in the snow, %.0s' $(seq 40))
+run generate "$model" -p "$long" -n "$long" -W 48 -H 32 -f 1 --steps 1 --max-sequence-length 20 \
+    --progress none --format null
+ok 'a cut prompt: exit' [ "$code" = 0 ]
+ok 'a cut prompt: both counts' has "$work/stderr" '^weft: prompt: [0-9]\{3\} tokens, .* the first 20 '
+ok 'a cut negative prompt' has "$work/stderr" '^weft: negative prompt: [0-9]\{3\} tokens'
+run generate "$model" -p 'a red fox' -s 1 -W 48 -H 32 -f 1 --steps 1 --progress none --format null
+ok 'one that is not: nothing' empty "$work/stderr"
+
 # --- formats ---
 gen -q -o frames.rgb --format rawvideo
 ok 'rawvideo: bytes' [ "$(wc -c <frames.rgb)" = $((48 * 32 * 3 * 9)) ]

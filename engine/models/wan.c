@@ -177,11 +177,18 @@ static enum wf_status wan_check(struct weft_model *model, const struct weft_requ
 static enum wf_status read_prompt(struct wan_state *s, int half, const char *text,
                                   struct wf_error *err)
 {
+    const struct weft_engine *engine = s->pipeline->model->engine;
     char *clean = NULL;
-    WF_TRY(wf_prompt_clean(text ? text : "", s->pipeline->model->engine->mem, &clean, err));
-    const enum wf_status status = wf_tokenizer_encode(s->pipeline->tokenizer, clean, s->ids[half],
-                                                      (int)s->rows, &s->id_count[half], err);
+    int whole = 0;
+    WF_TRY(wf_prompt_clean(text ? text : "", engine->mem, &clean, err));
+    const enum wf_status status = wf_tokenizer_encode(
+        s->pipeline->tokenizer, clean, s->ids[half], (int)s->rows, &s->id_count[half], &whole, err);
     wf_free(clean);
+    if (status == WF_OK && whole > s->rows)
+        wf_log(engine, WEFT_LOG_WARNING,
+               "%s: %d tokens, of which the first %d are used; shorten it, or raise "
+               "--max-sequence-length",
+               half ? "negative prompt" : "prompt", whole, (int)s->rows);
     return status;
 }
 

@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,11 @@ struct entity {
 
 static const struct entity entities[] = {
 #include "engine/text/entities.inc"
+};
+
+/* Names that the standard has in small letters alone. */
+static const struct entity capitals[] = {
+#include "engine/text/entities_upper.inc"
 };
 
 enum { SHORTEST_NAME = 2, LONGEST_NAME = 32 }; /* the ';' included */
@@ -42,7 +48,7 @@ static const struct entity *find_entity(const char *text)
 }
 
 /* What numbers 0x80 to 0x9f mean: Windows-1252, where that has a character. */
-static uint32_t windows_1252(uint32_t number)
+uint32_t wf_windows_1252(uint32_t number)
 {
     static const uint16_t points[32] = {
         0x20ac, 0x0081, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160,
@@ -63,7 +69,7 @@ static bool is_dropped(uint32_t number)
 static size_t write_number(char *out, uint32_t number)
 {
     if (number >= 0x80 && number <= 0x9f)
-        number = windows_1252(number);
+        number = wf_windows_1252(number);
     else if (number == 0 || number > 0x10ffff || (number >= 0xd800 && number <= 0xdfff))
         number = 0xfffd;
     else if (is_dropped(number))
@@ -135,4 +141,45 @@ enum wf_status wf_html_unescape(const char *text, struct wf_mem *mem, char **out
     }
     *next = '\0';
     return WF_OK;
+}
+
+/* Of a reference "&...;" of length bytes: what it stands for in out; false where it is none. */
+static bool read_whole(const char *text, size_t length, char *out)
+{
+    const struct word word = {text + 1, length - 1};
+    uint32_t number;
+    if (text[1] == '#') {
+        if (read_number(text + 2, &number) != length - 2 || number == ';')
+            return false;
+        out[write_number(out, number)] = '\0';
+        return true;
+    }
+    const struct entity *found =
+        bsearch(&word, entities, sizeof entities / sizeof *entities, sizeof *entities, compare);
+    if (!found)
+        found =
+            bsearch(&word, capitals, sizeof capitals / sizeof *capitals, sizeof *capitals, compare);
+    if (found)
+        strcpy(out, found->text);
+    return found != NULL;
+}
+
+void wf_html_unescape_whole(char *out, const char *text)
+{
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    enum { LONGEST = 24 };
+    char meaning[16];
+    while (*text) {
+        const size_t start = 1 + (text[1] == '#');
+        const size_t count = *text == '&' ? strspn(text + start, letters) : 0;
+        const size_t length = start + count + 1;
+        if (count && count <= LONGEST && text[start + count] == ';' &&
+            read_whole(text, length, meaning)) {
+            out = stpcpy(out, meaning);
+            text += length;
+        } else {
+            *out++ = *text++;
+        }
+    }
+    *out = '\0';
 }

@@ -62,10 +62,13 @@ static void collapse(char *out, const char *text)
 enum wf_status wf_prompt_clean(const char *prompt, struct wf_mem *mem, char **out,
                                struct wf_error *err)
 {
-    char *once;
+    char *fixed, *once = NULL;
     *out = NULL;
-    WF_TRY(wf_html_unescape(prompt, mem, &once, err));
-    const enum wf_status status = wf_html_unescape(once, mem, out, err);
+    WF_TRY(wf_text_fix(prompt, mem, &fixed, err));
+    enum wf_status status = wf_html_unescape(fixed, mem, &once, err);
+    wf_free(fixed);
+    WF_TRY(status);
+    status = wf_html_unescape(once, mem, out, err);
     wf_free(once);
     if (status != WF_OK)
         return status;

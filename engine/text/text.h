@@ -12,8 +12,19 @@
 enum wf_status wf_html_unescape(const char *text, struct wf_mem *mem, char **out,
                                 struct wf_error *err);
 
-/* diffusers' prompt_clean where ftfy is not installed: html.unescape twice, runs of Unicode white
-   space become one space, none at the ends (nor U+001C to U+001F there, as Python's str.strip). */
+/* What a C1 control character 0x80 to 0x9f means: Windows-1252, where that has a character. */
+uint32_t wf_windows_1252(uint32_t number);
+/* ftfy's unescape_html: only references that end with ';', some of them in capitals too. out has
+   room for twice the text. */
+void wf_html_unescape_whole(char *out, const char *text);
+
+/* ftfy.fix_text, but for its repair of text that was decoded wrongly: references, control
+   characters, ligatures, widths, quotes, line breaks, terminal escapes, NFC. *out is to be freed
+   with wf_free. */
+enum wf_status wf_text_fix(const char *text, struct wf_mem *mem, char **out, struct wf_error *err);
+
+/* diffusers' prompt_clean with ftfy: wf_text_fix, html.unescape twice, runs of Unicode white space
+   become one space, none at the ends (nor U+001C to U+001F there, as Python's str.strip). */
 enum wf_status wf_prompt_clean(const char *prompt, struct wf_mem *mem, char **out,
                                struct wf_error *err);
 
@@ -27,8 +38,9 @@ void wf_tokenizer_close(struct wf_tokenizer **tok);
 int wf_tokenizer_size(const struct wf_tokenizer *tok); /* ids are below it */
 
 /* ids holds max numbers, max >= 1. Writes the pieces of clean text and then </s>; text that is too
-   long is cut so that </s> is the last of max. No padding. */
+   long is cut so that </s> is the last of max. No padding. *whole (NULL is allowed) is the count
+   that it had uncut. */
 enum wf_status wf_tokenizer_encode(const struct wf_tokenizer *tok, const char *text, int32_t *ids,
-                                   int max, int *count, struct wf_error *err);
+                                   int max, int *count, int *whole, struct wf_error *err);
 
 #endif

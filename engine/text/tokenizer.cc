@@ -127,7 +127,7 @@ int wf_tokenizer_size(const struct wf_tokenizer *tok)
 }
 
 enum wf_status wf_tokenizer_encode(const struct wf_tokenizer *tok, const char *text, int32_t *ids,
-                                   int max, int *count, struct wf_error *err)
+                                   int max, int *count, int *whole, struct wf_error *err)
 {
     *count = 0;
     if (max < 1)
@@ -138,6 +138,8 @@ enum wf_status wf_tokenizer_encode(const struct wf_tokenizer *tok, const char *t
         if (!status.ok())
             return wf_fail(err, WF_FAILED, "prompt: cannot be split into tokens (%s); change it",
                            status.ToString().c_str());
+        if (whole)
+            *whole = static_cast<int>(pieces.size()) + 1;
         for (size_t i = 0; i < pieces.size() && *count < max - 1; i++)
             ids[(*count)++] = pieces[i];
     } catch (const std::bad_alloc &) {

@@ -4,11 +4,11 @@ import html.entities
 import os
 
 import torch
-from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from transformers import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5Attention
 
 from models import write_json
+from vectors_fix import clean as prompt_clean
 
 NAMED = ["&lt;b&gt;", "&lt;b&gt", "&lt", "&LT;", "&amp;", "&AMP", "&ampx", "&amp;amp;lt;", "&amp;amp;", "&amp;lt;", "&amp;#65;", "&quot;q&quot;",
          "&apos;", "&apos", "&eacute;", "&eacute", "caf&eacutes", "&Eacute;&eacute;", "&nbsp;x&nbsp", "&copy2024", "&notit;", "&notin;",
