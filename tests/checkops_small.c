@@ -480,6 +480,17 @@ void test_contracts(struct check *c)
                    "lincomb: y");
     expect_refusal(c, wf_copy(be, m43, m45), "copy");
     expect_refusal(c, wf_act(be, m43, m45, WF_ACT_SILU), "act");
+    struct wf_tensor apart = m43, empty = m43, backwards = m43;
+    apart.stride[0] = 5;
+    empty.dim[0] = 0;
+    backwards.stride[0] = -3;
+    expect_refusal(c, wf_act(be, m43, apart, WF_ACT_SILU), "act: x");
+    expect_refusal(c, wf_act(be, apart, m43, WF_ACT_SILU), "act: y");
+    for (int i = 0; i < 2; i++) {
+        const struct wf_tensor wrong = i ? backwards : empty;
+        expect_refusal(c, wf_affine(be, &(struct wf_affine){.x = wrong, .y = m43}), "affine: x");
+        expect_refusal(c, wf_affine(be, &(struct wf_affine){.x = m43, .y = wrong}), "affine: y");
+    }
     expect_refusal(c, wf_pack_u8(be, m43, m43), "pack_u8");
     expect_refusal(c, wf_gather(be, m43, &table, (const int32_t[]){0, 1, 5, 2}), "gather");
     expect_refusal(c, wf_gather(be, m43, &table, (const int32_t[]){0, 1, -1, 2}), "gather");

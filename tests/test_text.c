@@ -63,6 +63,35 @@ static void check_list(struct fixture *f, const json_t *list, text_function func
     }
 }
 
+/* A message whose normalizer's table of replacements has count bytes, the last of them `last`. */
+static enum wf_status check_charsmap(size_t count, unsigned char last, struct wf_error *err)
+{
+    enum { UNITS = 256, ROOM = 4 * UNITS + 64 };
+    unsigned char model[ROOM] = {0}, *map = model + 6;
+    const size_t field = count + 3;
+    model[0] = 3 << 3 | 2;
+    model[1] = (unsigned char)(0x80 | (field & 0x7f));
+    model[2] = (unsigned char)(field >> 7);
+    model[3] = 2 << 3 | 2;
+    model[4] = (unsigned char)(0x80 | (count & 0x7f));
+    model[5] = (unsigned char)(count >> 7);
+    map[1] = 4 * UNITS >> 8;
+    map[count - 1] = last;
+    return wf_spiece_check(model, 6 + count, "it", err);
+}
+
+static void a_sentencepiece_file_is_read_to_its_last_byte(void **state)
+{
+    struct fixture *f = *state;
+    unsigned char model[131] = {15 << 3 | 2, 0x80, 1}; /* a field of exactly 128 bytes */
+    assert_int_equal(wf_spiece_check(model, sizeof model, "it", &f->desk.err), WF_OK);
+    assert_int_equal(wf_spiece_check(model, sizeof model - 1, "it", &f->desk.err), WF_REFUSED);
+    assert_int_equal(check_charsmap(4 + 1024 + 1, 0, &f->desk.err), WF_OK);
+    assert_int_equal(check_charsmap(4 + 1024 + 1, 1, &f->desk.err), WF_REFUSED); /* not closed */
+    assert_int_equal(check_charsmap(4, 0, &f->desk.err), WF_REFUSED);
+    assert_int_equal(check_charsmap(4 + 1024, 0, &f->desk.err), WF_REFUSED); /* no replacement */
+}
+
 static void text_is_cleaned_as_python_does(void **state)
 {
     struct fixture *f = *state;
@@ -372,6 +401,8 @@ static void opening_survives_failed_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_sentencepiece_file_is_read_to_its_last_byte, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(text_is_cleaned_as_python_does, setup, teardown),
         cmocka_unit_test_setup_teardown(text_is_fixed_as_ftfy_does, setup, teardown),
         cmocka_unit_test_setup_teardown(long_references_do_no_harm, setup, teardown),
