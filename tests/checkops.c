@@ -396,7 +396,8 @@ static int run_level(const char *level, const char *dtype, const char *only, uin
             failed += run_slot(&c, slots[i].name, slots[i].run);
     }
     if (!only)
-        failed += run_slot(&c, "contracts", test_contracts) + run_slot(&c, "slots", test_slots);
+        failed += run_slot(&c, "contracts", test_contracts) + run_slot(&c, "paths", test_paths) +
+                  run_slot(&c, "slots", test_slots);
     for (int b = 0; b < BACKENDS; b++)
         wf_backend_close(&c.be[b]);
     if (wf_mem_live_all(c.mem) != 0) {

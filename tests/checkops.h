@@ -102,6 +102,7 @@ void test_transfer(struct check *c); /* take, give, upload, download, sync */
 void test_load(struct check *c);     /* load, unload */
 void test_open(struct check *c);     /* open, is_fast, close */
 void test_contracts(struct check *c);
+void test_paths(struct check *c); /* which way a product took */
 
 int bench(const char *device, const char *dtype, const char *only, int threads);
 

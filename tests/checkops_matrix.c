@@ -286,3 +286,78 @@ void test_attention(struct check *c)
     attention_case(c, &(const struct attention_case){
                           .s = 20, .l = 300, .heads = 2, .d = 1024, .e = 1000, .magnitude = 1});
 }
+
+/* --- the fast ways --- */
+
+static void expect_path(struct check *c, const char *path)
+{
+    const char *taken = c->be[CPU]->path;
+    if (!taken || strcmp(taken, path) != 0)
+        fail(c, "computed by %s, not by %s: right, but slow", taken ? taken : "nothing", path);
+}
+
+static void conv_path(struct check *c, int64_t channels, const char *path)
+{
+    const struct wf_param *w =
+        make_param(c, WF_PARAM_CONV, 1, WF_DIMS(channels, channels, 3, 3, 3));
+    struct operand *x = make(c, INPUT, DENSE, operand_type(c, w), WF_DIMS(3, 24, 20, channels));
+    struct operand *y = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(3, 24, 20, channels));
+    label(c, "conv %d", (int)channels);
+    for (int b = 0; b < BACKENDS; b++)
+        expect_ok(c, wf_conv(c->be[b], &(struct wf_conv){.x = x->t[b],
+                                                         .y = y->t[b],
+                                                         .w = &w[b],
+                                                         .pad_front = 2,
+                                                         .pad_h = {1, 1},
+                                                         .pad_w = {1, 1},
+                                                         .stride_t = 1,
+                                                         .stride_hw = 1}));
+    expect_path(c, path);
+    finish(c, 1e-5);
+}
+
+static void gemm_path(struct check *c, int64_t rows, int64_t n, int64_t k, const char *path)
+{
+    const struct wf_param *w = make_param(c, WF_PARAM_LINEAR, 1, WF_DIMS(n, k));
+    struct operand *x = make(c, INPUT, DENSE, operand_type(c, w), WF_DIMS(rows, k));
+    struct operand *y = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(rows, n));
+    label(c, "gemm %dx%dx%d", (int)rows, (int)n, (int)k);
+    for (int b = 0; b < BACKENDS; b++)
+        expect_ok(c, wf_gemm(c->be[b], &(struct wf_gemm){.x = x->t[b], .y = y->t[b], .w = &w[b]}));
+    expect_path(c, path);
+    finish(c, 1e-5);
+}
+
+static void attention_path(struct check *c, int64_t heads, int64_t width, const char *path)
+{
+    const enum wf_dtype type = wf_attention_type(c->be[REF], width);
+    struct operand *in[3];
+    for (int i = 0; i < 3; i++)
+        in[i] = make(c, INPUT, DENSE, type, WF_DIMS(40, heads, width));
+    struct operand *y = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(40, heads, width));
+    label(c, "attention %dx%d", (int)heads, (int)width);
+    for (int b = 0; b < BACKENDS; b++)
+        expect_ok(c, wf_attention(c->be[b], &(struct wf_attention){.q = in[0]->t[b],
+                                                                   .k = in[1]->t[b],
+                                                                   .v = in[2]->t[b],
+                                                                   .y = y->t[b],
+                                                                   .scale = 0.1f}));
+    expect_path(c, path);
+    finish(c, type == WF_BF16 ? 2e-2 : 1e-5);
+}
+
+/* Shapes of Wan, narrowed, that must not fall back to the slow way without anybody seeing it. */
+void test_paths(struct check *c)
+{
+    const char *about = c->be[CPU]->about;
+    const bool bf16 = c->be[CPU]->compute == WF_BF16;
+    const bool native = strstr(about, "avx512_bf16") != NULL;
+    const bool library = strstr(about, "oneDNN") && strstr(about, "avx512") && (native || !bf16);
+    const char *path = library ? "library" : "own";
+    if (bf16 && !native)
+        return; /* what multiplies no bf16 may take either way */
+    gemm_path(c, 300, 256, 192, path);
+    gemm_path(c, 1, 512, 256, path);
+    conv_path(c, 96, path);
+    attention_path(c, 2, 128, bf16 ? "pairs" : "own");
+}

@@ -276,6 +276,7 @@ static void run_job(const struct job *job)
 enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention *a)
 {
     const struct plan p = make_plan(be, a);
+    be->path = p.pairs ? "pairs" : "own";
     WF_TRY(wf_cpu_scratch(be, "attention", p.end * sizeof(float)));
     const int64_t s = a->q.dim[0], blocks = divide_up(s, p.query_block);
     const int64_t tasks = blocks * a->q.dim[1];

@@ -132,14 +132,17 @@ enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_packed *packed = a->w->packed;
+    be->path = packed->library ? "library" : "own";
     if (!packed->library)
         return own_conv(be, a);
     for (int64_t t = 0; t < a->y.dim[0]; t++) {
         const struct wf_conv one = one_frame(a, t);
         bool done = false;
         WF_TRY(cpu->library->conv(be, cpu->library_state, &one, packed->library, &done));
-        if (!done)
+        if (!done) {
+            be->path = "own";
             WF_TRY(own_conv(be, &one));
+        }
     }
     return WF_OK;
 }
@@ -277,5 +280,6 @@ enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
     bool done = false;
     if (packed->library)
         WF_TRY(library_upconv(be, &job, &done));
+    be->path = done ? "library" : "own";
     return done ? WF_OK : own_upconv(be, &job);
 }

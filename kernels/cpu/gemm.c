@@ -39,6 +39,7 @@ enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)
     bool done = false;
     if (packed->library)
         WF_TRY(cpu->library->gemm(be, cpu->library_state, a, packed->library, &done));
+    be->path = done ? "library" : "own";
     if (done)
         return WF_OK;
     WF_TRY(wf_packed_panels(be, a->w, &panels));
