@@ -62,6 +62,10 @@ rm -r dump
 echo 'a fox' >prompt.txt
 meets 'this run reads' -y -p @prompt.txt -o prompt.txt --format y4m
 meets 'this run reads' -y -n @prompt.txt -o a.y4m --report prompt.txt
+echo 'an owl' >second.txt
+echo 'a wren' >negative.txt
+meets 'this run reads' -y -p @prompt.txt -p @second.txt -n @negative.txt -o second.txt --format y4m
+meets 'this run reads' -y -p @prompt.txt -p @second.txt -n @negative.txt -o negative.txt --format y4m
 for file in model_index.json vae/config.json transformer/diffusion_pytorch_model.safetensors; do
     meets 'this run reads' -y -o "$model/$file" --format y4m
     meets 'this run reads' -o a.y4m --report "$model/$file"

@@ -34,7 +34,8 @@ struct cli {
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
     bool quiet, verbose, json, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
-    const char *read[3];               /* these files, for output.keep */
+    const char *read[2];               /* these files, or NULL; the second the negative one's */
+    const char *keep[3];               /* those that are, for output.keep */
     bool accepted;                     /* the request: from then on warnings are shown at once */
     char held[2048]; /* warnings before that, each with a line feed: a refusal says one line */
 };
@@ -49,8 +50,7 @@ void cli_help(enum cli_verb verb);
 
 /* One line on standard error: "weft: ...". */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same, or with --progress json an object whose key is kind: "error", "warning", "info",
-   "seed". */
+/* The same, or with --progress json an object whose key is kind: "error", "warning", "info". */
 void cli_tell(const struct cli *cli, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* A JSON string; bytes that are no UTF-8 become U+FFFD. */

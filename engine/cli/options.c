@@ -213,13 +213,6 @@ static char *read_file(const char *path)
     return text;
 }
 
-/* The files that were read last: a prompt and a negative one. */
-static void note_file(struct cli *cli, const char *path)
-{
-    cli->read[cli->read[0] ? 1 : 0] = path;
-    cli->output.keep = cli->read;
-}
-
 static int parse_prompt(struct cli *cli, const struct spec *s, const char *text)
 {
     const bool negative = s->offset == AT(request.negative_prompt);
@@ -230,7 +223,7 @@ static int parse_prompt(struct cli *cli, const struct spec *s, const char *text)
         value = *owned = read_file(text + 1);
         if (!value)
             return CLI_REFUSED;
-        note_file(cli, text + 1);
+        cli->read[negative] = text + 1;
     }
     *(const char **)(void *)((char *)cli + s->offset) = value;
     return CLI_OK;
@@ -388,6 +381,11 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     cli->settings.offload = offloads[cli->offload];
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;
+    for (int i = 0, kept = 0; i < 2; i++) {
+        if (cli->read[i])
+            cli->keep[kept++] = cli->read[i];
+    }
+    cli->output.keep = cli->keep;
     if (check_words(cli) != CLI_OK)
         return CLI_REFUSED;
     return check_clip(cli);
