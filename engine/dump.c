@@ -52,7 +52,7 @@ bool wf_dump_writes(const char *folder, const char *path)
 {
     static const char *const names[] = {"prompt_embeds", "negative_prompt_embeds",
                                         "latents_initial", "latents"};
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    const char *base = path + wf_path_folder(path);
     char name[PATH_BYTES];
     int step = 0, end = 0;
     bool is_name =

@@ -123,7 +123,7 @@ enum wf_status wf_report_write(const struct weft_job *job, const struct weft_wri
         return wf_fail_memory(err, "report", 0);
     const enum wf_status status = write_json(root, path, job->model->engine->mem, err);
     json_decref(root);
-    return status == WF_REFUSED ? wf_fail(err, WF_FAILED, "%s", err->text) : status;
+    return wf_fail_late(status, err);
 }
 
 enum wf_status wf_report_check(const char *path, struct wf_mem *mem, struct wf_error *err)

@@ -14,6 +14,11 @@
    started with one of those closed would else write its messages into its data. -1 with errno. */
 int wf_file_above_standard(int fd);
 
+/* Bytes of a path that come before the file's own name: 0, or up to and with the last slash. */
+size_t wf_path_folder(const char *path);
+/* The folder that a path lies in, "." where it names none; false when that has no room. */
+bool wf_path_copy_folder(const char *path, char *folder, size_t room);
+
 /* Whether two paths, however they are spelled or linked, lead to one file: one that is there, or
    one that would be made. Never of pipes and devices, which may be shared. */
 bool wf_file_same(const char *a, const char *b);

@@ -27,18 +27,28 @@ static bool is_same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+size_t wf_path_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+bool wf_path_copy_folder(const char *path, char *folder, size_t room)
+{
+    const size_t length = wf_path_folder(path);
+    if (length + 2 > room)
+        return false;
+    memcpy(folder, path, length);
+    strcpy(folder + length, length ? "" : ".");
+    return true;
+}
+
 /* The folder of a path, and the file's name in it. */
 static bool look_at_folder(const char *path, struct stat *folder, const char **name)
 {
     char copy[PATH];
-    const char *slash = strrchr(path, '/');
-    const size_t length = slash ? (size_t)(slash - path) + 1 : 0;
-    if (length >= sizeof copy)
-        return false;
-    memcpy(copy, path, length);
-    strcpy(copy + length, length ? "" : ".");
-    *name = path + length;
-    return stat(copy, folder) == 0;
+    *name = path + wf_path_folder(path);
+    return wf_path_copy_folder(path, copy, sizeof copy) && stat(copy, folder) == 0;
 }
 
 bool wf_file_same(const char *a, const char *b)

@@ -17,13 +17,6 @@ enum {
     PATH = 4096,
 };
 
-/* Bytes of the path up to the file's own name. */
-static size_t folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
 /* Locks are advisory, and some file systems have none: then it is not held, and nobody who looks
    for what was left behind gets a lock either. False when it was taken for one of those and removed
    before it was locked. */
@@ -36,7 +29,7 @@ static bool hold(int fd)
 
 int wf_part_open(const char *target, char *part, size_t room)
 {
-    const size_t folder = folder_of(target);
+    const size_t folder = wf_path_folder(target);
     int fd = -1;
     for (int i = 0; i < NAMES_TRIED; i++) {
         snprintf(part, room, "%.*s%.*s.%ld-%d.part", (int)folder, target, BASE, target + folder,
@@ -71,7 +64,7 @@ int wf_part_rename(const char *part, const char *target, bool overwrite)
 
 bool wf_part_keep(const char *part, const char *target, char *kept, size_t room)
 {
-    const size_t folder = folder_of(target);
+    const size_t folder = wf_path_folder(target);
     const char *base = target + folder, *dot = strrchr(base, '.');
     const char *extension = dot && dot != base ? dot : base + strlen(base);
     for (int i = 2; i < 1000; i++) {
@@ -132,11 +125,9 @@ static void remove_unheld(const char *path)
 void wf_part_sweep(const char *target, size_t number_at, size_t number_end)
 {
     char folder[PATH], path[PATH];
-    const size_t length = folder_of(target);
-    if (length >= sizeof folder || strlen(target + length) > BASE)
+    const size_t length = wf_path_folder(target);
+    if (strlen(target + length) > BASE || !wf_path_copy_folder(target, folder, sizeof folder))
         return;
-    memcpy(folder, target, length);
-    strcpy(folder + length, length ? "" : ".");
     DIR *dir = opendir(folder);
     if (!dir)
         return;

@@ -189,8 +189,8 @@ struct wf_backend {
     struct wf_mem *mem;
     struct wf_error *err; /* where a failing call leaves its message */
     void *state;          /* the backend's own */
-    const char *path;     /* how the last product was computed, for tests: "library", "own"; NULL */
-    char about[64];       /* what it chose on this machine: "avx512, oneDNN 2.6.3"; "" */
+    const char *path; /* for tests, how the last product was computed: "library", "own", "pairs" */
+    char about[64];   /* what it chose on this machine: "avx512, oneDNN 2.6.3"; "" */
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "engine/cli/cli.h"
 
@@ -45,19 +46,15 @@ void cli_tell(const struct cli *cli, const char *kind, const char *format, ...)
 
 json_t *cli_json_text(const char *text)
 {
-    static const char unknown[] = "\xef\xbf\xbd";
+    enum { UNKNOWN = 0xfffd };
     char valid[8192];
     size_t used = 0;
     while (*text && used + 4 < sizeof valid) {
-        size_t bytes = 4; /* the longest character; jansson knows what one is */
-        json_t *one = NULL;
-        for (; bytes && !one; bytes -= !one)
-            one = strnlen(text, bytes) == bytes ? json_stringn(text, bytes) : NULL;
-        bytes = one ? bytes : 1;
-        memcpy(valid + used, one ? text : unknown, one ? bytes : sizeof unknown - 1);
-        used += one ? bytes : sizeof unknown - 1;
-        text += bytes;
-        json_decref(one);
+        utf8proc_int32_t point;
+        const utf8proc_ssize_t bytes = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &point);
+        used += (size_t)utf8proc_encode_char(bytes > 0 ? point : UNKNOWN,
+                                             (utf8proc_uint8_t *)valid + used);
+        text += bytes > 0 ? bytes : 1;
     }
     return json_stringn(valid, used);
 }

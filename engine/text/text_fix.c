@@ -10,7 +10,8 @@
 #include "engine/text/utf8.h"
 
 /* Once through the steps makes a text at most nine times as long: a reference doubles, a control
-   character grows by half, NFC trebles. Twice that, and what would need more stays as it is. */
+   character grows by half, NFC trebles. There is room for two such times; what would need more
+   stays as it is. */
 enum { ONCE = 9, ROOM = ONCE * ONCE };
 
 static const struct width {
@@ -128,7 +129,8 @@ static enum wf_status fix_once(char *text, char *other, bool unescapes, struct w
     return WF_OK;
 }
 
-/* One line, its '\n' included: in text, of room bytes, whose content it replaces. */
+/* One line of length bytes, its '\n' included; text has room for ROOM times as many, and gets the
+   result. */
 static enum wf_status fix_line(char *text, size_t length, bool unescapes, struct wf_mem *mem,
                                struct wf_error *err)
 {
@@ -146,7 +148,7 @@ static enum wf_status fix_line(char *text, size_t length, bool unescapes, struct
         if (strlen(now) > (room - 1) / ONCE)
             break;
         status = fix_once(now, other, unescapes, err);
-        if (status != WF_OK || strcmp(before, now) == 0)
+        if (strcmp(before, now) == 0)
             break;
     }
     strcpy(text, now);

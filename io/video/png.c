@@ -32,7 +32,7 @@ struct png {
 /* The one conversion, %d or %05d, in the file's own name. What stands in the folder is as it is. */
 static enum wf_status parse_pattern(struct png *png, struct wf_error *err)
 {
-    const char *slash = strrchr(png->pattern, '/'), *base = slash ? slash + 1 : png->pattern;
+    const char *base = png->pattern + wf_path_folder(png->pattern);
     const char *percent = strchr(base, '%');
     const char *end = percent ? percent + 1 : base;
     int digits = 0, seen = 0;
@@ -252,13 +252,7 @@ static enum wf_status write_picture(struct png *png, const unsigned char *rgb, s
 
 static enum wf_status png_write(void *state, const void *frame, struct wf_error *err)
 {
-    enum wf_status status = write_picture(state, frame, err);
-    if (status == WF_REFUSED) { /* too late for a refusal */
-        status = WF_FAILED;
-        if (err)
-            err->status = status;
-    }
-    return status;
+    return wf_fail_late(write_picture(state, frame, err), err);
 }
 
 static enum wf_status png_finish(void *state, struct wf_error *err)

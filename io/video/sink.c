@@ -83,7 +83,7 @@ static enum wf_status driver_by_path(const char *path, const struct wf_sink_driv
         return wf_fail(err, WF_REFUSED,
                        "standard output: has no extension that tells the format; add --format (%s)",
                        wf_sink_formats());
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    const char *base = path + wf_path_folder(path);
     const char *dot = strrchr(base, '.');
     for (size_t i = 0; dot && i < sizeof drivers / sizeof *drivers; i++) {
         if (in_row(drivers[i]->extensions, dot + 1, strlen(dot + 1))) {

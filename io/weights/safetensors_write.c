@@ -63,5 +63,5 @@ enum wf_status wf_st_write_f32(const char *path, const char *name, const float *
         return wf_fail_memory(err, path, strlen(path) + strlen(name));
     const enum wf_status status = write_file(path, text, data, (size_t)bytes, mem, err);
     free(text);
-    return status == WF_REFUSED ? wf_fail(err, WF_FAILED, "%s", err ? err->text : "") : status;
+    return wf_fail_late(status, err);
 }

@@ -1,6 +1,7 @@
 #include "kernels/base/cgroup.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,8 +107,7 @@ static void look_at_quota(void *context, const char *folder, bool version_2)
     }
     if (!(number[0] > 0 && number[1] > 0) || number[0] / number[1] >= *cores)
         return;
-    const int whole = (int)(number[0] / number[1]);
-    *cores = whole < number[0] / number[1] ? whole + 1 : whole;
+    *cores = (int)ceil(number[0] / number[1]);
 }
 
 int wf_cgroup_cores(const char *root)

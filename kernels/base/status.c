@@ -34,3 +34,12 @@ enum wf_status wf_fail_cancelled(struct wf_error *err)
 {
     return wf_fail(err, WF_CANCELLED, "job: cancelled; nothing was written");
 }
+
+enum wf_status wf_fail_late(enum wf_status status, struct wf_error *err)
+{
+    if (status != WF_REFUSED)
+        return status;
+    if (err)
+        err->status = WF_FAILED;
+    return WF_FAILED;
+}

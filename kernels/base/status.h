@@ -28,6 +28,10 @@ enum wf_status wf_fail_memory(struct wf_error *err, const char *where, unsigned 
 /* The message of a job that was told to stop. */
 enum wf_status wf_fail_cancelled(struct wf_error *err);
 
+/* What is found while running is no refusal any more: WF_REFUSED becomes WF_FAILED, in *err (NULL
+   is allowed) too; any other status stays. */
+enum wf_status wf_fail_late(enum wf_status status, struct wf_error *err);
+
 /* Returns from the calling function when the call did not succeed. */
 #define WF_TRY(call)                                                                               \
     do {                                                                                           \
