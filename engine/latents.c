@@ -77,7 +77,8 @@ enum wf_status wf_latents_upload(struct wf_backend *be, struct wf_tensor latents
     const struct wf_arena_mark mark = wf_arena_mark(arena);
     WF_TRY(new_planes(be, arena, latents, &planes));
     WF_TRY(wf_upload(be, planes, values));
-    WF_TRY(wf_copy(be, latents, wf_tensor_permute(planes, WF_ORDER(1, 2, 3, 0))));
+    WF_TRY(wf_copy(
+        be, &(struct wf_copy){.y = latents, .x = wf_tensor_permute(planes, WF_ORDER(1, 2, 3, 0))}));
     wf_arena_release(arena, mark);
     return WF_OK;
 }
@@ -88,7 +89,8 @@ enum wf_status wf_latents_download(struct wf_backend *be, float *values, struct 
     struct wf_tensor planes;
     const struct wf_arena_mark mark = wf_arena_mark(arena);
     WF_TRY(new_planes(be, arena, latents, &planes));
-    WF_TRY(wf_copy(be, planes, wf_tensor_permute(latents, WF_ORDER(3, 0, 1, 2))));
+    WF_TRY(wf_copy(
+        be, &(struct wf_copy){.y = planes, .x = wf_tensor_permute(latents, WF_ORDER(3, 0, 1, 2))}));
     WF_TRY(wf_download(be, values, planes));
     wf_arena_release(arena, mark);
     return WF_OK;

@@ -1,5 +1,6 @@
 /* The stages of a job, one unit of work at a time. */
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/dump.h"
 #include "engine/finite.h"
@@ -27,7 +28,7 @@ static void tell(const struct weft_job *job, enum weft_stage stage, int done, in
 static double unit_begin(struct weft_job *job)
 {
     wf_mem_peak_reset(job->model->engine->mem);
-    wf_job_backend(job)->flops = 0;
+    memset(wf_job_backend(job)->work, 0, sizeof wf_job_backend(job)->work);
     return wf_clock();
 }
 
@@ -36,7 +37,7 @@ static void unit_end(struct weft_job *job, enum weft_stage stage, double began)
     struct wf_stage_stats *s = &job->stats[stage];
     const size_t peak = wf_mem_peak(job->model->engine->mem);
     s->seconds += wf_clock() - began;
-    s->flops += wf_job_backend(job)->flops;
+    s->flops += wf_flops(wf_job_backend(job));
     s->peak_host_bytes = peak > s->peak_host_bytes ? peak : s->peak_host_bytes;
 }
 

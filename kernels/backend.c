@@ -10,16 +10,20 @@
 
 static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops, &wf_plan_ops};
 
-/* Every slot after the name is a required function: an empty one would be a crash in mid-run. */
-static bool has_empty_slot(const struct wf_ops *ops)
+/* Fills the empty slots of a table from its base. False where one stays empty: a crash in mid-run.
+   Every member from `open` on is a function. */
+static bool complete(struct wf_ops *ops)
 {
     static const unsigned char empty[sizeof(void (*)(void))];
-    const unsigned char *bytes = (const unsigned char *)ops;
-    for (size_t at = sizeof ops->name; at < sizeof *ops; at += sizeof empty) {
+    unsigned char *bytes = (unsigned char *)ops;
+    const unsigned char *base = (const unsigned char *)ops->base;
+    for (size_t at = offsetof(struct wf_ops, open); at < sizeof *ops; at += sizeof empty) {
+        if (base && memcmp(bytes + at, empty, sizeof empty) == 0)
+            memcpy(bytes + at, base + at, sizeof empty);
         if (memcmp(bytes + at, empty, sizeof empty) == 0)
-            return true;
+            return false;
     }
-    return false;
+    return true;
 }
 
 static const struct wf_ops *find_ops(const char *name)
@@ -52,13 +56,14 @@ enum wf_status wf_backend_open(const char *name, const char *dtype, int threads,
     if (!is_known(dtype))
         return wf_fail(err, WF_REFUSED,
                        "dtype: %s is not supported on this device; use f32 or bf16", dtype);
-    if (has_empty_slot(ops))
+    struct wf_ops table = *ops;
+    if (!complete(&table))
         return wf_fail(err, WF_FAILED, "device %s: an operation is missing; this is a bug in weft",
                        name);
     struct wf_backend *opened = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *opened);
     if (!opened)
         return wf_fail_memory(err, name, sizeof *opened);
-    opened->ops = *ops;
+    opened->ops = table;
     opened->mem = mem;
     opened->err = err;
     opened->threads = threads > 0 ? threads : wf_thread_default();

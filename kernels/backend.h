@@ -82,10 +82,10 @@ struct wf_upconv {
     const struct wf_param *w, *bias;
 };
 
-/* y = softmax(scale * q k^T + bias) v, for each head; no S x L buffer is made.
-   q [S,h,d], k [L,h,d], v [L,h,e], all of one type, F32 or BF16 (then a backend may round the
-   softmax to bf16 before it multiplies v); y [S,h,e] (F32 or BF16).
-   rel_bias [h,S+L-1]: query i and key j get element j - i + S - 1; data NULL for none.
+/* y = softmax(scale * q k^T + bias) v, for each of N batches and each head; no S x L buffer is
+   made. q [N,S,h,d], k [N,L,h,d], v [N,L,h,e], all of one type, F32 or BF16 (then a backend may
+   round the softmax to bf16 before it multiplies v); y [N,S,h,e] (F32 or BF16). The biases serve
+   all batches: rel_bias [h,S+L-1]: query i and key j get element j - i + S - 1; data NULL for none.
    key_bias [L]: added to every score of key j; data NULL for none. */
 struct wf_attention {
     struct wf_tensor q, k, v, y;
@@ -134,9 +134,67 @@ struct wf_affine {
     float low, high;
 };
 
-/* Every member is required in `ref` unless it says "optional". */
+/* y = x, converted to nearest even where the types differ. The same dims, any strides; any two
+   floating types, or one type. */
+struct wf_copy {
+    struct wf_tensor x, y;
+};
+
+/* y = act(x), dense, same dims; y may be x. */
+struct wf_activate {
+    struct wf_tensor x, y;
+    enum wf_act act;
+};
+
+/* y = act(a) * b. a, b, y [M,n]; y F32 or BF16, may be a or b. */
+struct wf_gated_act {
+    struct wf_tensor a, b, y;
+    enum wf_act act;
+};
+
+/* y[i] = row ids[i] of the TABLE [rows,d]; y [n,d]; ids are host memory, each below rows. */
+struct wf_gather {
+    struct wf_tensor y;
+    const struct wf_param *table;
+    const int32_t *ids;
+};
+
+/* y = 255 x rounded half to even, x within 0..1 (others are clamped); dense, y is U8. */
+struct wf_pack_u8 {
+    struct wf_tensor x, y;
+};
+
+/* Every operation, once: this list makes the table, the functions that models call, what ref
+   declares, plan's stand-ins and checkops' lines. Each takes a struct of its name. To add one: its
+   struct above and its name here, its contract in ops.c, its truth in ref/, its test in checkops.
+ */
+#define WF_OPS(X)                                                                                  \
+    X(copy)                                                                                        \
+    X(gemm)                                                                                        \
+    X(conv)                                                                                        \
+    X(upconv)                                                                                      \
+    X(attention)                                                                                   \
+    X(layer_norm)                                                                                  \
+    X(rms_norm)                                                                                    \
+    X(rope)                                                                                        \
+    X(lincomb)                                                                                     \
+    X(affine)                                                                                      \
+    X(activate)                                                                                    \
+    X(gated_act)                                                                                   \
+    X(gather)                                                                                      \
+    X(pack_u8)
+
+#define WF_OP_NAME(name) WF_OP_##name,
+enum wf_op { WF_OPS(WF_OP_NAME) WF_OP_COUNT };
+
+/* What work is counted by: multiplications and additions of the first three, bytes read and written
+   of a pass over memory. */
+enum wf_kind { WF_KIND_GEMM, WF_KIND_CONV, WF_KIND_ATTENTION, WF_KIND_PASS, WF_KINDS };
+
+/* What a slot left empty is comes from `base`; every slot is filled in the end. */
 struct wf_ops {
     const char *name;
+    const struct wf_ops *base; /* NULL: none */
 
     enum wf_status (*open)(struct wf_backend *be);
     /* Whether products of that type are faster here than those of f32. */
@@ -147,10 +205,6 @@ struct wf_ops {
     void *(*take)(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
     void (*give)(struct wf_backend *be, void *ptr); /* NULL is allowed */
     enum wf_status (*sync)(struct wf_backend *be);
-    /* dst and src have the same dims, any strides, any floating types (converted, to nearest even)
-       or the same type. Between device memory. */
-    enum wf_status (*copy)(struct wf_backend *be, const struct wf_tensor *dst,
-                           const struct wf_tensor *src);
     /* Dense tensors of the same dims and type between host and device; done when it returns. */
     enum wf_status (*upload)(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
     enum wf_status (*download)(struct wf_backend *be, void *dst, const struct wf_tensor *src);
@@ -160,28 +214,9 @@ struct wf_ops {
     enum wf_status (*load)(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
     void (*unload)(struct wf_backend *be, struct wf_param *p);
 
-    enum wf_status (*gemm)(struct wf_backend *be, const struct wf_gemm *a);
-    enum wf_status (*conv)(struct wf_backend *be, const struct wf_conv *a);
-    enum wf_status (*upconv)(struct wf_backend *be, const struct wf_upconv *a);
-    enum wf_status (*attention)(struct wf_backend *be, const struct wf_attention *a);
-    enum wf_status (*layer_norm)(struct wf_backend *be, const struct wf_layer_norm *a);
-    enum wf_status (*rms_norm)(struct wf_backend *be, const struct wf_rms_norm *a);
-    enum wf_status (*rope)(struct wf_backend *be, const struct wf_rope *a);
-    enum wf_status (*lincomb)(struct wf_backend *be, const struct wf_lincomb *a);
-    enum wf_status (*affine)(struct wf_backend *be, const struct wf_affine *a);
-    /* y = act(x), dense, same dims; y may be x. */
-    enum wf_status (*act)(struct wf_backend *be, const struct wf_tensor *y,
-                          const struct wf_tensor *x, enum wf_act act);
-    /* y = act(a) * b, [M,n] each; y F32 or BF16, may be a or b. */
-    enum wf_status (*gated_act)(struct wf_backend *be, const struct wf_tensor *y,
-                                const struct wf_tensor *a, const struct wf_tensor *b,
-                                enum wf_act act);
-    /* y[i] = row ids[i] of a TABLE [rows,d]; y [n,d]; ids are host memory, each below rows. */
-    enum wf_status (*gather)(struct wf_backend *be, const struct wf_tensor *y,
-                             const struct wf_param *table, const int32_t *ids);
-    /* y = 255 x rounded half to even, x within 0..1 (others are clamped); dense, y is u8. */
-    enum wf_status (*pack_u8)(struct wf_backend *be, const struct wf_tensor *y,
-                              const struct wf_tensor *x);
+#define WF_OP_SLOT(name)                                                                           \
+    enum wf_status (*name)(struct wf_backend * be, const struct wf_##name *args);
+    WF_OPS(WF_OP_SLOT)
 };
 
 struct wf_backend {
@@ -194,7 +229,7 @@ struct wf_backend {
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
-    double flops; /* work performed since the caller set it to 0; 2 for a multiply and an add */
+    double work[WF_KINDS];     /* performed since the caller set it to 0 */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
@@ -208,7 +243,6 @@ struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activatio
 
 /* The operations, with their contracts checked: a violation is a WF_FAILED that names it. */
 enum wf_status wf_sync(struct wf_backend *be);
-enum wf_status wf_copy(struct wf_backend *be, struct wf_tensor dst, struct wf_tensor src);
 enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src);
 enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor src);
 enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p,
@@ -223,21 +257,9 @@ enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param
 /* The same for the queries, keys and values of heads of that width. */
 enum { WF_BF16_HEAD = 64 };
 enum wf_dtype wf_attention_type(const struct wf_backend *be, int64_t width);
-enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a);
-enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a);
-enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a);
-enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a);
-enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a);
-enum wf_status wf_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a);
-enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a);
-enum wf_status wf_lincomb(struct wf_backend *be, const struct wf_lincomb *a);
-enum wf_status wf_affine(struct wf_backend *be, const struct wf_affine *a);
-enum wf_status wf_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x,
-                      enum wf_act act);
-enum wf_status wf_gated_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor a,
-                            struct wf_tensor b, enum wf_act act);
-enum wf_status wf_gather(struct wf_backend *be, struct wf_tensor y, const struct wf_param *table,
-                         const int32_t *ids);
-enum wf_status wf_pack_u8(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x);
+double wf_flops(const struct wf_backend *be); /* of the work counted, passes left out */
+#define WF_OP_CALL(name)                                                                           \
+    enum wf_status wf_##name(struct wf_backend *be, const struct wf_##name *args);
+WF_OPS(WF_OP_CALL)
 
 #endif

@@ -1,6 +1,6 @@
 /* The operations as models call them: the contract is checked and the work counted, then the slot
-   is called. A violation is a bug of the caller, but one that a strange model file might reach, so
-   it is an error with a message and no assertion. */
+   is called, by one way for all of them (see the end). A violation is a bug of the caller, but one
+   that a strange model file might reach, so it is an error with a message and no assertion. */
 #include <stdio.h>
 
 #include "kernels/backend.h"
@@ -123,6 +123,15 @@ static enum wf_status check_dense(struct wf_backend *be, const char *what,
     return WF_OK;
 }
 
+static enum wf_status check_same(struct wf_backend *be, const char *what, const struct wf_tensor *t,
+                                 const struct wf_tensor *y)
+{
+    if (!wf_tensor_same_dims(t, y))
+        return wf_fail(be->err, WF_FAILED, "%s: has shape [%s], expected [%s]; " ADVICE, what,
+                       show(t->rank, t->dim).text, show(y->rank, y->dim).text);
+    return WF_OK;
+}
+
 /* [T,H,W,C]: each frame without gaps. */
 static enum wf_status check_frames(struct wf_backend *be, const char *what,
                                    const struct wf_tensor *t)
@@ -168,33 +177,35 @@ static enum wf_status check_act(struct wf_backend *be, const char *what, enum wf
     return WF_OK;
 }
 
-/* Before a slot is called: a caller that wants to stop is heard, the work is counted. */
-static enum wf_status begin(struct wf_backend *be, double flops)
+/* What an operation does, in its kind's unit; a check leaves it. */
+struct work {
+    enum wf_kind kind;
+    double amount;
+};
+
+static void count(struct work *work, enum wf_kind kind, double amount)
 {
-    if (be->cancel && atomic_load_explicit(be->cancel, memory_order_relaxed))
-        return wf_fail_cancelled(be->err);
-    be->flops += flops;
-    return WF_OK;
+    *work = (struct work){kind, amount};
+}
+
+/* A pass: what is read, and what is written. */
+static void count_pass(struct work *work, const struct wf_tensor *x, int inputs,
+                       const struct wf_tensor *y)
+{
+    double bytes = (double)wf_tensor_bytes(y);
+    for (int i = 0; i < inputs; i++)
+        bytes += (double)wf_tensor_bytes(&x[i]);
+    count(work, WF_KIND_PASS, bytes);
+}
+
+double wf_flops(const struct wf_backend *be)
+{
+    return be->work[WF_KIND_GEMM] + be->work[WF_KIND_CONV] + be->work[WF_KIND_ATTENTION];
 }
 
 enum wf_status wf_sync(struct wf_backend *be)
 {
     return be->ops.sync(be);
-}
-
-enum wf_status wf_copy(struct wf_backend *be, struct wf_tensor dst, struct wf_tensor src)
-{
-    WF_TRY(check_dims(be, "copy: destination", &dst, &(const struct expected){0}));
-    WF_TRY(check_no_repeat(be, "copy: destination", &dst));
-    WF_TRY(check_dims(be, "copy: source", &src, &(const struct expected){0}));
-    if (!wf_tensor_same_dims(&dst, &src))
-        return wf_fail(be->err, WF_FAILED, "copy: from shape [%s] to [%s]; " ADVICE,
-                       show(src.rank, src.dim).text, show(dst.rank, dst.dim).text);
-    const bool floating = dst.dtype <= WF_BF16 && src.dtype <= WF_BF16;
-    if (dst.dtype != src.dtype && !floating)
-        return wf_fail(be->err, WF_FAILED, "copy: from type %s to %s; " ADVICE,
-                       wf_dtype_name(src.dtype), wf_dtype_name(dst.dtype));
-    return be->ops.copy(be, &dst, &src);
 }
 
 enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src)
@@ -268,7 +279,7 @@ void wf_param_unload(struct wf_backend *be, struct wf_param *p)
     p->loaded = false;
 }
 
-enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a)
+static enum wf_status check_gemm(struct wf_backend *be, const struct wf_gemm *a, struct work *work)
 {
     WF_TRY(check_param(be, "gemm: w", a->w, WF_PARAM_LINEAR));
     const int64_t n = a->w->dim[0], k = a->w->dim[1];
@@ -282,8 +293,8 @@ enum wf_status wf_gemm(struct wf_backend *be, const struct wf_gemm *a)
     WF_TRY(check_act(be, "gemm", a->act));
     if (a->gate.data && !a->accumulate)
         return wf_fail(be->err, WF_FAILED, "gemm: a gate without accumulation; " ADVICE);
-    WF_TRY(begin(be, 2.0 * (double)m * (double)n * (double)k));
-    return be->ops.gemm(be, a);
+    count(work, WF_KIND_GEMM, 2.0 * (double)m * (double)n * (double)k);
+    return WF_OK;
 }
 
 /* Steps of a window over `size` and its padding; 0 where it does not fit. */
@@ -306,7 +317,7 @@ static double conv_flops(const struct wf_conv *a)
     return 2.0 * pixels * (double)w[0] * (double)w[1] * (double)w[3] * (double)w[4];
 }
 
-enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a)
+static enum wf_status check_conv(struct wf_backend *be, const struct wf_conv *a, struct work *work)
 {
     WF_TRY(check_param(be, "conv: w", a->w, WF_PARAM_CONV));
     const int64_t *w = a->w->dim;
@@ -323,11 +334,12 @@ enum wf_status wf_conv(struct wf_backend *be, const struct wf_conv *a)
     WF_TRY(check_output(be, "conv: y", &a->y, EXPECT(t, h, ww, w[0])));
     WF_TRY(check_frames(be, "conv: y", &a->y));
     WF_TRY(check_bias(be, "conv: bias", a->bias, w[0]));
-    WF_TRY(begin(be, conv_flops(a)));
-    return be->ops.conv(be, a);
+    count(work, WF_KIND_CONV, conv_flops(a));
+    return WF_OK;
 }
 
-enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
+static enum wf_status check_upconv(struct wf_backend *be, const struct wf_upconv *a,
+                                   struct work *work)
 {
     WF_TRY(check_param(be, "upconv: w", a->w, WF_PARAM_UPCONV));
     const int64_t *w = a->w->dim, *x = a->x.dim;
@@ -338,49 +350,52 @@ enum wf_status wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
     WF_TRY(check_frames(be, "upconv: y", &a->y));
     WF_TRY(check_bias(be, "upconv: bias", a->bias, w[0]));
     /* as four 2x2 convolutions of the small picture */
-    WF_TRY(
-        begin(be, 2.0 * (double)(x[0] * (x[1] + 1) * (x[2] + 1)) * 16.0 * (double)(w[0] * w[1])));
-    return be->ops.upconv(be, a);
+    count(work, WF_KIND_CONV,
+          2.0 * (double)(x[0] * (x[1] + 1) * (x[2] + 1)) * 16.0 * (double)(w[0] * w[1]));
+    return WF_OK;
 }
 
-enum wf_status wf_attention(struct wf_backend *be, const struct wf_attention *a)
+static enum wf_status check_attention(struct wf_backend *be, const struct wf_attention *a,
+                                      struct work *work)
 {
     const enum wf_dtype type = a->q.dtype == WF_BF16 ? WF_BF16 : WF_F32;
-    WF_TRY(check_operand(be, "attention: q", &a->q, type, EXPECT(ANY, ANY, ANY)));
-    const int64_t s = a->q.dim[0], h = a->q.dim[1], d = a->q.dim[2];
-    WF_TRY(check_operand(be, "attention: k", &a->k, type, EXPECT(ANY, h, d)));
-    const int64_t l = a->k.dim[0];
-    WF_TRY(check_operand(be, "attention: v", &a->v, type, EXPECT(l, h, ANY)));
-    const int64_t e = a->v.dim[2];
-    WF_TRY(check_feed(be, "attention: y", &a->y, EXPECT(s, h, e)));
+    WF_TRY(check_operand(be, "attention: q", &a->q, type, EXPECT(ANY, ANY, ANY, ANY)));
+    const int64_t n = a->q.dim[0], s = a->q.dim[1], h = a->q.dim[2], d = a->q.dim[3];
+    WF_TRY(check_operand(be, "attention: k", &a->k, type, EXPECT(n, ANY, h, d)));
+    const int64_t l = a->k.dim[1];
+    WF_TRY(check_operand(be, "attention: v", &a->v, type, EXPECT(n, l, h, ANY)));
+    const int64_t e = a->v.dim[3];
+    WF_TRY(check_feed(be, "attention: y", &a->y, EXPECT(n, s, h, e)));
     if (a->rel_bias.data)
         WF_TRY(check_input(be, "attention: rel_bias", &a->rel_bias, EXPECT(h, s + l - 1)));
     WF_TRY(check_optional(be, "attention: key_bias", &a->key_bias, l));
-    WF_TRY(begin(be, 2.0 * (double)s * (double)l * (double)(d + e) * (double)h));
-    return be->ops.attention(be, a);
+    count(work, WF_KIND_ATTENTION, 2.0 * (double)(n * s) * (double)l * (double)(d + e) * (double)h);
+    return WF_OK;
 }
 
-enum wf_status wf_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a)
+static enum wf_status check_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a,
+                                       struct work *work)
 {
     WF_TRY(check_input(be, "layer_norm: x", &a->x, EXPECT(ANY, ANY)));
     WF_TRY(check_feed(be, "layer_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "layer_norm: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_optional(be, "layer_norm: shift", &a->shift, a->x.dim[1]));
-    WF_TRY(begin(be, 8.0 * (double)wf_tensor_count(&a->x)));
-    return be->ops.layer_norm(be, a);
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a)
+static enum wf_status check_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a,
+                                     struct work *work)
 {
     WF_TRY(check_input(be, "rms_norm: x", &a->x, EXPECT(ANY, ANY)));
     WF_TRY(check_feed(be, "rms_norm: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "rms_norm: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_act(be, "rms_norm", a->act));
-    WF_TRY(begin(be, 4.0 * (double)wf_tensor_count(&a->x)));
-    return be->ops.rms_norm(be, a);
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a)
+static enum wf_status check_rope(struct wf_backend *be, const struct wf_rope *a, struct work *work)
 {
     WF_TRY(check_input(be, "rope: x", &a->x, EXPECT(ANY, ANY, ANY)));
     const int64_t *x = a->x.dim;
@@ -390,11 +405,12 @@ enum wf_status wf_rope(struct wf_backend *be, const struct wf_rope *a)
     WF_TRY(check_feed(be, "rope: y", &a->y, EXPECT(x[0], x[1], x[2])));
     WF_TRY(check_input(be, "rope: cos", &a->cos, EXPECT(x[0], x[2] / 2)));
     WF_TRY(check_input(be, "rope: sin", &a->sin, EXPECT(x[0], x[2] / 2)));
-    WF_TRY(begin(be, 3.0 * (double)wf_tensor_count(&a->x)));
-    return be->ops.rope(be, a);
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_lincomb(struct wf_backend *be, const struct wf_lincomb *a)
+static enum wf_status check_lincomb(struct wf_backend *be, const struct wf_lincomb *a,
+                                    struct work *work)
 {
     if (a->terms < 1 || a->terms > WF_LINCOMB_TERMS)
         return wf_fail(be->err, WF_FAILED, "lincomb: %d terms, expected 1 to %d; " ADVICE, a->terms,
@@ -406,78 +422,99 @@ enum wf_status wf_lincomb(struct wf_backend *be, const struct wf_lincomb *a)
             return wf_fail(be->err, WF_FAILED, "lincomb: x[%d] has shape [%s], y [%s]; " ADVICE, i,
                            show(a->x[i].rank, a->x[i].dim).text, show(a->y.rank, a->y.dim).text);
     }
-    WF_TRY(begin(be, 2.0 * a->terms * (double)wf_tensor_count(&a->y)));
-    return be->ops.lincomb(be, a);
+    count_pass(work, a->x, a->terms, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_affine(struct wf_backend *be, const struct wf_affine *a)
+static enum wf_status check_affine(struct wf_backend *be, const struct wf_affine *a,
+                                   struct work *work)
 {
     WF_TRY(check_input(be, "affine: x", &a->x, EXPECT(ANY, ANY)));
     WF_TRY(check_output(be, "affine: y", &a->y, EXPECT(a->x.dim[0], a->x.dim[1])));
     WF_TRY(check_optional(be, "affine: weight", &a->weight, a->x.dim[1]));
     WF_TRY(check_optional(be, "affine: shift", &a->shift, a->x.dim[1]));
-    WF_TRY(begin(be, 2.0 * (double)wf_tensor_count(&a->x)));
-    return be->ops.affine(be, a);
-}
-
-static enum wf_status check_same(struct wf_backend *be, const char *what, const struct wf_tensor *t,
-                                 const struct wf_tensor *y)
-{
-    if (!wf_tensor_same_dims(t, y))
-        return wf_fail(be->err, WF_FAILED, "%s: has shape [%s], expected [%s]; " ADVICE, what,
-                       show(t->rank, t->dim).text, show(y->rank, y->dim).text);
+    count_pass(work, &a->x, 1, &a->y);
     return WF_OK;
 }
 
-enum wf_status wf_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x,
-                      enum wf_act act)
+static enum wf_status check_copy(struct wf_backend *be, const struct wf_copy *a, struct work *work)
 {
-    WF_TRY(check_output(be, "act: y", &y, &(const struct expected){0}));
-    WF_TRY(check_dense(be, "act: y", &y));
-    WF_TRY(check_input(be, "act: x", &x, &(const struct expected){0}));
-    WF_TRY(check_dense(be, "act: x", &x));
-    WF_TRY(check_same(be, "act: x", &x, &y));
-    WF_TRY(check_act(be, "act", act));
-    WF_TRY(begin(be, (double)wf_tensor_count(&y)));
-    return be->ops.act(be, &y, &x, act);
+    WF_TRY(check_dims(be, "copy: y", &a->y, &(const struct expected){0}));
+    WF_TRY(check_no_repeat(be, "copy: y", &a->y));
+    WF_TRY(check_dims(be, "copy: x", &a->x, &(const struct expected){0}));
+    WF_TRY(check_same(be, "copy: x", &a->x, &a->y));
+    const bool floating = a->y.dtype <= WF_BF16 && a->x.dtype <= WF_BF16;
+    if (a->y.dtype != a->x.dtype && !floating)
+        return wf_fail(be->err, WF_FAILED, "copy: from type %s to %s; " ADVICE,
+                       wf_dtype_name(a->x.dtype), wf_dtype_name(a->y.dtype));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_gated_act(struct wf_backend *be, struct wf_tensor y, struct wf_tensor a,
-                            struct wf_tensor b, enum wf_act act)
+static enum wf_status check_activate(struct wf_backend *be, const struct wf_activate *a,
+                                     struct work *work)
 {
-    WF_TRY(check_feed(be, "gated_act: y", &y, EXPECT(ANY, ANY)));
-    WF_TRY(check_input(be, "gated_act: a", &a, EXPECT(y.dim[0], y.dim[1])));
-    WF_TRY(check_input(be, "gated_act: b", &b, EXPECT(y.dim[0], y.dim[1])));
-    WF_TRY(check_act(be, "gated_act", act));
-    WF_TRY(begin(be, 2.0 * (double)wf_tensor_count(&y)));
-    return be->ops.gated_act(be, &y, &a, &b, act);
+    WF_TRY(check_output(be, "activate: y", &a->y, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "activate: y", &a->y));
+    WF_TRY(check_input(be, "activate: x", &a->x, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "activate: x", &a->x));
+    WF_TRY(check_same(be, "activate: x", &a->x, &a->y));
+    WF_TRY(check_act(be, "activate", a->act));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_gather(struct wf_backend *be, struct wf_tensor y, const struct wf_param *table,
-                         const int32_t *ids)
+static enum wf_status check_gated_act(struct wf_backend *be, const struct wf_gated_act *a,
+                                      struct work *work)
 {
-    WF_TRY(check_param(be, "gather: table", table, WF_PARAM_TABLE));
-    WF_TRY(check_output(be, "gather: y", &y, EXPECT(ANY, table->dim[1])));
-    for (int64_t i = 0; i < y.dim[0]; i++) {
-        if (ids[i] < 0 || ids[i] >= table->dim[0])
+    WF_TRY(check_feed(be, "gated_act: y", &a->y, EXPECT(ANY, ANY)));
+    WF_TRY(check_input(be, "gated_act: a", &a->a, EXPECT(a->y.dim[0], a->y.dim[1])));
+    WF_TRY(check_input(be, "gated_act: b", &a->b, EXPECT(a->y.dim[0], a->y.dim[1])));
+    WF_TRY(check_act(be, "gated_act", a->act));
+    const struct wf_tensor inputs[] = {a->a, a->b};
+    count_pass(work, inputs, 2, &a->y);
+    return WF_OK;
+}
+
+static enum wf_status check_gather(struct wf_backend *be, const struct wf_gather *a,
+                                   struct work *work)
+{
+    WF_TRY(check_param(be, "gather: table", a->table, WF_PARAM_TABLE));
+    WF_TRY(check_output(be, "gather: y", &a->y, EXPECT(ANY, a->table->dim[1])));
+    for (int64_t i = 0; i < a->y.dim[0]; i++) {
+        if (a->ids[i] < 0 || a->ids[i] >= a->table->dim[0])
             return wf_fail(be->err, WF_FAILED,
                            "gather: row %d of a table of %lld rows; check that tokenizer and text "
                            "encoder belong together",
-                           (int)ids[i], (long long)table->dim[0]);
+                           (int)a->ids[i], (long long)a->table->dim[0]);
     }
-    return be->ops.gather(be, &y, table, ids);
+    count_pass(work, &a->y, 1, &a->y);
+    return WF_OK;
 }
 
-enum wf_status wf_pack_u8(struct wf_backend *be, struct wf_tensor y, struct wf_tensor x)
+static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_u8 *a,
+                                    struct work *work)
 {
-    WF_TRY(check_dims(be, "pack_u8: y", &y, &(const struct expected){0}));
-    WF_TRY(check_dense(be, "pack_u8: y", &y));
-    WF_TRY(check_input(be, "pack_u8: x", &x, &(const struct expected){0}));
-    WF_TRY(check_dense(be, "pack_u8: x", &x));
-    WF_TRY(check_same(be, "pack_u8: x", &x, &y));
-    if (y.dtype != WF_U8)
-        return wf_fail(be->err, WF_FAILED, "pack_u8: y is of type %s, expected U8; " ADVICE,
-                       wf_dtype_name(y.dtype));
-    WF_TRY(begin(be, 2.0 * (double)wf_tensor_count(&y)));
-    return be->ops.pack_u8(be, &y, &x);
+    WF_TRY(check_dims(be, "pack_u8: y", &a->y, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "pack_u8: y", &a->y));
+    WF_TRY(check_input(be, "pack_u8: x", &a->x, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "pack_u8: x", &a->x));
+    WF_TRY(check_same(be, "pack_u8: x", &a->x, &a->y));
+    WF_TRY(check_type(be, "pack_u8: y", &a->y, WF_U8));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
 }
+
+/* The one way to every slot: the contract is checked, a caller that wants to stop is heard, the
+   work is counted. */
+#define CALL(name)                                                                                 \
+    enum wf_status wf_##name(struct wf_backend *be, const struct wf_##name *a)                     \
+    {                                                                                              \
+        struct work work = {WF_KIND_PASS, 0};                                                      \
+        WF_TRY(check_##name(be, a, &work));                                                        \
+        if (be->cancel && atomic_load_explicit(be->cancel, memory_order_relaxed))                  \
+            return wf_fail_cancelled(be->err);                                                     \
+        be->work[work.kind] += work.amount;                                                        \
+        return be->ops.name(be, a);                                                                \
+    }
+WF_OPS(CALL)

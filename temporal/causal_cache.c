@@ -13,8 +13,9 @@ enum wf_status wf_causal_begin(const struct wf_causal_cache *cache, struct wf_ba
     input->pad_front = WF_CAUSAL_FRAMES - kept;
     if (!kept)
         return WF_OK;
-    return wf_copy(be, wf_tensor_slice(input->x, 0, 0, kept),
-                   wf_tensor_slice(cache->frames, 0, WF_CAUSAL_FRAMES - kept, kept));
+    return wf_copy(be, &(struct wf_copy){
+                           .y = wf_tensor_slice(input->x, 0, 0, kept),
+                           .x = wf_tensor_slice(cache->frames, 0, WF_CAUSAL_FRAMES - kept, kept)});
 }
 
 enum wf_status wf_causal_keep(struct wf_causal_cache *cache, struct wf_backend *be,
@@ -31,8 +32,9 @@ enum wf_status wf_causal_keep(struct wf_causal_cache *cache, struct wf_backend *
     }
     const int valid = x->dim[0] < WF_CAUSAL_FRAMES ? (int)x->dim[0] : WF_CAUSAL_FRAMES;
     cache->valid = valid;
-    return wf_copy(be, wf_tensor_slice(cache->frames, 0, WF_CAUSAL_FRAMES - valid, valid),
-                   wf_tensor_slice(*x, 0, x->dim[0] - valid, valid));
+    return wf_copy(be, &(struct wf_copy){
+                           .y = wf_tensor_slice(cache->frames, 0, WF_CAUSAL_FRAMES - valid, valid),
+                           .x = wf_tensor_slice(*x, 0, x->dim[0] - valid, valid)});
 }
 
 void wf_causal_clear(struct wf_causal_cache *cache, struct wf_backend *be)

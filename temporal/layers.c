@@ -47,7 +47,7 @@ enum wf_status wf_operand(struct wf_backend *be, struct wf_arena *arena,
     if (x.dtype == type)
         return WF_OK;
     WF_TRY(wf_tensor_new(arena, type, operand, be->err, x.rank, x.dim));
-    return wf_copy(be, *operand, x);
+    return wf_copy(be, &(struct wf_copy){.y = *operand, .x = x});
 }
 
 enum wf_status wf_linear_add(struct wf_backend *be, const struct wf_layer *layer,

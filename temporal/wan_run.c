@@ -104,7 +104,8 @@ static enum wf_status padded_rows(struct wf_wan *w, struct wf_tensor embeds, int
 {
     WF_TRY(wf_tensor_new(arena, WF_F32, padded, w->be->err, WF_DIMS(rows, w->config.text_dim)));
     const int64_t real = embeds.dim[0];
-    WF_TRY(wf_copy(w->be, wf_tensor_slice(*padded, 0, 0, real), embeds));
+    WF_TRY(
+        wf_copy(w->be, &(struct wf_copy){.y = wf_tensor_slice(*padded, 0, 0, real), .x = embeds}));
     if (rows == real)
         return WF_OK;
     const struct wf_tensor zeros = wf_tensor_slice(*padded, 0, real, 1);

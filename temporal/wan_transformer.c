@@ -33,6 +33,12 @@ static struct wf_tensor heads(const struct wf_wan *w, struct wf_tensor t)
     return wf_tensor_split(t, 1, w->config.head_dim);
 }
 
+/* The heads of one batch, [1,S,h,d]. */
+static struct wf_tensor batch(const struct wf_wan *w, struct wf_tensor t)
+{
+    return wf_tensor_split(heads(w, t), 0, t.dim[0]);
+}
+
 static enum wf_status new_rows(const struct pass *p, struct wf_wan *w, enum wf_dtype dtype,
                                int64_t width, struct wf_tensor *t)
 {
@@ -82,10 +88,10 @@ static enum wf_status attend(struct wf_wan *w, struct wf_tensor q, struct wf_ten
                              struct wf_tensor v, struct wf_tensor key_bias, struct wf_tensor y)
 {
     return wf_attention(w->be,
-                        &(struct wf_attention){.q = heads(w, q),
-                                               .k = heads(w, k),
-                                               .v = heads(w, v),
-                                               .y = heads(w, y),
+                        &(struct wf_attention){.q = batch(w, q),
+                                               .k = batch(w, k),
+                                               .v = batch(w, v),
+                                               .y = batch(w, y),
                                                .key_bias = key_bias,
                                                .scale = 1.0f / sqrtf((float)w->config.head_dim)});
 }
@@ -231,7 +237,8 @@ static enum wf_status embed_time(struct wf_wan *w, struct pass *p, double timest
     WF_TRY(wf_tensor_new(p->arena, WF_F32, &modulation, w->be->err, WF_DIMS(1, 6 * d)));
     WF_TRY(wf_linear(w->be, &w->time_1, angles, hidden, WF_ACT_SILU));
     WF_TRY(wf_linear(w->be, &w->time_2, hidden, p->time, WF_ACT_NONE));
-    WF_TRY(wf_act(w->be, hidden, p->time, WF_ACT_SILU));
+    WF_TRY(
+        wf_activate(w->be, &(struct wf_activate){.y = hidden, .x = p->time, .act = WF_ACT_SILU}));
     WF_TRY(wf_linear(w->be, &w->time_proj, hidden, modulation, WF_ACT_NONE));
     p->modulation = wf_tensor_reshape(modulation, WF_DIMS(6, d));
     for (int64_t i = 0; i < 6 * d; i++)
@@ -254,11 +261,11 @@ static enum wf_status embed_latents(struct wf_wan *w, struct pass *p, struct wf_
     struct wf_tensor tokens = patches(&w->config, latents), dense;
     WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &w->patch_embedding), &dense, w->be->err,
                          tokens.rank, tokens.dim));
-    WF_TRY(wf_copy(w->be, dense, tokens));
+    WF_TRY(wf_copy(w->be, &(struct wf_copy){.y = dense, .x = tokens}));
     dense = wf_tensor_reshape(dense, WF_DIMS(p->tokens, wf_tensor_count(&dense) / p->tokens));
     WF_TRY(wf_linear(w->be, &w->patch_embedding, dense, p->x[0], WF_ACT_NONE));
     for (int half = 1; half < p->halves; half++)
-        WF_TRY(wf_copy(w->be, p->x[half], p->x[0]));
+        WF_TRY(wf_copy(w->be, &(struct wf_copy){.y = p->x[half], .x = p->x[0]}));
     return WF_OK;
 }
 
@@ -279,7 +286,9 @@ static enum wf_status unpatch(struct wf_wan *w, struct wf_tensor columns, struct
 {
     const struct wf_tensor target =
         wf_tensor_permute(patches(&w->config, velocity), WF_ORDER(0, 1, 2, 4, 5, 6, 3));
-    return wf_copy(w->be, target, wf_tensor_reshape(columns, target.rank, target.dim));
+    return wf_copy(
+        w->be,
+        &(struct wf_copy){.y = target, .x = wf_tensor_reshape(columns, target.rank, target.dim)});
 }
 
 static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,

@@ -16,37 +16,24 @@ enum { GUARD = 256, PAGE = 4096, SHOWN = 8, NOT_A_NUMBER = 4 }; /* the last: per
         offsetof(struct wf_ops, member), #member, test                                             \
     }
 
-static const struct slot_test slots[] = {
-    SLOT(open, test_open),
-    SLOT(is_fast, test_open),
-    SLOT(close, test_open),
-    SLOT(take, test_transfer),
-    SLOT(give, test_transfer),
-    SLOT(sync, test_transfer),
-    SLOT(upload, test_transfer),
-    SLOT(download, test_transfer),
-    SLOT(load, test_load),
-    SLOT(unload, test_load),
-    SLOT(copy, test_copy),
-    SLOT(gemm, test_gemm),
-    SLOT(conv, test_conv),
-    SLOT(upconv, test_upconv),
-    SLOT(attention, test_attention),
-    SLOT(layer_norm, test_layer_norm),
-    SLOT(rms_norm, test_rms_norm),
-    SLOT(rope, test_rope),
-    SLOT(lincomb, test_lincomb),
-    SLOT(affine, test_affine),
-    SLOT(act, test_act),
-    SLOT(gated_act, test_gated_act),
-    SLOT(gather, test_gather),
-    SLOT(pack_u8, test_pack_u8),
-};
+static const struct slot_test slots[] = {SLOT(open, test_open),
+                                         SLOT(is_fast, test_open),
+                                         SLOT(close, test_open),
+                                         SLOT(take, test_transfer),
+                                         SLOT(give, test_transfer),
+                                         SLOT(sync, test_transfer),
+                                         SLOT(upload, test_transfer),
+                                         SLOT(download, test_transfer),
+                                         SLOT(load, test_load),
+                                         SLOT(unload, test_load),
+#define OP_SLOT(name) SLOT(name, test_##name),
+                                         WF_OPS(OP_SLOT)};
 
 enum { SLOTS = sizeof slots / sizeof *slots };
 
 /* A slot that was added to the table without a test does not compile. */
-_Static_assert(sizeof(struct wf_ops) == sizeof(char *) + SLOTS * sizeof(void (*)(void)),
+_Static_assert(sizeof(struct wf_ops) ==
+                   offsetof(struct wf_ops, open) + SLOTS * sizeof(void (*)(void)),
                "every member of struct wf_ops needs a line in slots");
 
 /* With the assertion above: every member has its line, none has two. */

@@ -84,20 +84,8 @@ struct slot_test {
     void (*run)(struct check *c);
 };
 
-void test_gemm(struct check *c);
-void test_conv(struct check *c);
-void test_upconv(struct check *c);
-void test_attention(struct check *c);
-void test_layer_norm(struct check *c);
-void test_rms_norm(struct check *c);
-void test_rope(struct check *c);
-void test_lincomb(struct check *c);
-void test_affine(struct check *c);
-void test_act(struct check *c);
-void test_gated_act(struct check *c);
-void test_gather(struct check *c);
-void test_pack_u8(struct check *c);
-void test_copy(struct check *c);
+#define TEST_OP(name) void test_##name(struct check *c);
+WF_OPS(TEST_OP)
 void test_transfer(struct check *c); /* take, give, upload, download, sync */
 void test_load(struct check *c);     /* load, unload */
 void test_open(struct check *c);     /* open, is_fast, close */

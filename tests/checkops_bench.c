@@ -40,7 +40,7 @@ static struct wf_tensor typed(struct stand *s, enum wf_dtype dtype, int rank, co
     const struct wf_tensor f32 = values(s, rank, dims);
     struct wf_tensor t = f32;
     if (dtype != WF_F32 && (wf_tensor_new(&s->arena, dtype, &t, &s->err, rank, dims) != WF_OK ||
-                            wf_copy(s->be, t, f32) != WF_OK))
+                            wf_copy(s->be, &(struct wf_copy){.y = t, .x = f32}) != WF_OK))
         exit(1);
     return t;
 }
@@ -75,7 +75,7 @@ static double time_call(struct stand *s, const char *name, const char *shape, ca
 {
     double best = 1e30, spent = 0;
     for (int i = 0; i < 3 || (spent < 0.4 && i < 1000); i++) {
-        s->be->flops = 0;
+        memset(s->be->work, 0, sizeof s->be->work);
         const double start = clock_seconds();
         if (run(s->be, args) != WF_OK) {
             printf("%-11s %-44s %s\n", name, shape, s->err.text);
@@ -103,7 +103,7 @@ static void measure_flops(struct stand *s, const char *name, const char *shape, 
                           const void *args, enum wf_dtype type)
 {
     const double time = time_call(s, name, shape, run, args);
-    print_rate(name, shape, time, s->be->flops, s->flops[type], "GFLOP/s");
+    print_rate(name, shape, time, wf_flops(s->be), s->flops[type], "GFLOP/s");
 }
 
 /* For what is bound by memory: bytes are those read and written once. */
@@ -122,14 +122,16 @@ static void measure_machine(struct stand *s)
            s->flops[WF_BF16] * 1e-9);
 }
 
+#define RUN_OP(name)                                                                               \
+    static enum wf_status run_##name(struct wf_backend *be, const void *args)                      \
+    {                                                                                              \
+        return wf_##name(be, args);                                                                \
+    }
+WF_OPS(RUN_OP)
+
 static bool wanted(const struct stand *s, const char *name)
 {
     return !s->only || strcmp(s->only, name) == 0;
-}
-
-static enum wf_status run_gemm(struct wf_backend *be, const void *args)
-{
-    return wf_gemm(be, args);
 }
 
 static void bench_gemm(struct stand *s, int64_t m, int64_t n, int64_t k, enum wf_act act)
@@ -150,11 +152,6 @@ static void bench_gemm(struct stand *s, int64_t m, int64_t n, int64_t k, enum wf
     wf_param_unload(s->be, &w);
     wf_param_unload(s->be, &bias);
     wf_arena_release(&s->arena, mark);
-}
-
-static enum wf_status run_conv(struct wf_backend *be, const void *args)
-{
-    return wf_conv(be, args);
 }
 
 /* Three frames in, one out: what a causal decoder does for each frame. */
@@ -180,11 +177,6 @@ static void bench_conv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t
     wf_arena_release(&s->arena, mark);
 }
 
-static enum wf_status run_upconv(struct wf_backend *be, const void *args)
-{
-    return wf_upconv(be, args);
-}
-
 static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t o)
 {
     if (!wanted(s, "upconv"))
@@ -202,85 +194,21 @@ static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64
     wf_arena_release(&s->arena, mark);
 }
 
-static enum wf_status run_attention(struct wf_backend *be, const void *args)
-{
-    return wf_attention(be, args);
-}
-
 static void bench_attention(struct stand *s, int64_t q, int64_t l, int64_t heads, int64_t d)
 {
     if (!wanted(s, "attention"))
         return;
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
     const enum wf_dtype type = wf_attention_type(s->be, d);
-    const struct wf_attention a = {.q = typed(s, type, WF_DIMS(q, heads, d)),
-                                   .k = typed(s, type, WF_DIMS(l, heads, d)),
-                                   .v = typed(s, type, WF_DIMS(l, heads, d)),
-                                   .y = values(s, WF_DIMS(q, heads, d)),
+    const struct wf_attention a = {.q = typed(s, type, WF_DIMS(1, q, heads, d)),
+                                   .k = typed(s, type, WF_DIMS(1, l, heads, d)),
+                                   .v = typed(s, type, WF_DIMS(1, l, heads, d)),
+                                   .y = values(s, WF_DIMS(1, q, heads, d)),
                                    .scale = 0.1f};
     char shape[64];
     snprintf(shape, sizeof shape, "s %d l %d, %dx%d", (int)q, (int)l, (int)heads, (int)d);
     measure_flops(s, "attention", shape, run_attention, &a, a.q.dtype);
     wf_arena_release(&s->arena, mark);
-}
-
-static enum wf_status run_layer_norm(struct wf_backend *be, const void *args)
-{
-    return wf_layer_norm(be, args);
-}
-
-static enum wf_status run_rms_norm(struct wf_backend *be, const void *args)
-{
-    return wf_rms_norm(be, args);
-}
-
-static enum wf_status run_affine(struct wf_backend *be, const void *args)
-{
-    return wf_affine(be, args);
-}
-
-static enum wf_status run_lincomb(struct wf_backend *be, const void *args)
-{
-    return wf_lincomb(be, args);
-}
-
-static enum wf_status run_rope(struct wf_backend *be, const void *args)
-{
-    return wf_rope(be, args);
-}
-
-struct pair {
-    struct wf_tensor y, x;
-};
-
-static enum wf_status run_silu(struct wf_backend *be, const void *args)
-{
-    const struct pair *p = args;
-    return wf_act(be, p->y, p->x, WF_ACT_SILU);
-}
-
-static enum wf_status run_gelu(struct wf_backend *be, const void *args)
-{
-    const struct pair *p = args;
-    return wf_act(be, p->y, p->x, WF_ACT_GELU_ERF);
-}
-
-static enum wf_status run_gated(struct wf_backend *be, const void *args)
-{
-    const struct pair *p = args;
-    return wf_gated_act(be, p->y, p->x, p->x, WF_ACT_GELU_TANH);
-}
-
-static enum wf_status run_copy(struct wf_backend *be, const void *args)
-{
-    const struct pair *p = args;
-    return wf_copy(be, p->y, p->x);
-}
-
-static enum wf_status run_pack(struct wf_backend *be, const void *args)
-{
-    const struct pair *p = args;
-    return wf_pack_u8(be, p->y, p->x);
 }
 
 /* [m,d] through everything that reads and writes it once. */
@@ -306,24 +234,32 @@ static void bench_rows(struct stand *s, int64_t m, int64_t d)
         measure_bytes(s, "lincomb", shape, run_lincomb,
                       &(struct wf_lincomb){.x = {x, y}, .y = y, .c = {1, 1}, .terms = 2},
                       1.5 * bytes);
-    if (wanted(s, "act")) {
-        measure_bytes(s, "act silu", shape, run_silu, &(struct pair){y, x}, bytes);
-        measure_bytes(s, "act gelu", shape, run_gelu, &(struct pair){y, x}, bytes);
+    if (wanted(s, "activate")) {
+        measure_bytes(s, "activate silu", shape, run_activate,
+                      &(struct wf_activate){.x = x, .y = y, .act = WF_ACT_SILU}, bytes);
+        measure_bytes(s, "activate gelu", shape, run_activate,
+                      &(struct wf_activate){.x = x, .y = y, .act = WF_ACT_GELU_ERF}, bytes);
     }
     if (wanted(s, "gated_act"))
-        measure_bytes(s, "gated_act", shape, run_gated, &(struct pair){y, x}, bytes);
+        measure_bytes(s, "gated_act", shape, run_gated_act,
+                      &(struct wf_gated_act){.a = x, .b = x, .y = y, .act = WF_ACT_GELU_TANH},
+                      bytes);
     if (wanted(s, "copy")) {
         struct wf_tensor half = y;
         half.dtype = WF_BF16;
-        measure_bytes(s, "copy", shape, run_copy, &(struct pair){y, x}, bytes);
-        measure_bytes(s, "copy bf16", shape, run_copy, &(struct pair){half, x}, 0.75 * bytes);
+        measure_bytes(s, "copy", shape, run_copy, &(struct wf_copy){.x = x, .y = y}, bytes);
+        measure_bytes(s, "copy bf16", shape, run_copy, &(struct wf_copy){.x = x, .y = half},
+                      0.75 * bytes);
         const struct wf_tensor turned = wf_tensor_permute(x, WF_ORDER(1, 0));
-        measure_bytes(s, "copy turned", shape, run_copy,
-                      &(struct pair){wf_tensor_of(y.data, WF_F32, WF_DIMS(d, m)), turned}, bytes);
+        measure_bytes(
+            s, "copy turned", shape, run_copy,
+            &(struct wf_copy){.x = turned, .y = wf_tensor_of(y.data, WF_F32, WF_DIMS(d, m))},
+            bytes);
     }
     if (wanted(s, "pack_u8"))
-        measure_bytes(s, "pack_u8", shape, run_pack,
-                      &(struct pair){wf_tensor_of(y.data, WF_U8, WF_DIMS(m, d)), x}, 0.625 * bytes);
+        measure_bytes(s, "pack_u8", shape, run_pack_u8,
+                      &(struct wf_pack_u8){.x = x, .y = wf_tensor_of(y.data, WF_U8, WF_DIMS(m, d))},
+                      0.625 * bytes);
     wf_arena_release(&s->arena, mark);
 }
 
@@ -342,18 +278,6 @@ static void bench_rope(struct stand *s, int64_t rows, int64_t heads, int64_t d)
     wf_arena_release(&s->arena, mark);
 }
 
-struct lookup {
-    struct wf_tensor y;
-    const struct wf_param *table;
-    const int32_t *ids;
-};
-
-static enum wf_status run_gather(struct wf_backend *be, const void *args)
-{
-    const struct lookup *l = args;
-    return wf_gather(be, l->y, l->table, l->ids);
-}
-
 static void bench_gather(struct stand *s, int64_t rows, int64_t d)
 {
     enum { IDS = 512 };
@@ -370,7 +294,8 @@ static void bench_gather(struct stand *s, int64_t rows, int64_t d)
     s->bytes = peak_bytes(y.data, x.data, IDS * d, s->be->threads);
     const struct wf_source src = wf_source_memory(x.data, WF_F32, wf_tensor_bytes(&x));
     if (wf_param_load(s->be, &table, &src) == WF_OK)
-        measure_bytes(s, "gather", shape, run_gather, &(struct lookup){y, &table, ids},
+        measure_bytes(s, "gather", shape, run_gather,
+                      &(struct wf_gather){.y = y, .table = &table, .ids = ids},
                       8.0 * IDS * (double)d);
     wf_param_unload(s->be, &table);
     wf_arena_release(&s->arena, mark);

@@ -211,7 +211,7 @@ void test_upconv(struct check *c)
 }
 
 struct attention_case {
-    int64_t s, l, heads, d, e;
+    int64_t batches, s, l, heads, d, e;
     float magnitude; /* of q and k; 1 is ordinary, 30 makes scores of thousands */
     bool rel_bias, key_bias;
     bool hide_keys; /* some keys are out of reach: -inf or the most negative number */
@@ -235,12 +235,12 @@ static void attention_case(struct check *c, const struct attention_case *k)
     const float big = k->magnitude;
     const enum wf_dtype type = feed_type(c);
     struct operand *q =
-        make_values(c, INPUT, layout, type, -big, big, WF_DIMS(k->s, k->heads, k->d));
+        make_values(c, INPUT, layout, type, -big, big, WF_DIMS(k->batches, k->s, k->heads, k->d));
     struct operand *key =
-        make_values(c, INPUT, layout, type, -big, big, WF_DIMS(k->l, k->heads, k->d));
-    struct operand *v = make(c, INPUT, layout, type, WF_DIMS(k->l, k->heads, k->e));
+        make_values(c, INPUT, layout, type, -big, big, WF_DIMS(k->batches, k->l, k->heads, k->d));
+    struct operand *v = make(c, INPUT, layout, type, WF_DIMS(k->batches, k->l, k->heads, k->e));
     const enum wf_dtype y_type = feed_type(c);
-    struct operand *y = make(c, OUTPUT, layout, y_type, WF_DIMS(k->s, k->heads, k->e));
+    struct operand *y = make(c, OUTPUT, layout, y_type, WF_DIMS(k->batches, k->s, k->heads, k->e));
     struct operand *rel = NULL, *bias = NULL;
     if (k->rel_bias)
         rel = make_within(c, INPUT, layout, -8, 8, WF_DIMS(k->heads, k->s + k->l - 1));
@@ -248,9 +248,11 @@ static void attention_case(struct check *c, const struct attention_case *k)
         bias = make_within(c, INPUT, DENSE, -5, 5, WF_DIMS(k->l));
     if (bias && k->hide_keys)
         hide_some_keys(c, bias, k->l);
-    label(c, "%s s %d l %d heads %d d %d e %d to %s magnitude %g rel_bias %d key_bias %d hidden %d",
-          wf_dtype_name(type), (int)k->s, (int)k->l, (int)k->heads, (int)k->d, (int)k->e,
-          wf_dtype_name(y_type), (double)big, k->rel_bias, k->key_bias, k->hide_keys);
+    label(c,
+          "%s batches %d s %d l %d heads %d d %d e %d to %s magnitude %g rel_bias %d key_bias %d "
+          "hidden %d",
+          wf_dtype_name(type), (int)k->batches, (int)k->s, (int)k->l, (int)k->heads, (int)k->d,
+          (int)k->e, wf_dtype_name(y_type), (double)big, k->rel_bias, k->key_bias, k->hide_keys);
     for (int b = 0; b < BACKENDS; b++) {
         struct wf_attention a = {.q = q->t[b], .k = key->t[b], .v = v->t[b], .y = y->t[b]};
         a.scale = 1.0f / sqrtf((float)k->d);
@@ -269,6 +271,7 @@ void test_attention(struct check *c)
 {
     for (int i = 0; i < 80; i++) {
         const struct attention_case k = {
+            .batches = chance(c, 60) ? 1 : pick(c, 2, 4),
             .s = PICK_OF(c, 1, 2, 13, 14, 15, 64, 100, 257),
             .l = PICK_OF(c, 1, 2, 31, 32, 33, 77, 128, 129, 300, 513),
             .heads = pick(c, 1, 3),
@@ -281,10 +284,12 @@ void test_attention(struct check *c)
         };
         attention_case(c, &k);
     }
-    attention_case(c, &(const struct attention_case){
-                          .s = 50, .l = 60, .heads = 1, .d = 384, .e = 384, .magnitude = 1});
-    attention_case(c, &(const struct attention_case){
-                          .s = 20, .l = 300, .heads = 2, .d = 1024, .e = 1000, .magnitude = 1});
+    attention_case(
+        c, &(const struct attention_case){
+               .batches = 1, .s = 50, .l = 60, .heads = 1, .d = 384, .e = 384, .magnitude = 1});
+    attention_case(
+        c, &(const struct attention_case){
+               .batches = 1, .s = 20, .l = 300, .heads = 2, .d = 1024, .e = 1000, .magnitude = 1});
 }
 
 /* --- the fast ways --- */
@@ -333,8 +338,8 @@ static void attention_path(struct check *c, int64_t heads, int64_t width, const 
     const enum wf_dtype type = wf_attention_type(c->be[REF], width);
     struct operand *in[3];
     for (int i = 0; i < 3; i++)
-        in[i] = make(c, INPUT, DENSE, type, WF_DIMS(40, heads, width));
-    struct operand *y = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(40, heads, width));
+        in[i] = make(c, INPUT, DENSE, type, WF_DIMS(1, 40, heads, width));
+    struct operand *y = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(1, 40, heads, width));
     label(c, "attention %dx%d", (int)heads, (int)width);
     for (int b = 0; b < BACKENDS; b++)
         expect_ok(c, wf_attention(c->be[b], &(struct wf_attention){.q = in[0]->t[b],

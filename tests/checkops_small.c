@@ -152,7 +152,7 @@ void test_affine(struct check *c)
     }
 }
 
-void test_act(struct check *c)
+void test_activate(struct check *c)
 {
     for (int i = 0; i < 60; i++) {
         const int64_t n = PICK_OF(c, 1, 3, 16, 17, 1000, 70000);
@@ -165,7 +165,8 @@ void test_act(struct check *c)
         set_value(x, 0, 1); /* errors are measured against values of this size */
         label(c, "n %d range %g act %d in place %d", (int)n, (double)range, (int)act, in_place);
         for (int b = 0; b < BACKENDS; b++)
-            expect_ok(c, wf_act(c->be[b], y->t[b], x->t[b], act));
+            expect_ok(c, wf_activate(c->be[b], &(struct wf_activate){
+                                                   .y = y->t[b], .x = x->t[b], .act = act}));
         finish(c, 1e-6);
     }
 }
@@ -186,7 +187,10 @@ void test_gated_act(struct check *c)
         set_value(right, 0, 1);
         label(c, "%dx%d act %d in place %d", (int)m, (int)n, (int)act, same);
         for (int b = 0; b < BACKENDS; b++)
-            expect_ok(c, wf_gated_act(c->be[b], y->t[b], left->t[b], right->t[b], act));
+            expect_ok(c, wf_gated_act(c->be[b], &(struct wf_gated_act){.y = y->t[b],
+                                                                       .a = left->t[b],
+                                                                       .b = right->t[b],
+                                                                       .act = act}));
         finish(c, 2e-6);
     }
 }
@@ -202,7 +206,8 @@ void test_gather(struct check *c)
         struct operand *y = make(c, OUTPUT, dense_or_gaps(c), WF_F32, WF_DIMS(n, d));
         label(c, "%d of %dx%d", (int)n, (int)rows, (int)d);
         for (int b = 0; b < BACKENDS; b++)
-            expect_ok(c, wf_gather(c->be[b], y->t[b], &table[b], ids));
+            expect_ok(c, wf_gather(c->be[b], &(struct wf_gather){
+                                                 .y = y->t[b], .table = &table[b], .ids = ids}));
         finish(c, 0);
     }
 }
@@ -221,7 +226,7 @@ void test_pack_u8(struct check *c)
         struct operand *y = make(c, OUTPUT, DENSE, WF_U8, WF_DIMS(n, 3));
         label(c, "n %d", (int)n);
         for (int b = 0; b < BACKENDS; b++)
-            expect_ok(c, wf_pack_u8(c->be[b], y->t[b], x->t[b]));
+            expect_ok(c, wf_pack_u8(c->be[b], &(struct wf_pack_u8){.y = y->t[b], .x = x->t[b]}));
         finish(c, 0);
     }
     /* 255 * (k + 1/2) / 255 in f32 may lie on a tie: to the even neighbour */
@@ -230,8 +235,10 @@ void test_pack_u8(struct check *c)
     uint8_t got[3];
     label(c, "ties");
     for (int b = 0; b < BACKENDS; b++) {
-        expect_ok(c, wf_pack_u8(c->be[b], wf_tensor_of(got, WF_U8, WF_DIMS(3)),
-                                wf_tensor_of((void *)half, WF_F32, WF_DIMS(3))));
+        expect_ok(c,
+                  wf_pack_u8(c->be[b], &(struct wf_pack_u8){
+                                           .y = wf_tensor_of(got, WF_U8, WF_DIMS(3)),
+                                           .x = wf_tensor_of((void *)half, WF_F32, WF_DIMS(3))}));
         for (int i = 0; i < 3; i++) {
             if (255.0f * half[i] == (float)i + 0.5f && got[i] != even[i])
                 fail(c, "%s: tie %d became %d", c->be[b]->ops.name, i, got[i]);
@@ -255,7 +262,7 @@ static void copy_case(struct check *c, enum wf_dtype to, enum wf_dtype from)
         struct wf_tensor s = src->t[b];
         if (repeat)
             s.stride[axis] = 0;
-        expect_ok(c, wf_copy(c->be[b], dst->t[b], s));
+        expect_ok(c, wf_copy(c->be[b], &(struct wf_copy){.y = dst->t[b], .x = s}));
     }
     finish(c, 0);
 }
@@ -276,8 +283,8 @@ static void copy_all_halves(struct check *c, enum wf_dtype half)
         }
         memcpy(all->original, all->bytes[b], all->count);
         memcpy(near->original, near->bytes[b], near->count);
-        expect_ok(c, wf_copy(c->be[b], wide->t[b], all->t[b]));
-        expect_ok(c, wf_copy(c->be[b], back->t[b], near->t[b]));
+        expect_ok(c, wf_copy(c->be[b], &(struct wf_copy){.y = wide->t[b], .x = all->t[b]}));
+        expect_ok(c, wf_copy(c->be[b], &(struct wf_copy){.y = back->t[b], .x = near->t[b]}));
     }
     label(c, "every %s", wf_dtype_name(half));
     finish(c, 0);
@@ -478,22 +485,36 @@ void test_contracts(struct check *c)
     expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.y = m43}), "lincomb");
     expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.x = {m43}, .y = repeated, .terms = 1}),
                    "lincomb: y");
-    expect_refusal(c, wf_copy(be, m43, m45), "copy");
-    expect_refusal(c, wf_act(be, m43, m45, WF_ACT_SILU), "act");
+    expect_refusal(c, wf_copy(be, &(struct wf_copy){.y = m43, .x = m45}), "copy");
+    expect_refusal(c,
+                   wf_activate(be, &(struct wf_activate){.y = m43, .x = m45, .act = WF_ACT_SILU}),
+                   "activate");
     struct wf_tensor apart = m43, empty = m43, backwards = m43;
     apart.stride[0] = 5;
     empty.dim[0] = 0;
     backwards.stride[0] = -3;
-    expect_refusal(c, wf_act(be, m43, apart, WF_ACT_SILU), "act: x");
-    expect_refusal(c, wf_act(be, apart, m43, WF_ACT_SILU), "act: y");
+    expect_refusal(c,
+                   wf_activate(be, &(struct wf_activate){.y = m43, .x = apart, .act = WF_ACT_SILU}),
+                   "activate: x");
+    expect_refusal(c,
+                   wf_activate(be, &(struct wf_activate){.y = apart, .x = m43, .act = WF_ACT_SILU}),
+                   "activate: y");
     for (int i = 0; i < 2; i++) {
         const struct wf_tensor wrong = i ? backwards : empty;
         expect_refusal(c, wf_affine(be, &(struct wf_affine){.x = wrong, .y = m43}), "affine: x");
         expect_refusal(c, wf_affine(be, &(struct wf_affine){.x = m43, .y = wrong}), "affine: y");
     }
-    expect_refusal(c, wf_pack_u8(be, m43, m43), "pack_u8");
-    expect_refusal(c, wf_gather(be, m43, &table, (const int32_t[]){0, 1, 5, 2}), "gather");
-    expect_refusal(c, wf_gather(be, m43, &table, (const int32_t[]){0, 1, -1, 2}), "gather");
+    expect_refusal(c, wf_pack_u8(be, &(struct wf_pack_u8){.y = m43, .x = m43}), "pack_u8");
+    expect_refusal(c,
+                   wf_gather(be, &(struct wf_gather){.y = m43,
+                                                     .table = &table,
+                                                     .ids = (const int32_t[]){0, 1, 5, 2}}),
+                   "gather");
+    expect_refusal(c,
+                   wf_gather(be, &(struct wf_gather){.y = m43,
+                                                     .table = &table,
+                                                     .ids = (const int32_t[]){0, 1, -1, 2}}),
+                   "gather");
     expect_refusal(c, wf_attention(be, &(struct wf_attention){.q = m43}), "attention: q");
     expect_refusal(c, wf_rope(be, &(struct wf_rope){.x = m43}), "rope: x");
     wf_param_unload(be, &table);

@@ -143,16 +143,17 @@ static enum wf_status attend_frame(struct decode *d, const struct wf_wan_stage *
     struct wf_tensor part[3];
     for (int i = 0; i < 3; i++) {
         part[i] = wf_tensor_slice(qkv, 1, i, 1);
-        part[i].rank = 3; /* [positions,1,c]: the head axis takes the place of the part's */
-        part[i].dim[2] = c;
-        part[i].stride[2] = 1;
+        part[i] = wf_tensor_split(part[i], 0, positions);
+        part[i].rank = 4; /* [1,positions,1,c]: the head axis takes the place of the part's */
+        part[i].dim[3] = c;
+        part[i].stride[3] = 1;
     }
-    WF_TRY(
-        wf_attention(be, &(struct wf_attention){.q = part[0],
-                                                .k = part[1],
-                                                .v = part[2],
-                                                .y = wf_tensor_reshape(n, WF_DIMS(positions, 1, c)),
-                                                .scale = 1.0f / sqrtf((float)c)}));
+    WF_TRY(wf_attention(
+        be, &(struct wf_attention){.q = part[0],
+                                   .k = part[1],
+                                   .v = part[2],
+                                   .y = wf_tensor_reshape(n, WF_DIMS(1, positions, 1, c)),
+                                   .scale = 1.0f / sqrtf((float)c)}));
     return wf_linear_add(be, &s->project, n, x, (struct wf_tensor){0});
 }
 
@@ -181,7 +182,8 @@ static enum wf_status double_frames(struct decode *d, const struct wf_wan_stage 
     struct wf_tensor pairs, y;
     WF_TRY(wf_causal_begin(&caches_of(d, s)->conv2, be, &d->base.scratch, &s->conv2.weight,
                            (int64_t[]){rest, h, w, c}, &input));
-    WF_TRY(wf_copy(be, input.body, wf_tensor_slice(*x, 0, lone, rest)));
+    WF_TRY(
+        wf_copy(be, &(struct wf_copy){.y = input.body, .x = wf_tensor_slice(*x, 0, lone, rest)}));
     WF_TRY(wf_tensor_new(&d->base.scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
     WF_TRY(wf_conv(be, &(struct wf_conv){.x = input.x,
                                          .y = pairs,
@@ -193,10 +195,12 @@ static enum wf_status double_frames(struct decode *d, const struct wf_wan_stage 
     WF_TRY(wf_causal_keep(&caches_of(d, s)->conv2, be, &input));
     WF_TRY(new_hidden(d, WF_DIMS(lone + 2 * rest, h, w, c), &y));
     if (lone)
-        WF_TRY(wf_copy(be, wf_tensor_slice(y, 0, 0, 1), wf_tensor_slice(*x, 0, 0, 1)));
+        WF_TRY(wf_copy(be, &(struct wf_copy){.y = wf_tensor_slice(y, 0, 0, 1),
+                                             .x = wf_tensor_slice(*x, 0, 0, 1)}));
     const struct wf_tensor target = wf_tensor_split(wf_tensor_slice(y, 0, lone, 2 * rest), 0, 2);
-    WF_TRY(wf_copy(be, target,
-                   wf_tensor_permute(wf_tensor_split(pairs, 3, c), WF_ORDER(0, 3, 1, 2, 4))));
+    WF_TRY(wf_copy(be, &(struct wf_copy){.y = target,
+                                         .x = wf_tensor_permute(wf_tensor_split(pairs, 3, c),
+                                                                WF_ORDER(0, 3, 1, 2, 4))}));
     turn_over(d);
     *x = y;
     return WF_OK;

@@ -261,7 +261,7 @@ static enum wf_status step(struct wf_sampler *s, struct wf_backend *be, int i,
         order = s->steps - i;
     if (order > i + 1)
         order = i + 1;
-    WF_TRY(wf_copy(be, s->kept[0], latents));
+    WF_TRY(wf_copy(be, &(struct wf_copy){.y = s->kept[0], .x = latents}));
     const struct update u = make_update(s, i, i + 1, order, false);
     s->last_order = order;
     return apply(s, be, &u, order, s->kept[0], NULL, latents);

@@ -259,19 +259,24 @@ static enum wf_status project(struct wf_umt5 *enc, const struct wf_param *w, str
     return wf_gemm(enc->be, &gemm);
 }
 
+/* [S,h d] as one batch of heads, [1,S,h,d]. */
+static struct wf_tensor heads(const struct wf_umt5 *enc, struct wf_tensor t)
+{
+    return wf_tensor_split(wf_tensor_split(t, 1, enc->config.head_width), 0, t.dim[0]);
+}
+
 static enum wf_status self_attention(struct wf_umt5 *enc, const struct layer *l,
                                      const struct pass *p)
 {
-    const int64_t head = enc->config.head_width;
     WF_TRY(make_bias(enc, l, p));
     WF_TRY(normalise(enc, &l->attention_norm, p->x, p->normed));
     WF_TRY(project(enc, &l->q, p->normed, p->q, false));
     WF_TRY(project(enc, &l->k, p->normed, p->k, false));
     WF_TRY(project(enc, &l->v, p->normed, p->v, false));
-    const struct wf_attention attention = {.q = wf_tensor_split(p->q, 1, head),
-                                           .k = wf_tensor_split(p->k, 1, head),
-                                           .v = wf_tensor_split(p->v, 1, head),
-                                           .y = wf_tensor_split(p->attended, 1, head),
+    const struct wf_attention attention = {.q = heads(enc, p->q),
+                                           .k = heads(enc, p->k),
+                                           .v = heads(enc, p->v),
+                                           .y = heads(enc, p->attended),
                                            .rel_bias = p->bias,
                                            .scale = 1};
     WF_TRY(wf_attention(enc->be, &attention));
@@ -283,7 +288,9 @@ static enum wf_status feed_forward(struct wf_umt5 *enc, const struct layer *l, c
     WF_TRY(normalise(enc, &l->feed_norm, p->x, p->normed));
     WF_TRY(project(enc, &l->gate, p->normed, p->gate, false));
     WF_TRY(project(enc, &l->up, p->normed, p->up, false));
-    WF_TRY(wf_gated_act(enc->be, p->gated, p->gate, p->up, WF_ACT_GELU_TANH));
+    WF_TRY(wf_gated_act(
+        enc->be,
+        &(struct wf_gated_act){.y = p->gated, .a = p->gate, .b = p->up, .act = WF_ACT_GELU_TANH}));
     return project(enc, &l->down, p->gated, p->x, true);
 }
 
@@ -304,7 +311,9 @@ static enum wf_status pass_layer(struct wf_umt5 *enc, const struct layer *l,
 static enum wf_status look_up(struct wf_umt5 *enc, const struct call *call)
 {
     for (int i = 0; i < call->text_count; i++)
-        WF_TRY(wf_gather(enc->be, call->texts[i].out, &enc->embedding, call->texts[i].ids));
+        WF_TRY(wf_gather(enc->be, &(struct wf_gather){.y = call->texts[i].out,
+                                                      .table = &enc->embedding,
+                                                      .ids = call->texts[i].ids}));
     return WF_OK;
 }
 

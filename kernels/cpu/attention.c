@@ -13,7 +13,7 @@ enum {
 };
 
 /* Sizes of the blocks, and where the parts of a thread's memory start, in words. */
-struct plan {
+struct shape {
     const struct wf_attention *a;
     const struct wf_loops *loops;
     void (*tile)(int rows, int width, int depth, const void *a, const void *b, float *c,
@@ -29,8 +29,8 @@ struct plan {
 
 /* One block of queries of one head. */
 struct job {
-    const struct plan *plan;
-    int64_t head, first;
+    const struct shape *shape;
+    int64_t batch, head, first;
     int queries;
     float *query;   /* [chunks,query_block] of pitch WF_TILE_PITCH */
     float *key;     /* panels [depth,width] */
@@ -55,14 +55,15 @@ static int64_t divide_up(int64_t a, int64_t b)
 /* Whether the rows of t can be read as words of two bf16. */
 static bool is_paired(const struct wf_tensor *t)
 {
-    return t->dtype == WF_BF16 && t->dim[2] % 2 == 0 && t->stride[0] % 2 == 0 &&
-           t->stride[1] % 2 == 0 && (uintptr_t)t->data % sizeof(float) == 0;
+    return t->dtype == WF_BF16 && t->dim[3] % 2 == 0 && t->stride[0] % 2 == 0 &&
+           t->stride[1] % 2 == 0 && t->stride[2] % 2 == 0 &&
+           (uintptr_t)t->data % sizeof(float) == 0;
 }
 
 static int choose_query_block(const struct wf_backend *be, const struct wf_attention *a)
 {
     const int tile_rows = wf_cpu_of(be)->loops->tile_rows;
-    const int64_t s = a->q.dim[0], heads = a->q.dim[1];
+    const int64_t s = a->q.dim[1], heads = a->q.dim[0] * a->q.dim[2]; /* of all batches */
     const int threads = wf_cpu_threads(be);
     const int64_t enough = threads > 1 ? 2 * (int64_t)threads : 1;
     int tiles = QUERY_TILES;
@@ -72,10 +73,10 @@ static int choose_query_block(const struct wf_backend *be, const struct wf_atten
     return tiles * tile_rows;
 }
 
-static struct plan make_plan(const struct wf_backend *be, const struct wf_attention *a)
+static struct shape make_shape(const struct wf_backend *be, const struct wf_attention *a)
 {
-    struct plan p = {.a = a, .loops = wf_cpu_of(be)->loops};
-    const int64_t d = a->q.dim[2], e = a->v.dim[2];
+    struct shape p = {.a = a, .loops = wf_cpu_of(be)->loops};
+    const int64_t d = a->q.dim[3], e = a->v.dim[3];
     p.pairs = p.loops->tile_pairs && is_paired(&a->q) && is_paired(&a->k);
     p.widens = a->q.dtype != WF_F32 && !p.pairs;
     p.tile = p.pairs ? p.loops->tile_pairs : p.loops->tile;
@@ -94,17 +95,18 @@ static struct plan make_plan(const struct wf_backend *be, const struct wf_attent
     return p;
 }
 
-static void *head_row(const struct wf_tensor *t, int64_t s, int64_t head)
+/* Row s of the job's batch and head. */
+static void *head_row(const struct job *job, const struct wf_tensor *t, int64_t s)
 {
-    return wf_at(t, s * t->stride[0] + head * t->stride[1]);
+    return wf_at(t, job->batch * t->stride[0] + s * t->stride[1] + job->head * t->stride[2]);
 }
 
 static void load_queries(const struct job *job)
 {
-    const struct plan *p = job->plan;
+    const struct shape *p = job->shape;
     const struct wf_tensor *q = &p->a->q;
     for (int i = 0; i < job->queries; i++) {
-        const float *row = head_row(q, job->first + i, job->head);
+        const float *row = head_row(job, q, job->first + i);
         if (p->widens) {
             p->loops->to_f32(job->row, row, q->dtype, p->depth);
             row = job->row;
@@ -122,15 +124,14 @@ static void load_queries(const struct job *job)
 /* The words of keys [keys,d], *pitch apart. */
 static const float *key_words(const struct job *job, int64_t first, int keys, int64_t *pitch)
 {
-    const struct plan *p = job->plan;
+    const struct shape *p = job->shape;
     const struct wf_tensor *k = &p->a->k;
     if (!p->widens) {
-        *pitch = p->pairs ? k->stride[0] / 2 : k->stride[0];
-        return head_row(k, first, job->head);
+        *pitch = p->pairs ? k->stride[1] / 2 : k->stride[1];
+        return head_row(job, k, first);
     }
     for (int i = 0; i < keys; i++)
-        p->loops->to_f32(job->row + i * p->depth, head_row(k, first + i, job->head), k->dtype,
-                         p->depth);
+        p->loops->to_f32(job->row + i * p->depth, head_row(job, k, first + i), k->dtype, p->depth);
     *pitch = p->depth;
     return job->row;
 }
@@ -138,8 +139,8 @@ static const float *key_words(const struct job *job, int64_t first, int keys, in
 /* keys [keys,depth] to panels [depth,width], turned. */
 static void load_keys(const struct job *job, int64_t first, int keys)
 {
-    const struct wf_loops *loops = job->plan->loops;
-    const int64_t depth = job->plan->depth;
+    const struct wf_loops *loops = job->shape->loops;
+    const int64_t depth = job->shape->depth;
     int64_t pitch;
     const float *words = key_words(job, first, keys, &pitch);
     for (int column = 0; column < keys; column += loops->tile_width) {
@@ -157,27 +158,24 @@ static void load_keys(const struct job *job, int64_t first, int keys)
 static void load_value_words(const struct job *job, float *words, int64_t row, bool is_last,
                              int64_t column, int64_t n)
 {
-    const struct plan *p = job->plan;
+    const struct shape *p = job->shape;
     const struct wf_tensor *v = &p->a->v;
     if (p->pairs) {
-        const uint16_t *even = (const uint16_t *)head_row(v, row, job->head) + column;
-        const uint16_t *odd =
-            is_last ? NULL : (const uint16_t *)head_row(v, row + 1, job->head) + column;
+        const uint16_t *even = (const uint16_t *)head_row(job, v, row) + column;
+        const uint16_t *odd = is_last ? NULL : (const uint16_t *)head_row(job, v, row + 1) + column;
         p->loops->pair((uint32_t *)(void *)words, even, odd, n);
     } else if (p->widens) {
-        p->loops->to_f32(words, (const uint16_t *)head_row(v, row, job->head) + column, v->dtype,
-                         n);
+        p->loops->to_f32(words, (const uint16_t *)head_row(job, v, row) + column, v->dtype, n);
     } else {
-        memcpy(words, (const float *)head_row(v, row, job->head) + column,
-               (size_t)n * sizeof *words);
+        memcpy(words, (const float *)head_row(job, v, row) + column, (size_t)n * sizeof *words);
     }
 }
 
 /* values [keys,e] to panels [words of keys,width]. */
 static void load_values(const struct job *job, int64_t first, int keys)
 {
-    const struct plan *p = job->plan;
-    const int64_t e = p->a->v.dim[2];
+    const struct shape *p = job->shape;
+    const int64_t e = p->a->v.dim[3];
     const int step = p->pairs ? 2 : 1, words = (keys + step - 1) / step;
     for (int64_t column = 0; column < e; column += p->loops->tile_width) {
         const int width = panel_width(p->loops->tile_width, e, column);
@@ -194,7 +192,7 @@ static void load_values(const struct job *job, int64_t first, int keys)
 /* Scores of a tile of queries, to job->weight. */
 static void score_tile(const struct job *job, int tile, int rows, int keys)
 {
-    const struct plan *p = job->plan;
+    const struct shape *p = job->shape;
     for (int column = 0; column < keys; column += p->loops->tile_width) {
         const int width = panel_width(p->loops->tile_width, keys, column);
         for (int c = 0; c < p->chunks; c++) {
@@ -210,13 +208,13 @@ static void score_tile(const struct job *job, int tile, int rows, int keys)
 /* Scores to weights, and what was summed before to their scale. */
 static void weigh_tile(const struct job *job, int tile, int rows, int64_t first, int keys)
 {
-    const struct plan *p = job->plan;
+    const struct shape *p = job->shape;
     const struct wf_attention *a = p->a;
     const float *key_bias = a->key_bias.data, *rel_bias = a->rel_bias.data;
     for (int i = 0; i < rows; i++) {
         const int64_t s = job->first + tile + i;
         const float *rel =
-            rel_bias ? rel_bias + job->head * a->rel_bias.stride[0] + first - s + a->q.dim[0] - 1
+            rel_bias ? rel_bias + job->head * a->rel_bias.stride[0] + first - s + a->q.dim[1] - 1
                      : NULL;
         float *sum = job->sum + (int64_t)(tile + i) * p->value_width;
         float *weight = job->weight + i * WF_TILE_PITCH;
@@ -232,8 +230,8 @@ static void weigh_tile(const struct job *job, int tile, int rows, int64_t first,
 
 static void sum_tile(const struct job *job, int tile, int rows, bool add, int keys)
 {
-    const struct plan *p = job->plan;
-    const int64_t e = p->a->v.dim[2];
+    const struct shape *p = job->shape;
+    const int64_t e = p->a->v.dim[3];
     const int words = p->pairs ? (keys + 1) / 2 : keys;
     for (int64_t column = 0; column < e; column += p->loops->tile_width)
         p->tile(rows, panel_width(p->loops->tile_width, e, column), words, job->weight,
@@ -243,21 +241,21 @@ static void sum_tile(const struct job *job, int tile, int rows, bool add, int ke
 
 static void store_rows(const struct job *job)
 {
-    const struct plan *p = job->plan;
+    const struct shape *p = job->shape;
     const struct wf_tensor *y = &p->a->y;
     for (int i = 0; i < job->queries; i++) {
         float *sum = job->sum + (int64_t)i * p->value_width;
-        void *row = wf_at(y, (job->first + i) * y->stride[0] + job->head * y->stride[1]);
-        p->loops->scale(y->dtype == WF_F32 ? row : sum, sum, y->dim[2], 1.0f / job->total[i]);
+        void *row = head_row(job, y, job->first + i);
+        p->loops->scale(y->dtype == WF_F32 ? row : sum, sum, y->dim[3], 1.0f / job->total[i]);
         if (y->dtype != WF_F32)
-            p->loops->from_f32(row, y->dtype, sum, y->dim[2]);
+            p->loops->from_f32(row, y->dtype, sum, y->dim[3]);
     }
 }
 
 static void run_job(const struct job *job)
 {
-    const int tile_rows = job->plan->loops->tile_rows;
-    const int64_t all_keys = job->plan->a->k.dim[0];
+    const int tile_rows = job->shape->loops->tile_rows;
+    const int64_t all_keys = job->shape->a->k.dim[1];
     load_queries(job);
     for (int64_t first = 0; first < all_keys; first += KEYS) {
         const int keys = (int)(all_keys - first < KEYS ? all_keys - first : KEYS);
@@ -275,20 +273,21 @@ static void run_job(const struct job *job)
 
 enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention *a)
 {
-    const struct plan p = make_plan(be, a);
+    const struct shape p = make_shape(be, a);
     be->path = p.pairs ? "pairs" : "own";
     WF_TRY(wf_cpu_scratch(be, "attention", p.end * sizeof(float)));
-    const int64_t s = a->q.dim[0], blocks = divide_up(s, p.query_block);
-    const int64_t tasks = blocks * a->q.dim[1];
-    const double work =
-        (double)s * (double)a->k.dim[0] * (double)a->q.dim[1] * (double)(a->q.dim[2] + a->v.dim[2]);
+    const int64_t s = a->q.dim[1], blocks = divide_up(s, p.query_block), heads = a->q.dim[2];
+    const int64_t tasks = blocks * heads * a->q.dim[0];
+    const double work = (double)(s * a->q.dim[0]) * (double)a->k.dim[1] * (double)heads *
+                        (double)(a->q.dim[3] + a->v.dim[3]);
     const int team = tasks > 1 && work > SMALL_WORK ? wf_cpu_threads(be) : 1;
 #pragma omp parallel for num_threads(team) schedule(dynamic)
     for (int64_t task = 0; task < tasks; task++) {
         float *own = wf_cpu_own_scratch(be);
         const int64_t first = task % blocks * p.query_block, left = s - first;
-        run_job(&(const struct job){.plan = &p,
-                                    .head = task / blocks,
+        run_job(&(const struct job){.shape = &p,
+                                    .batch = task / blocks / heads,
+                                    .head = task / blocks % heads,
                                     .first = first,
                                     .queries = (int)(left < p.query_block ? left : p.query_block),
                                     .query = own,

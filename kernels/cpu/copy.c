@@ -153,16 +153,16 @@ static void copy_plane(const struct line *l, unsigned char *dst, const unsigned 
 }
 
 /* The whole copy, cut into tasks: a line, or a group of lines where the source runs across them. */
-struct plan {
+struct cut {
     struct layout l;
     struct line line;
     int64_t lines, group, groups, tasks;
 };
 
-static struct plan make_plan(const struct wf_backend *be, const struct wf_tensor *dst,
-                             const struct wf_tensor *src)
+static struct cut make_cut(const struct wf_backend *be, const struct wf_tensor *dst,
+                           const struct wf_tensor *src)
 {
-    struct plan p = {.l = make_layout(dst, src), .group = 1};
+    struct cut p = {.l = make_layout(dst, src), .group = 1};
     const int axis = source_axis(&p.l), last = p.l.rank - 1;
     if (axis >= 0) {
         p.group = BLOCK;
@@ -179,7 +179,7 @@ static struct plan make_plan(const struct wf_backend *be, const struct wf_tensor
     return p;
 }
 
-static void run_task(const struct plan *p, void *dst, const void *src, int64_t task)
+static void run_task(const struct cut *p, void *dst, const void *src, int64_t task)
 {
     const int last = p->l.rank - 1, across = last > 0 ? last - 1 : 0;
     const int64_t first = task % p->groups * p->group, left = p->lines - first;
@@ -201,13 +201,12 @@ static void run_task(const struct plan *p, void *dst, const void *src, int64_t t
                    p->l.dim[last]);
 }
 
-enum wf_status wf_cpu_copy(struct wf_backend *be, const struct wf_tensor *dst,
-                           const struct wf_tensor *src)
+enum wf_status wf_cpu_copy(struct wf_backend *be, const struct wf_copy *a)
 {
-    const struct plan p = make_plan(be, dst, src);
-    const int team = wf_cpu_team(be, wf_tensor_count(dst), SMALL_COPY);
+    const struct cut p = make_cut(be, &a->y, &a->x);
+    const int team = wf_cpu_team(be, wf_tensor_count(&a->y), SMALL_COPY);
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t task = 0; task < p.tasks; task++)
-        run_task(&p, dst->data, src->data, task);
+        run_task(&p, a->y.data, a->x.data, task);
     return WF_OK;
 }

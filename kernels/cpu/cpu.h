@@ -60,23 +60,21 @@ enum wf_status wf_cpu_read(struct wf_backend *be, const struct wf_source *src, i
 
 enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
 void wf_cpu_unload(struct wf_backend *be, struct wf_param *p);
-enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a);
-enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a);
-enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a);
-enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention *a);
-enum wf_status wf_cpu_copy(struct wf_backend *be, const struct wf_tensor *dst,
-                           const struct wf_tensor *src);
-enum wf_status wf_cpu_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a);
-enum wf_status wf_cpu_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a);
-enum wf_status wf_cpu_rope(struct wf_backend *be, const struct wf_rope *a);
-enum wf_status wf_cpu_lincomb(struct wf_backend *be, const struct wf_lincomb *a);
-enum wf_status wf_cpu_affine(struct wf_backend *be, const struct wf_affine *a);
-enum wf_status wf_cpu_act(struct wf_backend *be, const struct wf_tensor *y,
-                          const struct wf_tensor *x, enum wf_act act);
-enum wf_status wf_cpu_gated_act(struct wf_backend *be, const struct wf_tensor *y,
-                                const struct wf_tensor *a, const struct wf_tensor *b,
-                                enum wf_act act);
-enum wf_status wf_cpu_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
-                              const struct wf_tensor *x);
+/* The operations that are faster here than ref's. */
+#define WF_CPU_OP(name)                                                                            \
+    enum wf_status wf_cpu_##name(struct wf_backend *be, const struct wf_##name *a);
+WF_CPU_OP(copy)
+WF_CPU_OP(gemm)
+WF_CPU_OP(conv)
+WF_CPU_OP(upconv)
+WF_CPU_OP(attention)
+WF_CPU_OP(layer_norm)
+WF_CPU_OP(rms_norm)
+WF_CPU_OP(rope)
+WF_CPU_OP(lincomb)
+WF_CPU_OP(affine)
+WF_CPU_OP(activate)
+WF_CPU_OP(gated_act)
+WF_CPU_OP(pack_u8)
 
 #endif

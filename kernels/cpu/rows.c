@@ -130,41 +130,41 @@ enum wf_status wf_cpu_lincomb(struct wf_backend *be, const struct wf_lincomb *a)
     return WF_OK;
 }
 
-enum wf_status wf_cpu_act(struct wf_backend *be, const struct wf_tensor *y,
-                          const struct wf_tensor *x, enum wf_act act)
+enum wf_status wf_cpu_activate(struct wf_backend *be, const struct wf_activate *a)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const struct pieces p = cut(y, true);
+    const struct pieces p = cut(&a->y, true);
 #pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
     for (int64_t i = 0; i < p.count; i++)
-        loops->act(piece_of(y, &p, i), piece_of(x, &p, i), piece_length(&p, i), act);
+        loops->act(piece_of(&a->y, &p, i), piece_of(&a->x, &p, i), piece_length(&p, i), a->act);
     return WF_OK;
 }
 
-enum wf_status wf_cpu_gated_act(struct wf_backend *be, const struct wf_tensor *y,
-                                const struct wf_tensor *a, const struct wf_tensor *b,
-                                enum wf_act act)
+enum wf_status wf_cpu_gated_act(struct wf_backend *be, const struct wf_gated_act *a)
 {
+    const struct wf_tensor *y = &a->y;
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const bool dense = wf_tensor_is_dense(y) && wf_tensor_is_dense(a) && wf_tensor_is_dense(b);
+    const bool dense =
+        wf_tensor_is_dense(y) && wf_tensor_is_dense(&a->a) && wf_tensor_is_dense(&a->b);
     const struct pieces p = cut(y, dense && y->dtype == WF_F32);
     WF_TRY(row_room(be, "gated_act", y));
 #pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
     for (int64_t i = 0; i < p.count; i++) {
         float *to = p.dense ? piece_of(y, &p, i) : begin_row(be, y, i);
-        loops->gated_act(to, piece_of(a, &p, i), piece_of(b, &p, i), piece_length(&p, i), act);
+        loops->gated_act(to, piece_of(&a->a, &p, i), piece_of(&a->b, &p, i), piece_length(&p, i),
+                         a->act);
         end_row(loops, y, i, to);
     }
     return WF_OK;
 }
 
-enum wf_status wf_cpu_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
-                              const struct wf_tensor *x)
+enum wf_status wf_cpu_pack_u8(struct wf_backend *be, const struct wf_pack_u8 *a)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const struct pieces p = cut(x, true);
+    const struct pieces p = cut(&a->x, true);
 #pragma omp parallel for num_threads(wf_cpu_team(be, p.elements, SMALL_WORK)) schedule(static)
     for (int64_t i = 0; i < p.count; i++)
-        loops->pack_u8((uint8_t *)y->data + i * PIECE, piece_of(x, &p, i), piece_length(&p, i));
+        loops->pack_u8((uint8_t *)a->y.data + i * PIECE, piece_of(&a->x, &p, i),
+                       piece_length(&p, i));
     return WF_OK;
 }

@@ -82,31 +82,14 @@ static enum wf_status plan_load(struct wf_backend *be, struct wf_param *p,
 }
 
 /* What an operation costs is counted before its slot is called, in ops.c. */
-#define NOTHING_1(name, type)                                                                      \
-    static enum wf_status name(struct wf_backend *be, const type *a)                               \
+#define NOTHING(name)                                                                              \
+    static enum wf_status plan_##name(struct wf_backend *be, const struct wf_##name *a)            \
     {                                                                                              \
         (void)be;                                                                                  \
         (void)a;                                                                                   \
         return WF_OK;                                                                              \
     }
-NOTHING_1(plan_gemm, struct wf_gemm)
-NOTHING_1(plan_conv, struct wf_conv)
-NOTHING_1(plan_upconv, struct wf_upconv)
-NOTHING_1(plan_attention, struct wf_attention)
-NOTHING_1(plan_layer_norm, struct wf_layer_norm)
-NOTHING_1(plan_rms_norm, struct wf_rms_norm)
-NOTHING_1(plan_rope, struct wf_rope)
-NOTHING_1(plan_lincomb, struct wf_lincomb)
-NOTHING_1(plan_affine, struct wf_affine)
-
-static enum wf_status plan_copy(struct wf_backend *be, const struct wf_tensor *dst,
-                                const struct wf_tensor *src)
-{
-    (void)be;
-    (void)dst;
-    (void)src;
-    return WF_OK;
-}
+WF_OPS(NOTHING)
 
 static enum wf_status plan_upload(struct wf_backend *be, const struct wf_tensor *dst,
                                   const void *src)
@@ -125,62 +108,14 @@ static enum wf_status plan_download(struct wf_backend *be, void *dst, const stru
     return WF_OK;
 }
 
-static enum wf_status plan_act(struct wf_backend *be, const struct wf_tensor *y,
-                               const struct wf_tensor *x, enum wf_act act)
-{
-    (void)be;
-    (void)y;
-    (void)x;
-    (void)act;
-    return WF_OK;
-}
-
-static enum wf_status plan_gated_act(struct wf_backend *be, const struct wf_tensor *y,
-                                     const struct wf_tensor *a, const struct wf_tensor *b,
-                                     enum wf_act act)
-{
-    (void)be;
-    (void)y;
-    (void)a;
-    (void)b;
-    (void)act;
-    return WF_OK;
-}
-
-static enum wf_status plan_gather(struct wf_backend *be, const struct wf_tensor *y,
-                                  const struct wf_param *table, const int32_t *ids)
-{
-    (void)be;
-    (void)y;
-    (void)table;
-    (void)ids;
-    return WF_OK;
-}
-
-const struct wf_ops wf_plan_ops = {
-    .name = "plan",
-    .open = plan_open,
-    .is_fast = wf_ref_is_fast,
-    .close = plan_close,
-    .take = plan_take,
-    .give = plan_give,
-    .sync = wf_ref_sync,
-    .copy = plan_copy,
-    .upload = plan_upload,
-    .download = plan_download,
-    .load = plan_load,
-    .unload = wf_ref_unload,
-    .gemm = plan_gemm,
-    .conv = plan_conv,
-    .upconv = plan_upconv,
-    .attention = plan_attention,
-    .layer_norm = plan_layer_norm,
-    .rms_norm = plan_rms_norm,
-    .rope = plan_rope,
-    .lincomb = plan_lincomb,
-    .affine = plan_affine,
-    .act = plan_act,
-    .gated_act = plan_gated_act,
-    .gather = plan_gather,
-    .pack_u8 = plan_copy,
-};
+const struct wf_ops wf_plan_ops = {.name = "plan",
+                                   .base = &wf_ref_ops,
+                                   .open = plan_open,
+                                   .close = plan_close,
+                                   .take = plan_take,
+                                   .give = plan_give,
+                                   .upload = plan_upload,
+                                   .download = plan_download,
+                                   .load = plan_load,
+#define PLAN_SLOT(name) .name = plan_##name,
+                                   WF_OPS(PLAN_SLOT)};

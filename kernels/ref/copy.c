@@ -9,10 +9,10 @@ static float load_value(const unsigned char *at, enum wf_dtype dtype)
     return value;
 }
 
-enum wf_status wf_ref_copy(struct wf_backend *be, const struct wf_tensor *dst,
-                           const struct wf_tensor *src)
+enum wf_status wf_ref_copy(struct wf_backend *be, const struct wf_copy *a)
 {
     (void)be;
+    const struct wf_tensor *dst = &a->y, *src = &a->x;
     const int last = dst->rank - 1;
     const size_t to = wf_dtype_bytes(dst->dtype), from = wf_dtype_bytes(src->dtype);
     for (int64_t row = 0; row < wf_tensor_rows(dst); row++) {

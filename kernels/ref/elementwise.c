@@ -2,7 +2,7 @@
 
 #include "kernels/ref/ref.h"
 
-double wf_ref_activate(double x, enum wf_act act)
+double wf_ref_act(double x, enum wf_act act)
 {
     switch (act) {
     case WF_ACT_NONE:
@@ -66,38 +66,34 @@ enum wf_status wf_ref_affine(struct wf_backend *be, const struct wf_affine *a)
     return WF_OK;
 }
 
-enum wf_status wf_ref_act(struct wf_backend *be, const struct wf_tensor *y,
-                          const struct wf_tensor *x, enum wf_act act)
+enum wf_status wf_ref_activate(struct wf_backend *be, const struct wf_activate *a)
 {
     (void)be;
-    const float *from = x->data;
-    float *to = y->data;
-    for (int64_t i = 0; i < wf_tensor_count(x); i++)
-        to[i] = (float)wf_ref_activate((double)from[i], act);
+    const float *from = a->x.data;
+    float *to = a->y.data;
+    for (int64_t i = 0; i < wf_tensor_count(&a->x); i++)
+        to[i] = (float)wf_ref_act((double)from[i], a->act);
     return WF_OK;
 }
 
-enum wf_status wf_ref_gated_act(struct wf_backend *be, const struct wf_tensor *y,
-                                const struct wf_tensor *a, const struct wf_tensor *b,
-                                enum wf_act act)
+enum wf_status wf_ref_gated_act(struct wf_backend *be, const struct wf_gated_act *a)
 {
     (void)be;
-    for (int64_t m = 0; m < y->dim[0]; m++) {
-        const float *left = wf_row(a, m), *right = wf_row(b, m);
-        const int64_t to = wf_tensor_row(y, m);
-        for (int64_t i = 0; i < y->dim[1]; i++)
-            wf_set(y, to + i, wf_ref_activate((double)left[i], act) * (double)right[i]);
+    for (int64_t m = 0; m < a->y.dim[0]; m++) {
+        const float *left = wf_row(&a->a, m), *right = wf_row(&a->b, m);
+        const int64_t to = wf_tensor_row(&a->y, m);
+        for (int64_t i = 0; i < a->y.dim[1]; i++)
+            wf_set(&a->y, to + i, wf_ref_act((double)left[i], a->act) * (double)right[i]);
     }
     return WF_OK;
 }
 
-enum wf_status wf_ref_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
-                              const struct wf_tensor *x)
+enum wf_status wf_ref_pack_u8(struct wf_backend *be, const struct wf_pack_u8 *a)
 {
     (void)be;
-    const float *from = x->data;
-    uint8_t *to = y->data;
-    for (int64_t i = 0; i < wf_tensor_count(x); i++) {
+    const float *from = a->x.data;
+    uint8_t *to = a->y.data;
+    for (int64_t i = 0; i < wf_tensor_count(&a->x); i++) {
         const float clamped = fminf(fmaxf(from[i], 0.0f), 1.0f); /* a NaN becomes 0 */
         to[i] = (uint8_t)lrintf(255.0f * clamped);
     }

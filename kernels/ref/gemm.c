@@ -20,7 +20,7 @@ enum wf_status wf_ref_gemm(struct wf_backend *be, const struct wf_gemm *a)
         const int64_t x = wf_tensor_row(&a->x, m), y = wf_tensor_row(&a->y, m);
         for (int64_t n = 0; n < columns; n++) {
             const double sum = dot(&a->x, x, &a->w->tensor, n * depth, depth);
-            const double value = wf_ref_activate(sum + (bias ? (double)bias[n] : 0), a->act);
+            const double value = wf_ref_act(sum + (bias ? (double)bias[n] : 0), a->act);
             const double before = a->accumulate ? (double)wf_get(&a->y, y + n) : 0;
             wf_set(&a->y, y + n, before + (gate ? (double)gate[n] : 1) * value);
         }

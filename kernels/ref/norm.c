@@ -46,7 +46,7 @@ enum wf_status wf_ref_rms_norm(struct wf_backend *be, const struct wf_rms_norm *
         const double factor = rms_factor(a, x);
         for (int64_t i = 0; i < a->x.dim[1]; i++) {
             const double value = (double)x[i] * factor * (weight ? (double)weight[i] : 1);
-            wf_set(&a->y, y + i, wf_ref_activate(value, a->act));
+            wf_set(&a->y, y + i, wf_ref_act(value, a->act));
         }
     }
     return WF_OK;

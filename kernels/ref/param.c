@@ -44,12 +44,11 @@ void wf_ref_unload(struct wf_backend *be, struct wf_param *p)
     p->source = NULL;
 }
 
-enum wf_status wf_ref_gather(struct wf_backend *be, const struct wf_tensor *y,
-                             const struct wf_param *table, const int32_t *ids)
+enum wf_status wf_ref_gather(struct wf_backend *be, const struct wf_gather *a)
 {
-    const uint64_t width = (uint64_t)table->dim[1];
-    for (int64_t i = 0; i < y->dim[0]; i++)
-        WF_TRY(wf_source_f32(table->source, (uint64_t)ids[i] * width, (size_t)width, wf_row(y, i),
-                             be->err));
+    const uint64_t width = (uint64_t)a->table->dim[1];
+    for (int64_t i = 0; i < a->y.dim[0]; i++)
+        WF_TRY(wf_source_f32(a->table->source, (uint64_t)a->ids[i] * width, (size_t)width,
+                             wf_row(&a->y, i), be->err));
     return WF_OK;
 }

@@ -15,30 +15,13 @@ enum wf_status wf_ref_sync(struct wf_backend *be);
 enum wf_status wf_ref_upload(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
 enum wf_status wf_ref_download(struct wf_backend *be, void *dst, const struct wf_tensor *src);
 
-enum wf_status wf_ref_copy(struct wf_backend *be, const struct wf_tensor *dst,
-                           const struct wf_tensor *src);
 enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
 void wf_ref_unload(struct wf_backend *be, struct wf_param *p);
-enum wf_status wf_ref_gather(struct wf_backend *be, const struct wf_tensor *y,
-                             const struct wf_param *table, const int32_t *ids);
-enum wf_status wf_ref_gemm(struct wf_backend *be, const struct wf_gemm *a);
-enum wf_status wf_ref_conv(struct wf_backend *be, const struct wf_conv *a);
-enum wf_status wf_ref_upconv(struct wf_backend *be, const struct wf_upconv *a);
-enum wf_status wf_ref_attention(struct wf_backend *be, const struct wf_attention *a);
-enum wf_status wf_ref_layer_norm(struct wf_backend *be, const struct wf_layer_norm *a);
-enum wf_status wf_ref_rms_norm(struct wf_backend *be, const struct wf_rms_norm *a);
-enum wf_status wf_ref_rope(struct wf_backend *be, const struct wf_rope *a);
-enum wf_status wf_ref_lincomb(struct wf_backend *be, const struct wf_lincomb *a);
-enum wf_status wf_ref_affine(struct wf_backend *be, const struct wf_affine *a);
-enum wf_status wf_ref_act(struct wf_backend *be, const struct wf_tensor *y,
-                          const struct wf_tensor *x, enum wf_act act);
-enum wf_status wf_ref_gated_act(struct wf_backend *be, const struct wf_tensor *y,
-                                const struct wf_tensor *a, const struct wf_tensor *b,
-                                enum wf_act act);
-enum wf_status wf_ref_pack_u8(struct wf_backend *be, const struct wf_tensor *y,
-                              const struct wf_tensor *x);
+#define WF_REF_OP(name)                                                                            \
+    enum wf_status wf_ref_##name(struct wf_backend *be, const struct wf_##name *a);
+WF_OPS(WF_REF_OP)
 
-double wf_ref_activate(double x, enum wf_act act);
+double wf_ref_act(double x, enum wf_act act);
 
 /* Element `at` of t, F32 or BF16; to BF16 rounds to nearest even. */
 static inline float wf_get(const struct wf_tensor *t, int64_t at)
