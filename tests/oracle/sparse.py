@@ -61,15 +61,15 @@ def transformer_shapes(heads, ffn, layers):
     return shapes
 
 
-def text_encoder_shapes(embedding):
+def text_encoder_shapes(embedding, vocab=256384, heads=64, ffn=10240, layers=24):
     names = {"shared": ["shared"], "encoder": ["encoder.embed_tokens"], "both": ["shared", "encoder.embed_tokens"]}[embedding]
-    shapes = {f"{name}.weight": (256384, 4096) for name in names}
-    for i in range(24):
+    shapes = {f"{name}.weight": (vocab, 4096) for name in names}
+    for i in range(layers):
         for part in "qkvo":
-            shapes[f"encoder.block.{i}.layer.0.SelfAttention.{part}.weight"] = (4096, 4096)
-        shapes[f"encoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight"] = (32, 64)
+            shapes[f"encoder.block.{i}.layer.0.SelfAttention.{part}.weight"] = (4096, heads * 64) if part == "o" else (heads * 64, 4096)
+        shapes[f"encoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight"] = (32, heads)
         shapes[f"encoder.block.{i}.layer.0.layer_norm.weight"] = (4096,)
-        for part, shape in ("wi_0", (10240, 4096)), ("wi_1", (10240, 4096)), ("wo", (4096, 10240)):
+        for part, shape in ("wi_0", (ffn, 4096)), ("wi_1", (ffn, 4096)), ("wo", (4096, ffn)):
             shapes[f"encoder.block.{i}.layer.1.DenseReluDense.{part}.weight"] = shape
         shapes[f"encoder.block.{i}.layer.1.layer_norm.weight"] = (4096,)
     shapes["encoder.final_layer_norm.weight"] = (4096,)
@@ -169,16 +169,22 @@ def split(shapes, item_bytes, limit):
     return shards
 
 
-def write_hole(path, shapes, dtype, item_bytes):
+def header_of(shapes, dtype, item_bytes):
+    """What stands before the values, which follow in the order of the names; and how many bytes those take."""
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for name in sorted(shapes):
         begin, end = end, end + math.prod(shapes[name]) * item_bytes
         header[name] = {"dtype": dtype, "shape": shapes[name], "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text, end
+
+
+def write_hole(path, shapes, dtype, item_bytes):
+    header, bytes_after = header_of(shapes, dtype, item_bytes)
     with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
+        file.write(header)
+        file.truncate(len(header) + bytes_after)
 
 
 def write_json(path, value):
@@ -236,15 +242,19 @@ def add_pieces(path):
             file.write(bytes([0x0A, len(piece)]) + piece)
 
 
-def write_model(folder, args):
-    _, _, heads, ffn, layers = MODELS[args.model]
-    all_configs = configs(heads, ffn, layers)
-    alter_configs(all_configs, args)
+def write_configs(folder, all_configs):
     for component in "scheduler", "text_encoder", "transformer", "vae":
         (folder / component).mkdir(parents=True)
         name = "scheduler_config.json" if component == "scheduler" else "config.json"
         write_json(folder / component / name, all_configs[component])
     write_json(folder / "model_index.json", all_configs["model_index"])
+
+
+def write_model(folder, args):
+    _, _, heads, ffn, layers = MODELS[args.model]
+    all_configs = configs(heads, ffn, layers)
+    alter_configs(all_configs, args)
+    write_configs(folder, all_configs)
     shutil.copytree(args.tokenizer, folder / "tokenizer")
     if args.all_pieces:
         add_pieces(folder / "tokenizer" / "spiece.model")
