@@ -26,14 +26,27 @@ static void parent_of(const char *folder, char out[PATH_BYTES])
         slash[slash == out] = '\0';
 }
 
-enum wf_status wf_dump_check(const char *folder, struct wf_error *err)
+/* The path of the i-th of all files that a dump writes; false after the last. */
+static bool nth_path(const char *folder, int steps, int i, char path[PATH_BYTES])
+{
+    static const char *const names[] = {"prompt_embeds", "negative_prompt_embeds",
+                                        "latents_initial", "latents"};
+    const int fixed = (int)(sizeof names / sizeof *names);
+    if (i < fixed)
+        snprintf(path, PATH_BYTES, "%s/%s.safetensors", folder, names[i]);
+    else
+        snprintf(path, PATH_BYTES, "%s/latents_step_%03d.safetensors", folder, i - fixed);
+    return i < fixed + steps;
+}
+
+static enum wf_status check_folder(const char *folder, struct wf_error *err)
 {
     struct stat info;
     char parent[PATH_BYTES];
     if (strlen(folder) > PATH_BYTES - 64)
         return wf_fail(err, WF_REFUSED, "dump: the folder's name is too long");
-    if (stat(folder, &info) == 0) {
-        if (!S_ISDIR(info.st_mode))
+    if (lstat(folder, &info) == 0) {
+        if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
             return wf_fail(err, WF_REFUSED, "%s: this is not a folder; give --dump a folder",
                            folder);
         if (access(folder, W_OK | X_OK) != 0)
@@ -48,21 +61,33 @@ enum wf_status wf_dump_check(const char *folder, struct wf_error *err)
     return WF_OK;
 }
 
-bool wf_dump_writes(const char *folder, const char *path)
+enum wf_status wf_dump_check(const char *folder, int steps, const struct wf_file_set *inputs,
+                             struct wf_error *err)
 {
-    static const char *const names[] = {"prompt_embeds", "negative_prompt_embeds",
-                                        "latents_initial", "latents"};
-    const char *base = path + wf_path_folder(path);
-    char name[PATH_BYTES];
-    int step = 0, end = 0;
-    bool is_name =
-        sscanf(base, "latents_step_%d.safetensors%n", &step, &end) == 1 && end > 0 && !base[end];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(name, sizeof name, "%s.safetensors", names[i]);
-        is_name |= strcmp(name, base) == 0;
+    char path[PATH_BYTES];
+    struct stat info;
+    WF_TRY(check_folder(folder, err));
+    for (int i = 0; nth_path(folder, steps, i, path); i++) {
+        if (lstat(path, &info) != 0)
+            continue;
+        if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+            return wf_fail(err, WF_REFUSED,
+                           "%s: is no file, and the dump writes one of that name; remove it", path);
+        if (wf_file_set_has(inputs, path))
+            return wf_fail(err, WF_REFUSED,
+                           "%s: is a file that this run reads; choose another folder for the dump",
+                           path);
     }
-    snprintf(name, sizeof name, "%s/%s", folder, base);
-    return is_name && wf_file_same(name, path);
+    return WF_OK;
+}
+
+bool wf_dump_writes(const char *folder, int steps, const char *path)
+{
+    char written[PATH_BYTES];
+    bool found = wf_file_same(folder, path);
+    for (int i = 0; !found && nth_path(folder, steps, i, written); i++)
+        found = wf_file_same(written, path);
+    return found;
 }
 
 enum wf_status wf_dump_make(const char *folder, struct wf_error *err)

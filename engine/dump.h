@@ -2,14 +2,18 @@
 #ifndef WEFT_ENGINE_DUMP_H
 #define WEFT_ENGINE_DUMP_H
 
+#include "io/file.h"
 #include "kernels/backend.h"
 
 struct wf_arena;
 
-/* WF_REFUSED when folder is no folder, or can neither be written to nor be made. Makes nothing. */
-enum wf_status wf_dump_check(const char *folder, struct wf_error *err);
-/* Whether a dump into folder writes the file of that path. */
-bool wf_dump_writes(const char *folder, const char *path);
+/* WF_REFUSED when folder is no folder, or can neither be written to nor be made, or when a file
+   that a run of so many steps writes into it is there already and is no file, or one of the inputs.
+   Makes nothing. */
+enum wf_status wf_dump_check(const char *folder, int steps, const struct wf_file_set *inputs,
+                             struct wf_error *err);
+/* Whether such a dump writes the file of that path. */
+bool wf_dump_writes(const char *folder, int steps, const char *path);
 enum wf_status wf_dump_make(const char *folder, struct wf_error *err);
 
 /* FOLDER/NAME.safetensors with tensor `latents` [1,C,T,h,w] from latents [T,h,w,C]. */

@@ -22,5 +22,10 @@ enum weft_status weft_generate(struct weft_model *model, const struct weft_reque
 enum weft_status weft_decode(struct weft_model *model, const char *latents_file,
                              const struct weft_request *request, struct weft_job **job)
 {
+    if (!latents_file) {
+        *job = NULL;
+        return (enum weft_status)wf_fail(&model->engine->err, WF_REFUSED,
+                                         "latents: no file was named; give the path of one");
+    }
     return (enum weft_status)open_planned(model, request, latents_file, job);
 }

@@ -46,7 +46,7 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
         WF_TRY(wf_latents_read(r->latents, m->engine->mem, want, found, &job->initial, err));
     }
     if (r->dump)
-        WF_TRY(wf_dump_check(r->dump, err));
+        WF_TRY(wf_dump_check(r->dump, r->steps, &job->inputs, err));
     job->step_seconds = wf_calloc(m->engine->mem, WF_MEM_MISC, (size_t)r->steps, sizeof(double));
     return job->step_seconds ? WF_OK
                              : wf_fail_memory(err, "job", (size_t)r->steps * sizeof(double));
@@ -82,11 +82,11 @@ static void log_job(const struct weft_job *job)
                r->latents ? "noise from a file" : "noise from the seed");
 }
 
-/* Its name is looked at again when outputs are opened. */
-static enum wf_status note_file(struct weft_job *job, const char *path, struct wf_error *err)
+static enum wf_status note_inputs(struct weft_job *job, const char *latents, struct wf_error *err)
 {
-    job->latents_file = path ? wf_strdup(job->model->engine->mem, path) : NULL;
-    return path && !job->latents_file ? wf_fail_memory(err, "job", strlen(path) + 1) : WF_OK;
+    struct wf_mem *mem = job->model->engine->mem;
+    WF_TRY(wf_file_set_add(&job->inputs, job->model->folder, mem, err));
+    return latents ? wf_file_set_add(&job->inputs, latents, mem, err) : WF_OK;
 }
 
 enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *request,
@@ -102,7 +102,7 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     job->decode_only = latents != NULL;
     wf_request_fill(&job->request, &model->defaults);
     wf_arena_init(&job->arena, wf_backend_source(model->engine->be));
-    enum wf_status status = note_file(job, latents ? latents : request->latents, err);
+    enum wf_status status = note_inputs(job, latents ? latents : request->latents, err);
     if (status == WF_OK)
         status = latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
     if (status != WF_OK) {
@@ -139,7 +139,7 @@ void weft_job_close(struct weft_job **out)
     wf_job_end_denoise(job);
     wf_job_backend(job)->ops.give(wf_job_backend(job), job->latents.data);
     wf_arena_close(&job->arena);
-    wf_free(job->latents_file);
+    wf_free(job->inputs.ids);
     wf_free(job->initial);
     wf_free(job->step_seconds);
     wf_free(job);

@@ -5,6 +5,7 @@
 #include "engine/models/family.h"
 #include "engine/report.h"
 #include "engine/sampler/sampler.h"
+#include "io/file.h"
 #include "vae/decode.h"
 
 /* What the next unit of work belongs to. */
@@ -39,7 +40,7 @@ struct weft_job {
     struct wf_sampler *sampler;
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */
-    char *latents_file;       /* it came from; NULL: from none */
+    struct wf_file_set inputs; /* the model's files and the latents', not to be written over */
     struct wf_job_room room;
     struct wf_arena arena; /* activations of encoding and denoising */
     struct wf_decoder *decoder;

@@ -130,9 +130,8 @@ enum wf_status wf_report_check(const char *path, struct wf_mem *mem, struct wf_e
 {
     struct stat info;
     struct wf_output *out;
-    if (strcmp(path, "-") == 0 ||
-        (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)))
-        return WF_OK; /* a named pipe would wait for its reader now */
+    if (stat(path, &info) == 0 && S_ISFIFO(info.st_mode))
+        return WF_OK; /* it would wait for its reader now */
     WF_TRY(wf_output_open(path, true, NULL, mem, &out, err));
     wf_output_discard(&out);
     return WF_OK;

@@ -22,7 +22,8 @@ void wf_request_fill(struct weft_request *r, const struct wf_defaults *d)
 enum wf_status wf_request_check(const struct weft_request *r, struct wf_error *err)
 {
     WF_TRY(WF_CHECK_RESERVED(r, "request", err));
-    if (r->fps_num < 1 || r->fps_den < 1 || r->fps_num / r->fps_den > 1000)
+    if (r->fps_num < 1 || r->fps_den < 1 || (int64_t)r->fps_num * 1000 < r->fps_den ||
+        r->fps_num > (int64_t)r->fps_den * 1000)
         return wf_fail(err, WF_REFUSED, "fps: %d/%d is not possible; choose 0.001 to 1000",
                        r->fps_num, r->fps_den);
     if (!isfinite(r->guidance_scale) || r->guidance_scale > 1000)

@@ -250,6 +250,8 @@ enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame)
     case WF_JOB_BROKEN:
         break;
     }
+    if (atomic_load(&job->cancelled))
+        return wf_fail_cancelled(wf_job_error(job));
     return wf_fail(wf_job_error(job), WF_FAILED, "job: it failed before; make a new one");
 }
 

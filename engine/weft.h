@@ -32,7 +32,8 @@
 
    A program goes on working with a newer library without being built anew: no struct changes its
    size or the place of a field, new fields take the room of `reserved`, and 0 there means what the
-   library did before. So fill structs by their defaults function, or with zeros. */
+   library did before. So fill structs by their defaults function first: 0 is
+   a value of some fields (crf, guidance_scale), not their default. */
 #ifndef WEFT_H
 #define WEFT_H
 
@@ -249,7 +250,8 @@ WEFT_API const char *weft_output_formats(void); /* "mp4, mkv, ...": those that t
    weft_writer_finish. The job must stay open as long as frames are written and until that call. */
 WEFT_API enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output *output,
                                            struct weft_writer **writer);
-/* Takes a copy of the frame; encoding and writing happen in a thread of the writer's own. */
+/* Takes a copy of the frame, which has the job's size and rgb (else WEFT_FAILED); encoding and
+   writing happen in a thread of the writer's own. */
 WEFT_API enum weft_status weft_writer_write(struct weft_writer *writer,
                                             const struct weft_frame *frame);
 /* Waits for all frames to be written and gives the file its name. After a failure, or when the job

@@ -1,4 +1,6 @@
 /* The public face of io/video's sinks, and the report that counts them in. */
+#include <string.h>
+
 #include "engine/dump.h"
 #include "engine/job.h"
 #include "io/video/sink.h"
@@ -9,7 +11,8 @@ struct weft_writer {
     struct wf_sink *sink;
     int fps_num, fps_den;
     struct wf_sink_stats stats; /* once the sink is closed */
-    struct wf_file_set inputs;  /* that must not be written over */
+    struct wf_file_set keep;    /* what else must not be written over */
+    char *path;                 /* of the output */
     bool finished;
 };
 
@@ -32,21 +35,19 @@ static bool job_is_cancelled(void *job)
 static enum wf_status collect_inputs(struct weft_writer *w, const struct weft_job *job,
                                      const char *const *keep, struct wf_error *err)
 {
-    struct wf_mem *mem = w->engine->mem;
-    WF_TRY(wf_file_set_add(&w->inputs, job->model->folder, mem, err));
-    if (job->latents_file)
-        WF_TRY(wf_file_set_add(&w->inputs, job->latents_file, mem, err));
+    for (size_t i = 0; i < job->inputs.count; i++)
+        WF_TRY(wf_file_set_add_id(&w->keep, job->inputs.ids[i], w->engine->mem, err));
     for (; keep && *keep; keep++)
-        WF_TRY(wf_file_set_add(&w->inputs, *keep, mem, err));
+        WF_TRY(wf_file_set_add(&w->keep, *keep, w->engine->mem, err));
     return WF_OK;
 }
 
 static enum wf_status check_dump(const struct weft_job *job, const char *path, struct wf_error *err)
 {
     const char *dump = job->request.dump;
-    if (!dump || !path || !wf_dump_writes(dump, path))
+    if (!dump || !path || !wf_dump_writes(dump, job->request.steps, path))
         return WF_OK;
-    return wf_fail(err, WF_REFUSED, "%s: the dump writes this file too; choose another name", path);
+    return wf_fail(err, WF_REFUSED, "%s: the dump writes there too; choose another name", path);
 }
 
 static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
@@ -56,6 +57,11 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     WF_TRY(WF_CHECK_RESERVED(output, "output", err));
     WF_TRY(collect_inputs(w, job, output->keep, err));
     WF_TRY(check_dump(job, output->path, err));
+    if (job->request.dump)
+        WF_TRY(wf_dump_check(job->request.dump, job->request.steps, &w->keep, err));
+    w->path = output->path ? wf_strdup(w->engine->mem, output->path) : NULL;
+    if (output->path && !w->path)
+        return wf_fail_memory(err, "output", strlen(output->path) + 1);
     wf_sink_defaults(&config);
     config.path = output->path;
     config.format = output->format;
@@ -65,7 +71,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     config.fps_num = job->request.fps_num;
     config.fps_den = job->request.fps_den;
     config.overwrite = output->overwrite != 0;
-    config.inputs = &w->inputs;
+    config.inputs = &w->keep;
     config.codec = output->codec;
     config.crf = output->crf;
     config.preset = output->preset;
@@ -106,9 +112,15 @@ static enum weft_status fail_finished(struct weft_writer *w)
 
 enum weft_status weft_writer_write(struct weft_writer *w, const struct weft_frame *frame)
 {
+    struct wf_error *err = &w->engine->err;
     if (!w->sink)
         return fail_finished(w);
-    return (enum weft_status)wf_sink_write(w->sink, frame->rgb, &w->engine->err);
+    if (!frame->rgb || frame->width != w->job->width || frame->height != w->job->height)
+        return (enum weft_status)wf_fail(
+            err, WF_FAILED, "output: a frame of %dx%d%s for a clip of %dx%d; give it the job's own",
+            frame->width, frame->height, frame->rgb ? "" : " without samples", w->job->width,
+            w->job->height);
+    return (enum weft_status)wf_sink_write(w->sink, frame->rgb, err);
 }
 
 enum weft_status weft_writer_finish(struct weft_writer *w)
@@ -151,33 +163,47 @@ void weft_writer_close(struct weft_writer **writer)
     if (!w)
         return;
     wf_sink_abort(&w->sink);
-    wf_free(w->inputs.ids);
+    wf_free(w->keep.ids);
+    wf_free(w->path);
     wf_free(w);
     *writer = NULL;
+}
+
+/* Whether the report would take the place of what the run reads or writes. */
+static enum wf_status check_meeting(const struct weft_job *job, const struct weft_writer *w,
+                                    const char *path, struct wf_error *err)
+{
+    WF_TRY(check_dump(job, path, err));
+    if (w && (w->sink ? wf_sink_writes(w->sink, path) : w->path && wf_file_same(w->path, path)))
+        return wf_fail(err, WF_REFUSED, "%s: the clip is written there; choose another report",
+                       path);
+    if (wf_file_set_has(w ? &w->keep : &job->inputs, path))
+        return wf_fail(err, WF_REFUSED, "%s: is a file that this run reads; choose another report",
+                       path);
+    return WF_OK;
+}
+
+static enum wf_status write_report(struct weft_job *job, const struct weft_writer *w,
+                                   const char *path, struct wf_error *err)
+{
+    struct weft_writer_info info;
+    WF_TRY(check_meeting(job, w, path, err));
+    if (w)
+        weft_writer_describe(w, &info);
+    return wf_report_write(job, w ? &info : NULL, path, err);
 }
 
 enum weft_status weft_job_report(struct weft_job *job, const struct weft_writer *writer,
                                  const char *path)
 {
-    struct weft_writer_info info;
-    if (writer)
-        weft_writer_describe(writer, &info);
-    return (enum weft_status)wf_report_write(job, writer ? &info : NULL, path,
-                                             &job->model->engine->err);
+    return (enum weft_status)write_report(job, writer, path, &job->model->engine->err);
 }
 
 static enum wf_status check_report(struct weft_job *job, const struct weft_writer *w,
                                    const char *path, struct wf_error *err)
 {
     WF_TRY(wf_report_check(path, job->model->engine->mem, err));
-    WF_TRY(check_dump(job, path, err));
-    if (w && wf_sink_writes(w->sink, path))
-        return wf_fail(err, WF_REFUSED, "%s: the clip is written there; choose another report",
-                       path);
-    if (w && wf_file_set_has(&w->inputs, path))
-        return wf_fail(err, WF_REFUSED, "%s: is a file that this run reads; choose another report",
-                       path);
-    return WF_OK;
+    return check_meeting(job, w, path, err);
 }
 
 enum weft_status weft_job_report_check(struct weft_job *job, const struct weft_writer *writer,

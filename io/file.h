@@ -19,8 +19,8 @@ size_t wf_path_folder(const char *path);
 /* The folder that a path lies in, "." where it names none; false when that has no room. */
 bool wf_path_copy_folder(const char *path, char *folder, size_t room);
 
-/* Whether two paths, however they are spelled or linked, lead to one file: one that is there, or
-   one that would be made. Never of pipes and devices, which may be shared. */
+/* Whether two paths, however they are spelled or linked, lead to one file or pipe: one that is
+   there, or one that would be made. "-" is standard output. Devices may be shared. */
 bool wf_file_same(const char *a, const char *b);
 
 /* Files by what they are, not by their names: those that a run reads. Zeroed: empty. */
@@ -32,10 +32,12 @@ struct wf_file_set {
     size_t count, room;
 };
 
-/* Adds a regular file; of a folder all that lie in it, and in its folders. What is not there is not
-   added. */
+/* Adds a regular file; of a folder the .json, .safetensors and .model in it and its folders. What
+   is not there is not added. */
 enum wf_status wf_file_set_add(struct wf_file_set *set, const char *path, struct wf_mem *mem,
                                struct wf_error *err);
+enum wf_status wf_file_set_add_id(struct wf_file_set *set, struct wf_file_id id, struct wf_mem *mem,
+                                  struct wf_error *err);
 bool wf_file_set_has(const struct wf_file_set *set, const char *path);
 
 /* Opens a regular file (symbolic links are followed) for reading; WF_REFUSED for anything else,

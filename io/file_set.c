@@ -51,23 +51,31 @@ static bool look_at_folder(const char *path, struct stat *folder, const char **n
     return wf_path_copy_folder(path, copy, sizeof copy) && stat(copy, folder) == 0;
 }
 
+/* "-" is standard output, wherever it leads. */
+static bool look_at(const char *path, struct stat *info)
+{
+    return (strcmp(path, "-") == 0 ? fstat(STDOUT_FILENO, info) : stat(path, info)) == 0;
+}
+
 bool wf_file_same(const char *a, const char *b)
 {
     struct stat info[2];
     const char *name[2];
-    const bool there = stat(a, &info[0]) == 0;
-    if (there != (stat(b, &info[1]) == 0))
+    if (strcmp(a, "-") == 0 && strcmp(b, "-") == 0)
+        return true;
+    const bool there = look_at(a, &info[0]);
+    if (there != look_at(b, &info[1]))
         return false;
     if (there)
-        return S_ISREG(info[0].st_mode) && is_same(&info[0], &info[1]);
+        return !S_ISCHR(info[0].st_mode) && is_same(&info[0], &info[1]);
     return look_at_folder(a, &info[0], &name[0]) && look_at_folder(b, &info[1], &name[1]) &&
            is_same(&info[0], &info[1]) && strcmp(name[0], name[1]) == 0;
 }
 
 /* --- sets --- */
 
-static enum wf_status add_file(struct wf_file_set *set, const struct stat *info, struct wf_mem *mem,
-                               struct wf_error *err)
+enum wf_status wf_file_set_add_id(struct wf_file_set *set, struct wf_file_id id, struct wf_mem *mem,
+                                  struct wf_error *err)
 {
     if (set->count == set->room) {
         const size_t room = set->room ? 2 * set->room : 64;
@@ -80,8 +88,20 @@ static enum wf_status add_file(struct wf_file_set *set, const struct stat *info,
         set->ids = ids;
         set->room = room;
     }
-    set->ids[set->count++] = (struct wf_file_id){info->st_dev, info->st_ino};
+    set->ids[set->count++] = id;
     return WF_OK;
+}
+
+/* A folder, or a file of a kind that a model's folder consists of: a clip that was made in there is
+   none of the model. */
+static bool is_of_a_model(const struct dirent *d)
+{
+    const char *end = strrchr(d->d_name, '.');
+    if (d->d_name[0] == '.')
+        return false;
+    return d->d_type != DT_REG ||
+           (end && (strcmp(end, ".json") == 0 || strcmp(end, ".model") == 0 ||
+                    strcmp(end, ".safetensors") == 0));
 }
 
 static enum wf_status add_path(struct wf_file_set *set, const char *path, int depth,
@@ -91,12 +111,12 @@ static enum wf_status add_path(struct wf_file_set *set, const char *path, int de
     if (stat(path, &info) != 0)
         return WF_OK;
     if (S_ISREG(info.st_mode))
-        return add_file(set, &info, mem, err);
+        return wf_file_set_add_id(set, (struct wf_file_id){info.st_dev, info.st_ino}, mem, err);
     DIR *dir = S_ISDIR(info.st_mode) && depth ? opendir(path) : NULL;
     enum wf_status status = WF_OK;
     for (const struct dirent *d; dir && status == WF_OK && (d = readdir(dir));) {
         char below[PATH];
-        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
+        if (is_of_a_model(d) &&
             snprintf(below, sizeof below, "%s/%s", path, d->d_name) < (int)sizeof below)
             status = add_path(set, below, depth - 1, mem, err);
     }

@@ -114,6 +114,8 @@ static enum wf_status existing_target(struct wf_output *out, const struct wf_fil
         return refuse_errno(out->path, errno, err);
     out->target = wf_strdup(mem, real);
     free(real);
+    if (out->target && strcmp(out->target, out->path) != 0) /* parts lie beside the file itself */
+        wf_part_sweep(out->target, 0, 0);
     return out->target ? WF_OK : wf_fail_memory(err, "output", PATH_MAX);
 }
 
@@ -281,15 +283,19 @@ static enum wf_status keep_elsewhere(struct wf_output *out, int error, struct wf
                    shown(kept));
 }
 
-static enum wf_status close_and_rename(struct wf_output *out, struct wf_error *err)
+/* Where late errors of network disks and quotas appear. */
+static enum wf_status close_checked(struct wf_output *out, struct wf_error *err)
 {
     WF_TRY(wf_output_status(out, err));
     const int closed = close(out->fd);
     out->fd = -1;
-    if (closed != 0 && errno != EINTR) { /* where late errors of network disks and quotas appear */
+    if (closed != 0 && errno != EINTR)
         out->failure = errno;
-        return wf_output_status(out, err);
-    }
+    return wf_output_status(out, err);
+}
+
+static enum wf_status give_name(struct wf_output *out, struct wf_error *err)
+{
     if (!out->temporary)
         return WF_OK;
     if (wf_part_rename(out->temporary, out->target, out->overwrite) != 0)
@@ -301,7 +307,13 @@ static enum wf_status close_and_rename(struct wf_output *out, struct wf_error *e
 
 enum wf_status wf_output_commit(struct wf_output **out, bool *kept, struct wf_error *err)
 {
-    const enum wf_status status = close_and_rename(*out, err);
+    /* Another descriptor keeps the lock, so that nobody takes the part for one left behind. */
+    const int lock = (*out)->temporary ? fcntl((*out)->fd, F_DUPFD_CLOEXEC, 3) : -1;
+    enum wf_status status = close_checked(*out, err);
+    if (status == WF_OK)
+        status = give_name(*out, err);
+    if (lock >= 0)
+        close(lock);
     *kept = status == WF_OK || ((*out)->target && !(*out)->temporary);
     wf_output_discard(out);
     return status;
@@ -312,10 +324,10 @@ void wf_output_discard(struct wf_output **out)
     struct wf_output *o = *out;
     if (!o)
         return;
+    if (o->temporary) /* while it is locked */
+        unlink(o->temporary);
     if (o->fd >= 0)
         close(o->fd);
-    if (o->temporary)
-        unlink(o->temporary);
     wf_free(o->temporary);
     wf_free(o->target);
     wf_free(o->path);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,18 +14,25 @@
 
 enum {
     BASE = 200, /* of the file's own name, so that the temporary one is not too long */
+    EXTENSION = 32,
     NAMES_TRIED = 100,
     PATH = 4096,
 };
 
-/* Locks are advisory, and some file systems have none: then it is not held, and nobody who looks
-   for what was left behind gets a lock either. False when it was taken for one of those and removed
-   before it was locked. */
-static bool hold(int fd)
+static bool is_linked(int fd)
 {
     struct stat info;
-    (void)flock(fd, LOCK_EX | LOCK_NB);
     return fstat(fd, &info) != 0 || info.st_nlink > 0;
+}
+
+/* Locks are advisory, and some file systems have none: then it is not held, and nobody who looks
+   for what was left behind gets a lock either. False when it was taken for one of those before it
+   was locked: it is removed, or will be. */
+static bool hold(int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return false;
+    return is_linked(fd);
 }
 
 int wf_part_open(const char *target, char *part, size_t room)
@@ -66,10 +74,13 @@ bool wf_part_keep(const char *part, const char *target, char *kept, size_t room)
 {
     const size_t folder = wf_path_folder(target);
     const char *base = target + folder, *dot = strrchr(base, '.');
-    const char *extension = dot && dot != base ? dot : base + strlen(base);
+    const char *extension =
+        dot && dot != base && strlen(dot) <= EXTENSION ? dot : base + strlen(base);
+    const size_t most = NAME_MAX - strlen("-999") - strlen(extension);
+    const size_t stem = (size_t)(extension - base) < most ? (size_t)(extension - base) : most;
     for (int i = 2; i < 1000; i++) {
         const int used =
-            snprintf(kept, room, "%.*s-%d%s", (int)(extension - target), target, i, extension);
+            snprintf(kept, room, "%.*s-%d%s", (int)(folder + stem), target, i, extension);
         if (used < 0 || (size_t)used >= room)
             return false;
         if (wf_part_rename(part, kept, false) == 0)
@@ -117,7 +128,8 @@ static void remove_unheld(const char *path)
     struct stat info;
     if (fd < 0)
         return;
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+        is_linked(fd))
         (void)unlink(path);
     close(fd);
 }

@@ -127,7 +127,8 @@ struct wf_lincomb {
     int terms;
 };
 
-/* y = clamp(x * weight + shift, low, high), weight and shift along the last axis; a NaN stays one.
+/* y = clamp(x * weight + shift, low, high), weight and shift along the last axis; what is not
+   finite becomes a NaN, so that no bound hides it.
    x [M,C], y [M,C] (may be x), weight [C], shift [C] (data NULL: 1 and 0). */
 struct wf_affine {
     struct wf_tensor x, y, weight, shift;

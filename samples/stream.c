@@ -1,7 +1,7 @@
 /* Frames from a prompt to standard output, rgb24, one after the other as they are decoded:
 
-       stream MODEL PROMPT [WIDTH HEIGHT FRAMES] | ffplay -f rawvideo -pixel_format rgb24
-   -video_size WIDTHxHEIGHT -
+       stream MODEL PROMPT [WIDTH HEIGHT FRAMES] |
+           ffplay -f rawvideo -pixel_format rgb24 -video_size WIDTHxHEIGHT -
 
    Build with: cc stream.c $(pkg-config --cflags --libs weft) -lm */
 #include <math.h>
@@ -30,8 +30,12 @@ static enum weft_status stream(struct weft_model *model, const struct weft_reque
     enum weft_status status = weft_generate(model, request, &job);
     while (status == WEFT_OK) {
         status = weft_job_next(job, &frame);
-        if (status != WEFT_OK || !frame.rgb || !write_frame(&frame))
+        if (status != WEFT_OK || !frame.rgb)
             break;
+        if (!write_frame(&frame) || fflush(stdout) != 0) {
+            perror("stream: standard output");
+            exit(1);
+        }
     }
     weft_job_close(&job);
     return status;

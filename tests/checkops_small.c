@@ -130,8 +130,25 @@ void test_lincomb(struct check *c)
     }
 }
 
+/* No bound may hide what is not finite. */
+static void test_affine_of_infinities(struct check *c)
+{
+    const float values[] = {INFINITY, -INFINITY, NAN, 2};
+    for (int b = 0; b < BACKENDS; b++) {
+        float at[4];
+        memcpy(at, values, sizeof values);
+        const struct wf_tensor x = wf_tensor_of(at, WF_F32, WF_DIMS(1, 4));
+        label(c, "infinities, backend %d", b);
+        expect_ok(c,
+                  wf_affine(c->be[b], &(struct wf_affine){.x = x, .y = x, .low = -1, .high = 1}));
+        if (!isnan(at[0]) || !isnan(at[1]) || !isnan(at[2]) || at[3] != 1)
+            fail(c, "hidden");
+    }
+}
+
 void test_affine(struct check *c)
 {
+    test_affine_of_infinities(c);
     for (int i = 0; i < 50; i++) {
         const int64_t m = some_rows(c), d = some_width(c);
         const bool in_place = chance(c, 30), bounded = chance(c, 50);

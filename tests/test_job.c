@@ -221,6 +221,7 @@ static void a_job_can_be_cancelled(void **state)
     assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
     assert_int_equal(run(job, &sum), WEFT_CANCELLED);
     assert_int_equal(job->steps_done, 1);
+    assert_int_equal(run(job, &sum), WEFT_CANCELLED); /* and stays so */
     close_all(&o, &job);
 }
 
@@ -508,6 +509,35 @@ static void a_field_from_the_future_is_refused(void **state)
     assert_string_equal(weft_version(), version);
 }
 
+/* What a host does wrong is a status, not the end of it. */
+static void misuse_is_a_status(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct weft_job *job = NULL;
+    struct weft_writer *writer = NULL;
+    struct weft_output output;
+    const struct weft_frame frame = {.rgb = (const float[3]){0}, .width = 1, .height = 1};
+    open_small(&o);
+    assert_int_equal(weft_decode(o.model, NULL, &o.request, &job), WEFT_REFUSED);
+    assert_null(job);
+    assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+    weft_output_defaults(&output);
+    output.path = "/dev/null";
+    output.format = "null";
+    assert_int_equal(weft_writer_open(job, &output, &writer), WEFT_OK);
+    assert_int_equal(weft_writer_write(writer, &(struct weft_frame){0}), WEFT_FAILED);
+    assert_int_equal(weft_writer_write(writer, &frame), WEFT_FAILED);
+    assert_non_null(strstr(weft_engine_error(o.engine), "1x1"));
+    weft_writer_close(&writer);
+    assert_int_equal(weft_job_report_check(job, NULL, "/dev/full"), WEFT_OK);
+    assert_int_equal(weft_job_report(job, NULL, "/dev/full"), WEFT_FAILED);
+    char weights[4200];
+    snprintf(weights, sizeof weights, "%s/model_index.json", model_folder);
+    assert_int_equal(weft_job_report(job, NULL, weights), WEFT_REFUSED);
+    close_all(&o, &job);
+}
+
 /* Each allocation of the engine fails once: a clean failure, and nothing left behind. */
 static void every_allocation_may_fail(void **state)
 {
@@ -570,6 +600,7 @@ int main(void)
         cmocka_unit_test(a_job_that_fails_does_not_touch_the_others),
         cmocka_unit_test(several_jobs_hold_the_weights_once),
         cmocka_unit_test(a_field_from_the_future_is_refused),
+        cmocka_unit_test(misuse_is_a_status),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

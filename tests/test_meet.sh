@@ -45,6 +45,11 @@ if "$weft" generate --help | grep -q png; then
 fi
 meets 'clip is written' --format y4m -o - --report -
 # shellcheck disable=SC2086
+code=0 && "$weft" generate "$model" -p fox $clip -q --format y4m -o - --report a.y4m >a.y4m \
+    2>"$work/stderr" || code=$?
+ok 'standard output is a file: refused' [ "$code" = 2 -a ! -s a.y4m ]
+rm a.y4m
+# shellcheck disable=SC2086
 run generate "$model" -p fox $clip -q --format null -o /dev/null --report /dev/null
 ok 'a device may be shared' [ "$code" = 0 ]
 
@@ -56,6 +61,16 @@ meets 'dump writes' --dump dump -o a.y4m --report dump/latents_step_000.safetens
 # shellcheck disable=SC2086
 run generate "$model" -p fox $clip -q --dump dump -o dump/frames.safetensors
 ok 'other names in its folder are free' [ "$code" = 0 ]
+rm -r dump
+meets 'dump writes' --dump dump -o dump --format y4m
+mkdir dump dump/latents.safetensors
+meets 'is no file' --dump dump -o a.y4m
+rmdir dump/latents.safetensors
+ln -s "$work/model/transformer/diffusion_pytorch_model.safetensors" dump/latents_step_000.safetensors
+meets 'this run reads' --dump dump -o a.y4m
+rm dump/latents_step_000.safetensors
+echo 'a fox' >dump/prompt_embeds.safetensors
+meets 'this run reads' --dump dump -p @dump/prompt_embeds.safetensors -o a.y4m
 rm -r dump
 
 # --- inputs ---
@@ -79,6 +94,10 @@ cp z.safetensors frame-1.png
 if "$weft" generate --help | grep -q png; then
     refused 'this run reads' decode "$model" frame-1.png -y -o 'frame-%d.png'
 fi
+(cd "$model" && "$weft" generate . -p fox $clip -q -o own.y4m &&
+    "$weft" generate . -p fox $clip -q -y -o own.y4m) 2>"$work/stderr" && code=0 || code=$?
+ok 'a clip in the folder of the model is none of its files' [ "$code" = 0 ]
+rm "$model/own.y4m"
 ok 'they are what they were' cmp -s z.safetensors "$latents"
 rm -rf "$work"/out/*
 
@@ -116,7 +135,20 @@ for count in 2 3; do
     ok "kept as $count: no part" [ -z "$(find . -name '*.part')" ]
     rm same.y4m
 done
+long=$(printf '%0251d' 0).y4m
+# shellcheck disable=SC2086
+timeout 60 "$weft" generate "$model" -p fox $clip -f 125 -q -o "$long" 2>"$work/stderr" &
+pid=$!
+wait_until part_of '0*'
+echo taken >"$long"
+wait $pid || true
+ok 'one with a long name too' [ "$(find . -name '0*0-2.y4m' -size +200k | wc -l)" = 1 ]
 rm -rf "$work"/out/*
+
+# --- standard output, and who else writes there ---
+# shellcheck disable=SC2086
+ok "oneDNN's trace is not among the frames" [ "$("$weft" generate "$model" -p fox $clip -q --format y4m -o - |
+    cksum)" = "$(ONEDNN_VERBOSE=1 "$weft" generate "$model" -p fox $clip -q --format y4m -o - | cksum)" ]
 
 # --- closed standard streams ---
 # shellcheck disable=SC2086
@@ -150,10 +182,17 @@ wait $pid || true
 ok 'a killed run leaves a part' [ -n "$(find . -name 'a.y4m.*.part')" ]
 started b.y4m
 held=$(find . -name 'b.y4m.*.part')
+mkdir kept
+ln -s kept/k.y4m far.y4m
+echo >kept/k.y4m
+echo >kept/k.y4m.1-0.part
 touch a.y4m.part a.y4m.1-2.part.txt b.y4m.x-0.part other.1-0.part
 # shellcheck disable=SC2086
 run generate "$model" -p fox $clip -q -o a.y4m
 ok 'the next run removes it' [ -z "$(find . -name 'a.y4m.[0-9]*.part')" ]
+# shellcheck disable=SC2086
+run generate "$model" -p fox $clip -q -y -o far.y4m
+ok 'also behind a link' [ -s kept/k.y4m -a ! -e kept/k.y4m.1-0.part ]
 # shellcheck disable=SC2086
 run generate "$model" -p fox $clip -q -o b.y4m
 ok 'one that is in use stays' [ -e "$held" ]

@@ -48,6 +48,14 @@ poisoned bf16 text_encoder bf16 'encode: the embeddings of the prompt are not al
 poisoned bf16 transformer bf16 'denoise: step 1 of 2: the latents are not all numbers'
 poisoned bf16 vae bf16 'decode: frame [0-9]*: the samples are not all numbers' 'decoder\|post_quant'
 
+# --- an infinity, which bounds could hide ---
+for value in inf -inf; do
+    label="decoder.conv_out.weight is $value"
+    python3 "$poison" "$whole/vae/$file" "$work/model/vae/$file" decoder.conv_out.weight "$value"
+    failed 'decode: frame [0-9]*: the samples are not all numbers' generate "$work/model" -p fox -W 32 -H 32 \
+        -f 5 --steps 1 -s 1 --progress none -o clip.y4m
+done
+
 # --- latents files ---
 for value in nan inf -inf; do
     python3 "$poison" "$fixtures/basic/expect/latents.safetensors" "$work/latents.safetensors" \

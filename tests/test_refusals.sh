@@ -42,7 +42,7 @@ gen '--flow-shift' --flow-shift 0
 for value in -1 1.5 x 0x10 nan '' 18446744073709551616; do
     gen '--seed' --seed "$value"
 done
-for value in 0 -16 x 1e9 nan inf '' 30000/0 0/1 30/ /30 24/x 0x10; do
+for value in 0 -16 x 1e9 nan inf '' 30000/0 0/1 30/ /30 24/x 0x10 1/1001 1000001/1000; do
     gen '--fps' --fps "$value"
 done
 for value in -1 0 x 5000; do

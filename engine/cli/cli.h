@@ -38,6 +38,7 @@ struct cli {
     const char *keep[3];               /* those that are, for output.keep */
     bool accepted;                     /* the request: from then on warnings are shown at once */
     char held[2048]; /* warnings before that, each with a line feed: a refusal says one line */
+    int unheld;      /* warnings that had no room there */
 };
 
 /* Exit codes. */

@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "engine/cli/cli.h"
@@ -23,10 +25,14 @@ static const char usage[] =
 /* libgomp reads its settings when it is loaded, before main, and by default a thread that waits for
    the others spins. On virtual or shared cores that costs more than the work itself (measured on
    two: 1.4 s of work took 13 s). So the program starts itself once more with waiting threads
-   asleep, unless the user has said something else. */
+   asleep, unless the user has said something else, or binds threads to cores: the first thread is
+   bound before main, and what is started from it would have that one core for all. */
 static void let_waiting_threads_sleep(char **argv)
 {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
+    const char *bind = getenv("OMP_PROC_BIND");
+    const bool bound =
+        bind ? strcasecmp(bind, "false") != 0 : getenv("OMP_PLACES") || getenv("GOMP_CPU_AFFINITY");
+    if (bound || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
     if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
         execv("/proc/self/exe", argv); /* where that fails, it is only slower */
@@ -43,10 +49,13 @@ static void occupy_descriptors(void)
     }
 }
 
-/* SVT-AV1 reads it and otherwise tells its version on standard error. */
-static void keep_encoders_quiet(void)
+/* SVT-AV1 tells its version on standard error; oneDNN, where it is asked to, what it runs on
+   standard output, amid the frames. */
+static void keep_libraries_quiet(void)
 {
     setenv("SVT_LOG", "0", 0);
+    unsetenv("ONEDNN_VERBOSE");
+    unsetenv("DNNL_VERBOSE");
 }
 
 static int run_verb(enum cli_verb verb, int argc, char **argv)
@@ -65,7 +74,7 @@ int main(int argc, char **argv)
 {
     occupy_descriptors();
     let_waiting_threads_sleep(argv);
-    keep_encoders_quiet();
+    keep_libraries_quiet();
     static const struct {
         const char *name;
         enum cli_verb verb;

@@ -159,7 +159,7 @@ static int parse_rate(const struct spec *s, const char *text, struct weft_reques
         const bool whole = end == slash && isdigit((unsigned char)*text);
         const long den = strtol(slash + 1, &end, 10);
         if (whole && !*end && isdigit((unsigned char)slash[1]) && !errno && num > 0 && den > 0 &&
-            num <= 1000000 && den <= 1000000 && num / den <= 1000) {
+            num <= 1000000 && den <= 1000000 && num * 1000 >= den && num <= den * 1000) {
             request->fps_num = (int)num;
             request->fps_den = (int)den;
             return CLI_OK;

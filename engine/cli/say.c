@@ -7,11 +7,14 @@
 
 #include "engine/cli/cli.h"
 
+/* One line, whatever the texts hold that are named in it. */
 static void say(const char *format, va_list args)
 {
-    fputs("weft: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    char text[8192];
+    vsnprintf(text, sizeof text, format, args);
+    for (char *c = text; *c; c++)
+        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
+    fprintf(stderr, "weft: %s\n", text);
 }
 
 void cli_say(const char *format, ...)
@@ -72,6 +75,8 @@ void cli_log(void *context, enum weft_log_level level, const char *line)
     const size_t used = strlen(cli->held), more = strlen(line);
     if (more + 2 <= sizeof cli->held - used)
         snprintf(cli->held + used, sizeof cli->held - used, "%s\n", line);
+    else
+        cli->unheld++;
 }
 
 void cli_accept(struct cli *cli)
@@ -82,4 +87,6 @@ void cli_accept(struct cli *cli)
         cli_tell(cli, "warning", "%.*s", (int)length, line);
         line += length + 1;
     }
+    if (cli->unheld)
+        cli_tell(cli, "warning", "and %d warnings more", cli->unheld);
 }

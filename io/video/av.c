@@ -270,8 +270,10 @@ static void count_packet(struct av *av, const AVPacket *packet)
    frame goes alone, to be seen while the others are still made. */
 static bool end_of_part(const struct av *av)
 {
+    if (!av->live)
+        return false;
     const int64_t second = av->encoder.codec->gop_size, at = av->packets % second;
-    return av->live && (av->packets == 1 || at == 0 || at == (second + 1) / 2);
+    return av->packets == 1 || at == 0 || at == (second + 1) / 2;
 }
 
 static enum wf_status write_packets(struct av *av, struct wf_error *err)

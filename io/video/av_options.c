@@ -59,7 +59,7 @@ static enum wf_status set_crf(AVCodecContext *codec, const struct wf_sink_config
     if (!has && config->crf >= 0)
         return wf_fail(err, WF_REFUSED, "output: %s has no crf; leave --crf away",
                        codec->codec->name);
-    if (config->crf > top)
+    if (!(config->crf <= top))
         return wf_fail(err, WF_REFUSED, "output: %s takes crf 0 to %d, not %g; choose one of these",
                        codec->codec->name, top, config->crf);
     if (has && has->type == AV_OPT_TYPE_INT && config->crf >= 0 &&

@@ -197,7 +197,7 @@ static void remove_pictures(struct png *png)
 static void png_close(void *state)
 {
     struct png *png = state;
-    if (!png->finished)
+    if (!png->finished && png->elsewhere.status == WF_OK) /* else a name may be another's file */
         remove_pictures(png);
     wf_free(png->name);
     wf_free(png->pattern);

@@ -253,9 +253,6 @@ const char *wf_sink_hint(const struct wf_sink *sink)
 
 bool wf_sink_writes(const struct wf_sink *sink, const char *path)
 {
-    const bool to_stdout = strcmp(path, "-") == 0;
-    if (sink->path && (to_stdout || strcmp(sink->path, "-") == 0))
-        return to_stdout && strcmp(sink->path, "-") == 0;
     if (sink->path)
         return wf_file_same(sink->path, path);
     return sink->driver->writes && sink->driver->writes(sink->state, path);

@@ -573,8 +573,9 @@ static void affine(float *y, const float *x, const float *weight, const float *s
         float value = x[i];
         value = weight ? value * weight[i] : value;
         value = shift ? value + shift[i] : value;
+        const float broken = value - value; /* 0, or NaN where value is not finite */
         value = value < low ? low : value;
-        y[i] = value > high ? high : value; /* a NaN passes both */
+        y[i] = (value > high ? high : value) + broken;
     }
 }
 

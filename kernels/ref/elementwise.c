@@ -60,7 +60,8 @@ enum wf_status wf_ref_affine(struct wf_backend *be, const struct wf_affine *a)
             const double value =
                 (double)x[i] * (weight ? (double)weight[i] : 1) + (shift ? (double)shift[i] : 0);
             const float bounded = value < (double)a->low ? a->low : (float)value;
-            y[i] = bounded > a->high ? a->high : bounded; /* a NaN passes both */
+            const bool finite = isfinite((float)value);
+            y[i] = !finite ? NAN : bounded > a->high ? a->high : bounded;
         }
     }
     return WF_OK;
