@@ -10,7 +10,9 @@ static_assert((int)WEFT_OK == (int)WF_OK && (int)WEFT_FAILED == (int)WF_FAILED &
                   (int)WEFT_REFUSED == (int)WF_REFUSED && (int)WEFT_CANCELLED == (int)WF_CANCELLED,
               "a status crosses weft.h as it is");
 static_assert((int)WEFT_OFFLOAD_NONE == (int)WF_OFFLOAD_NONE &&
-                  (int)WEFT_OFFLOAD_MODEL == (int)WF_OFFLOAD_MODEL,
+                  (int)WEFT_OFFLOAD_MODEL == (int)WF_OFFLOAD_MODEL &&
+                  (int)WEFT_OFFLOAD_GROUP == (int)WF_OFFLOAD_GROUP &&
+                  (int)WEFT_OFFLOAD_SEQUENTIAL == (int)WF_OFFLOAD_SEQUENTIAL,
               "so does a policy");
 
 #if UINTPTR_MAX == UINT64_MAX
@@ -47,13 +49,20 @@ enum wf_status wf_check_reserved(const uint64_t *reserved, size_t count, const c
 
 static enum wf_status check_settings(const struct weft_settings *s, struct wf_error *err)
 {
+    const uint64_t reserved_int = (uint64_t)s->reserved_int;
     WF_TRY(WF_CHECK_RESERVED(s, "settings", err));
+    WF_TRY(wf_check_reserved(&reserved_int, 1, "settings", err));
     if (s->threads < 0 || s->threads > 4096)
         return wf_fail(err, WF_REFUSED,
                        "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);
-    if (s->offload != WEFT_OFFLOAD_NONE && s->offload != WEFT_OFFLOAD_MODEL)
-        return wf_fail(err, WF_REFUSED, "offload: policy %d is not known; use none or model",
+    if ((int)s->offload < WEFT_OFFLOAD_NONE || s->offload > WEFT_OFFLOAD_SEQUENTIAL)
+        return wf_fail(err, WF_REFUSED,
+                       "offload: policy %d is not known; use none, model, group or sequential",
                        (int)s->offload);
+    if (s->offload_blocks < 0 || (s->offload_blocks && s->offload != WEFT_OFFLOAD_GROUP))
+        return wf_fail(err, WF_REFUSED,
+                       "offload-blocks: %d blocks go with offload group alone; leave it away",
+                       s->offload_blocks);
     return WF_OK;
 }
 
@@ -91,7 +100,7 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     WF_TRY(check_settings(s, &e->err));
     WF_TRY(check_device(device, &e->err));
     strncpy(e->device, device, sizeof e->device - 1);
-    e->offload = (enum wf_offload)s->offload;
+    e->policy = (struct wf_policy){(enum wf_offload)s->offload, s->offload_blocks};
     e->log = s->log;
     e->log_context = s->log_context;
     e->mem = wf_mem_open();

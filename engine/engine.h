@@ -17,7 +17,7 @@ struct weft_engine {
     struct wf_error err; /* of the last call that failed */
     struct wf_mem *mem;
     struct wf_backend *be;
-    enum wf_offload offload;
+    struct wf_policy policy;
     char device[32];
     void (*log)(void *context, enum weft_log_level level, const char *line); /* NULL: none */
     void *log_context;

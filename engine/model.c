@@ -185,8 +185,7 @@ enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
         return WF_OK;
     if (!m->vae_ckpt)
         WF_TRY(wf_model_open_checkpoint(m, "vae", "diffusion_pytorch_model", &m->vae_ckpt, err));
-    return wf_vae_open(m->vae_ckpt, m->engine->offload, m->engine->be, m->engine->mem, &m->vae,
-                       err);
+    return wf_vae_open(m->vae_ckpt, m->engine->policy, m->engine->be, m->engine->mem, &m->vae, err);
 }
 
 enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)

@@ -7,13 +7,11 @@ enum { STEPS = 4 };
 
 static enum wf_status open_engine(struct weft_engine *planner, const struct weft_engine *engine)
 {
-    const char *dtype = engine->be->compute == WF_BF16 ? "bf16" : "f32";
-    planner->offload = engine->offload;
+    planner->policy = engine->policy;
     planner->mem = wf_mem_open();
     if (!planner->mem)
         return wf_fail_memory(&planner->err, "plan", 0);
-    return wf_backend_open("plan", dtype, engine->be->threads, planner->mem, &planner->err,
-                           &planner->be);
+    return wf_backend_open_plan(engine->be, planner->mem, &planner->err, &planner->be);
 }
 
 static enum wf_status run(struct weft_job *job, struct wf_job_room *room)

@@ -71,14 +71,14 @@ static json_t *stages(const struct weft_job *job, const struct weft_writer_info 
 static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)
 {
     const struct weft_engine *e = job->model->engine;
-    static const char *const offloads[] = {"none", "model"};
+    static const char *const offloads[] = {"none", "model", "group", "sequential"};
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     json_t *root =
         json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
                   text_of(job->model->folder), "family", job->model->family->name, "device",
                   e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
-                  offloads[e->offload], "threads", wf_thread_granted(e->be->threads));
+                  offloads[e->policy.offload], "threads", wf_thread_granted(e->be->threads));
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
     json_t *rest =

@@ -76,6 +76,8 @@ WEFT_API const char *weft_version(void); /* of the library at run time: "0.1.0" 
 enum weft_offload {
     WEFT_OFFLOAD_NONE,  /* weights stay from their first use to the end of the model */
     WEFT_OFFLOAD_MODEL, /* one component at a time: its weights go when its stage ends (default) */
+    WEFT_OFFLOAD_GROUP, /* a few blocks of a component at a time, read again in every step */
+    WEFT_OFFLOAD_SEQUENTIAL, /* one layer at a time: least memory */
 };
 
 enum weft_log_level {
@@ -96,7 +98,9 @@ struct weft_settings {
        (default). Errors do not come here: they are the status and weft_engine_error. */
     void (*log)(void *context, enum weft_log_level level, const char *line);
     void *log_context;
-    uint64_t reserved[8]; /* zeros */
+    int offload_blocks;   /* of WEFT_OFFLOAD_GROUP, blocks that are held together; 0: 1 */
+    int reserved_int;     /* zero */
+    uint64_t reserved[7]; /* zeros */
 };
 
 WEFT_API void weft_settings_defaults(struct weft_settings *settings);

@@ -8,7 +8,7 @@
 #include "kernels/plan/plan.h"
 #include "kernels/ref/ref.h"
 
-static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops, &wf_plan_ops};
+static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops};
 
 /* Fills the empty slots of a table from its base. False where one stays empty: a crash in mid-run.
    Every member from `open` on is a function. */
@@ -46,6 +46,28 @@ static enum wf_dtype choose_compute(const struct wf_backend *be, const char *dty
     return narrow ? WF_BF16 : WF_F32;
 }
 
+static enum wf_status open_with(const struct wf_ops *ops, int threads, struct wf_mem *mem,
+                                struct wf_error *err, struct wf_backend **be)
+{
+    struct wf_ops table = *ops;
+    if (!complete(&table))
+        return wf_fail(err, WF_FAILED, "device %s: an operation is missing; this is a bug in weft",
+                       ops->name);
+    struct wf_backend *opened = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *opened);
+    if (!opened)
+        return wf_fail_memory(err, ops->name, sizeof *opened);
+    opened->ops = table;
+    opened->mem = mem;
+    opened->err = err;
+    opened->threads = threads > 0 ? threads : wf_thread_default();
+    const enum wf_status status = opened->ops.open(opened);
+    if (status == WF_OK)
+        *be = opened;
+    else
+        wf_free(opened);
+    return status;
+}
+
 enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be)
 {
@@ -56,24 +78,17 @@ enum wf_status wf_backend_open(const char *name, const char *dtype, int threads,
     if (!is_known(dtype))
         return wf_fail(err, WF_REFUSED,
                        "dtype: %s is not supported on this device; use f32 or bf16", dtype);
-    struct wf_ops table = *ops;
-    if (!complete(&table))
-        return wf_fail(err, WF_FAILED, "device %s: an operation is missing; this is a bug in weft",
-                       name);
-    struct wf_backend *opened = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *opened);
-    if (!opened)
-        return wf_fail_memory(err, name, sizeof *opened);
-    opened->ops = table;
-    opened->mem = mem;
-    opened->err = err;
-    opened->threads = threads > 0 ? threads : wf_thread_default();
-    const enum wf_status status = opened->ops.open(opened);
-    if (status != WF_OK) {
-        wf_free(opened);
-        return status;
-    }
-    opened->compute = choose_compute(opened, dtype);
-    *be = opened;
+    WF_TRY(open_with(ops, threads, mem, err, be));
+    (*be)->compute = choose_compute(*be, dtype);
+    return WF_OK;
+}
+
+enum wf_status wf_backend_open_plan(const struct wf_backend *like, struct wf_mem *mem,
+                                    struct wf_error *err, struct wf_backend **be)
+{
+    *be = NULL;
+    WF_TRY(open_with(&wf_plan_ops, like->threads, mem, err, be));
+    wf_plan_stand_for(*be, like);
     return WF_OK;
 }
 

@@ -4,9 +4,13 @@
 
    Contracts are written as `x [S,d]`: lengths by axis, slowest first. Unless an operation says so,
    every operand is f32, its last axis has stride 1, its other axes may have any stride, and outputs
-   do not overlap inputs. Operations run in order; on a device they may still run when the call
-   returns, and wf_sync waits for them. One thread at a time uses a backend. A NaN in an operand is
-   one in every result that depends on it (not in pack_u8).
+   do not overlap inputs. One thread at a time uses a backend. A NaN in an operand is one in every
+   result that depends on it (not in pack_u8).
+
+   A backend works in the order of the calls: operations, copies, uploads, give, unload and load_end
+   each have their place in it, done or not when the call returns; wf_sync waits for all of them.
+   Memory given back, a room loaded anew, an arena's mark released: what was called before still
+   reads it, what comes after never does. A failure may be told by a later call.
 
    Products of matrices take both operands in one type, f32 or bf16, and add up in f32; which one,
    wf_operand_type says of a parameter. What feeds a product is written in that type by the
@@ -27,8 +31,8 @@
 struct wf_arena_source;
 struct wf_backend;
 
-/* A model's parameter: first described, then loaded by a backend, which may keep it in a layout of
-   its own. */
+/* A model's parameter: first described, then loaded by a backend, which may lay it out in a way of
+   its own, into a room that the caller has. */
 enum wf_param_kind {
     WF_PARAM_VECTOR, /* small, any rank, kept as a dense f32 tensor: biases, gains, tables of shifts
                       */
@@ -42,11 +46,12 @@ struct wf_param {
     enum wf_param_kind kind;
     int rank;
     int64_t dim[5];
-    bool keep_f32;                  /* LINEAR, CONV, UPCONV: never rounded to bf16 */
+    bool keep_f32; /* LINEAR, CONV, UPCONV: never rounded to bf16 */
+    enum wf_param_state { WF_PARAM_DESCRIBED, WF_PARAM_LOADING, WF_PARAM_LOADED } state;
+    void *room;                     /* from load_begin to unload; a TABLE has none */
+    const struct wf_source *source; /* while it is loading; a TABLE's while it is loaded */
     struct wf_tensor tensor;        /* VECTOR: the values. Others: the backend's choice */
-    const struct wf_source *source; /* TABLE, while loaded */
-    void *packed; /* the backend's own form; NULL while not loaded, where it keeps one */
-    bool loaded;
+    const void *layout;             /* the backend's own: how the room is laid out */
 };
 
 enum wf_act { WF_ACT_NONE, WF_ACT_GELU_TANH, WF_ACT_GELU_ERF, WF_ACT_SILU };
@@ -210,14 +215,24 @@ struct wf_ops {
     enum wf_status (*upload)(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
     enum wf_status (*download)(struct wf_backend *be, void *dst, const struct wf_tensor *src);
 
-    /* Makes a described parameter usable from its values, which are read in bounded pieces. src
-       lives until load returns, a TABLE's until unload. unload may be called on one not loaded. */
-    enum wf_status (*load)(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
+    /* Bytes that a parameter takes in its room; looks only at its description and be->compute. 0:
+       it has none (a TABLE). */
+    size_t (*param_bytes)(const struct wf_backend *be, const struct wf_param *p);
+    /* Begins to fill p->room from p->source, which is read in bounded pieces; may leave everything
+       to load_end, which tells of a failure. Who still reads the room is waited for. */
+    enum wf_status (*load_begin)(struct wf_backend *be, struct wf_param *p);
+    enum wf_status (*load_end)(struct wf_backend *be, struct wf_param *p);
+    /* Of one that is loading or loaded; the room stays the caller's. */
     void (*unload)(struct wf_backend *be, struct wf_param *p);
 
 #define WF_OP_SLOT(name)                                                                           \
     enum wf_status (*name)(struct wf_backend * be, const struct wf_##name *args);
     WF_OPS(WF_OP_SLOT)
+};
+
+/* Constant once the backend is open. */
+struct wf_device {
+    bool queued; /* operations may still run when the call returns */
 };
 
 struct wf_backend {
@@ -226,19 +241,25 @@ struct wf_backend {
     struct wf_error *err; /* where a failing call leaves its message */
     void *state;          /* the backend's own */
     const char *path; /* for tests, how the last product was computed: "library", "own", "pairs" */
-    char about[64];   /* what it chose on this machine: "avx512, oneDNN 2.6.3"; "" */
+    struct wf_device device;
+    char about[64];        /* what it chose on this machine: "avx512, oneDNN 2.6.3"; "" */
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
     double work[WF_KINDS];     /* performed since the caller set it to 0 */
+    uint64_t moved;            /* bytes of parameters that were brought in, likewise */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
-/* Opens "ref", "cpu" or "plan". dtype: "f32" or "bf16" for products, NULL for what the device is
+/* Opens "ref" or "cpu". dtype: "f32" or "bf16" for products, NULL for what the device is
    fast at. threads: 0 for wf_thread_default. *be is NULL on failure. err must
    outlive the backend. */
 enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be);
+/* Opens one that stands in the place of `like`: it takes its types and rooms, computes nothing and
+   counts everything, bytes that it would hold in mem. like outlives it. */
+enum wf_status wf_backend_open_plan(const struct wf_backend *like, struct wf_mem *mem,
+                                    struct wf_error *err, struct wf_backend **be);
 void wf_backend_close(struct wf_backend **be);
 struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activations */
 
@@ -246,9 +267,20 @@ struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activatio
 enum wf_status wf_sync(struct wf_backend *be);
 enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src);
 enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor src);
-enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p,
-                             const struct wf_source *src);
-void wf_param_unload(struct wf_backend *be, struct wf_param *p);
+/* Bytes of a parameter's room, a multiple of WF_ROOM_ALIGN: several may lie in one piece of memory.
+ */
+enum { WF_ROOM_ALIGN = 256 };
+size_t wf_param_bytes(const struct wf_backend *be, const struct wf_param *p);
+/* Begins to load a described parameter into a room of that many bytes, of the backend's memory
+   (NULL for a TABLE). src has the parameter's values, dense, of any floating type; it lives until
+   load_end, a TABLE's until unload. */
+enum wf_status wf_param_load_begin(struct wf_backend *be, struct wf_param *p, void *room,
+                                   const struct wf_source *src);
+/* What is called from here on may use it. A parameter that failed is described again. */
+enum wf_status wf_param_load_end(struct wf_backend *be, struct wf_param *p);
+enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, void *room,
+                             const struct wf_source *src);       /* both */
+void wf_param_unload(struct wf_backend *be, struct wf_param *p); /* at any time */
 /* F32 or BF16: what a LINEAR, CONV or UPCONV, loaded or not, is kept in and takes as x. BF16 where
    that is the backend's choice, the parameter is not marked keep_f32, and it has at least this many
    channels to add up: narrower layers cost little, and rounding a few channels turns their

@@ -153,7 +153,7 @@ static enum wf_status check_optional(struct wf_backend *be, const char *what,
 static enum wf_status check_param(struct wf_backend *be, const char *what, const struct wf_param *p,
                                   enum wf_param_kind kind)
 {
-    if (!p || !p->loaded)
+    if (!p || p->state != WF_PARAM_LOADED)
         return wf_fail(be->err, WF_FAILED, "%s: is not loaded; " ADVICE, what);
     if (p->kind != kind)
         return wf_fail(be->err, WF_FAILED, "%s: is a parameter of kind %d, expected %d; " ADVICE,
@@ -181,11 +181,12 @@ static enum wf_status check_act(struct wf_backend *be, const char *what, enum wf
 struct work {
     enum wf_kind kind;
     double amount;
+    uint64_t moved; /* bytes of parameters that it brings in */
 };
 
 static void count(struct work *work, enum wf_kind kind, double amount)
 {
-    *work = (struct work){kind, amount};
+    *work = (struct work){.kind = kind, .amount = amount};
 }
 
 /* A pass: what is read, and what is written. */
@@ -239,10 +240,16 @@ static bool param_fits(const struct wf_param *p)
     return p->kind != WF_PARAM_UPCONV || (p->dim[2] == 1 && p->dim[3] == 3 && p->dim[4] == 3);
 }
 
-enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src)
+size_t wf_param_bytes(const struct wf_backend *be, const struct wf_param *p)
+{
+    return (be->ops.param_bytes(be, p) + WF_ROOM_ALIGN - 1) / WF_ROOM_ALIGN * WF_ROOM_ALIGN;
+}
+
+static enum wf_status check_load(struct wf_backend *be, const struct wf_param *p,
+                                 const struct wf_source *src)
 {
     uint64_t count = 1;
-    if (p->loaded)
+    if (p->state != WF_PARAM_DESCRIBED)
         return wf_fail(be->err, WF_FAILED, "load: the parameter is loaded already; " ADVICE);
     if (!param_fits(p))
         return wf_fail(be->err, WF_FAILED,
@@ -255,9 +262,56 @@ enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, const st
                        "load: %llu bytes of type %s for a parameter of shape [%s]; " ADVICE,
                        (unsigned long long)src->bytes, wf_dtype_name(src->dtype),
                        show(p->rank, p->dim).text);
-    WF_TRY(be->ops.load(be, p, src));
-    p->loaded = true;
     return WF_OK;
+}
+
+enum wf_status wf_param_load_begin(struct wf_backend *be, struct wf_param *p, void *room,
+                                   const struct wf_source *src)
+{
+    WF_TRY(check_load(be, p, src));
+    p->state = WF_PARAM_LOADING;
+    p->room = room;
+    p->source = src;
+    const enum wf_status status = be->ops.load_begin(be, p);
+    if (status != WF_OK)
+        wf_param_unload(be, p);
+    return status;
+}
+
+enum wf_status wf_param_load_end(struct wf_backend *be, struct wf_param *p)
+{
+    if (p->state != WF_PARAM_LOADING)
+        return wf_fail(be->err, WF_FAILED, "load: the parameter is not being loaded; " ADVICE);
+    const enum wf_status status = be->ops.load_end(be, p);
+    if (status != WF_OK) {
+        wf_param_unload(be, p);
+        return status;
+    }
+    p->state = WF_PARAM_LOADED;
+    if (p->kind != WF_PARAM_TABLE) { /* its rows are counted when they are gathered */
+        be->moved += p->source->bytes;
+        p->source = NULL;
+    }
+    return WF_OK;
+}
+
+enum wf_status wf_param_load(struct wf_backend *be, struct wf_param *p, void *room,
+                             const struct wf_source *src)
+{
+    WF_TRY(wf_param_load_begin(be, p, room, src));
+    return wf_param_load_end(be, p);
+}
+
+void wf_param_unload(struct wf_backend *be, struct wf_param *p)
+{
+    if (p->state == WF_PARAM_DESCRIBED)
+        return;
+    be->ops.unload(be, p);
+    p->state = WF_PARAM_DESCRIBED;
+    p->room = NULL;
+    p->source = NULL;
+    p->tensor = (struct wf_tensor){0};
+    p->layout = NULL;
 }
 
 enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param *p)
@@ -269,14 +323,6 @@ enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param
 enum wf_dtype wf_attention_type(const struct wf_backend *be, int64_t width)
 {
     return be->compute == WF_BF16 && width >= WF_BF16_HEAD ? WF_BF16 : WF_F32;
-}
-
-void wf_param_unload(struct wf_backend *be, struct wf_param *p)
-{
-    if (!p->loaded)
-        return;
-    be->ops.unload(be, p);
-    p->loaded = false;
 }
 
 static enum wf_status check_gemm(struct wf_backend *be, const struct wf_gemm *a, struct work *work)
@@ -489,6 +535,7 @@ static enum wf_status check_gather(struct wf_backend *be, const struct wf_gather
                            (int)a->ids[i], (long long)a->table->dim[0]);
     }
     count_pass(work, &a->y, 1, &a->y);
+    work->moved = (uint64_t)wf_tensor_count(&a->y) * wf_dtype_bytes(a->table->source->dtype);
     return WF_OK;
 }
 
@@ -510,11 +557,12 @@ static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_
 #define CALL(name)                                                                                 \
     enum wf_status wf_##name(struct wf_backend *be, const struct wf_##name *a)                     \
     {                                                                                              \
-        struct work work = {WF_KIND_PASS, 0};                                                      \
+        struct work work = {.kind = WF_KIND_PASS};                                                 \
         WF_TRY(check_##name(be, a, &work));                                                        \
         if (be->cancel && atomic_load_explicit(be->cancel, memory_order_relaxed))                  \
             return wf_fail_cancelled(be->err);                                                     \
         be->work[work.kind] += work.amount;                                                        \
+        be->moved += work.moved;                                                                   \
         return be->ops.name(be, a);                                                                \
     }
 WF_OPS(CALL)

@@ -4,15 +4,16 @@
 
 #include "temporal/wan_weights.h"
 
-/* What one forward shares between blocks. Rows are modulation vectors [d] of a [6,d] tensor. */
+/* What one forward shares between blocks. Rows are modulation vectors [d] of a [6,d] tensor. The
+   halves lie one after the other, so that a layer is held once for both. */
 struct pass {
-    int64_t tokens;
+    int64_t tokens; /* S, of a half */
     int halves;
     struct wf_wan_run *run;
-    struct wf_tensor x[WF_WAN_HALVES]; /* [S,d], the residual stream */
-    struct wf_tensor time;             /* [1,d] */
-    struct wf_tensor modulation;       /* [6,d] of the step, the same for every block */
-    struct wf_tensor scale_one;        /* [6,d]: 1 in the rows of scales, to make 1 + scale */
+    struct wf_tensor x;          /* [halves S,d], the residual stream */
+    struct wf_tensor time;       /* [1,d] */
+    struct wf_tensor modulation; /* [6,d] of the step, the same for every block */
+    struct wf_tensor scale_one;  /* [6,d]: 1 in the rows of scales, to make 1 + scale */
     struct wf_arena *arena;
 };
 
@@ -33,16 +34,22 @@ static struct wf_tensor heads(const struct wf_wan *w, struct wf_tensor t)
     return wf_tensor_split(t, 1, w->config.head_dim);
 }
 
-/* The heads of one batch, [1,S,h,d]. */
-static struct wf_tensor batch(const struct wf_wan *w, struct wf_tensor t)
+/* [n S,h d] as n batches of heads, [n,S,h,d]. */
+static struct wf_tensor batches(const struct wf_wan *w, struct wf_tensor t, int64_t n)
 {
-    return wf_tensor_split(heads(w, t), 0, t.dim[0]);
+    return wf_tensor_split(heads(w, t), 0, t.dim[0] / n);
 }
 
+static struct wf_tensor half_of(const struct pass *p, struct wf_tensor t, int half)
+{
+    return wf_tensor_slice(t, 0, half * p->tokens, p->tokens);
+}
+
+/* Of both halves. */
 static enum wf_status new_rows(const struct pass *p, struct wf_wan *w, enum wf_dtype dtype,
                                int64_t width, struct wf_tensor *t)
 {
-    return wf_tensor_new(p->arena, dtype, t, w->be->err, WF_DIMS(p->tokens, width));
+    return wf_tensor_new(p->arena, dtype, t, w->be->err, WF_DIMS(p->halves * p->tokens, width));
 }
 
 /* Queries or keys: projected, normalised over all heads together, and turned when there is a table;
@@ -69,7 +76,20 @@ static enum wf_status project(struct wf_wan *w, const struct pass *p, const stru
     return WF_OK;
 }
 
-/* The text's keys and values of a layer: they do not change from step to step. */
+/* The same for every half, one after the other. */
+static enum wf_status project_halves(struct wf_wan *w, const struct pass *p,
+                                     const struct wf_layer *layer, const struct wf_param *norm,
+                                     bool turned, struct wf_tensor x, struct wf_tensor y)
+{
+    WF_TRY(wf_layer_acquire(layer, w->be->err));
+    enum wf_status status = WF_OK;
+    for (int half = 0; half < p->halves && status == WF_OK; half++)
+        status = project(w, p, layer, norm, turned, half_of(p, x, half), half_of(p, y, half));
+    wf_layer_release(layer);
+    return status;
+}
+
+/* The texts' keys and values of a layer: they do not change from step to step. */
 static enum wf_status text_keys(struct wf_wan *w, const struct pass *p,
                                 const struct wf_wan_block *b, int layer, struct wf_wan_text *text)
 {
@@ -85,20 +105,20 @@ static enum wf_status text_keys(struct wf_wan *w, const struct pass *p,
 }
 
 static enum wf_status attend(struct wf_wan *w, struct wf_tensor q, struct wf_tensor k,
-                             struct wf_tensor v, struct wf_tensor key_bias, struct wf_tensor y)
+                             struct wf_tensor v, struct wf_tensor key_bias, struct wf_tensor y,
+                             int64_t n)
 {
     return wf_attention(w->be,
-                        &(struct wf_attention){.q = batch(w, q),
-                                               .k = batch(w, k),
-                                               .v = batch(w, v),
-                                               .y = batch(w, y),
+                        &(struct wf_attention){.q = batches(w, q, n),
+                                               .k = batches(w, k, n),
+                                               .v = batches(w, v, n),
+                                               .y = batches(w, y, n),
                                                .key_bias = key_bias,
                                                .scale = 1.0f / sqrtf((float)w->config.head_dim)});
 }
 
 static enum wf_status self_attention(struct wf_wan *w, const struct pass *p,
-                                     const struct wf_wan_block *b, struct wf_tensor modulation,
-                                     struct wf_tensor x)
+                                     const struct wf_wan_block *b, struct wf_tensor modulation)
 {
     struct wf_tensor n, q, k, v;
     const enum wf_dtype type = wf_attention_type(w->be, w->config.head_dim);
@@ -106,52 +126,54 @@ static enum wf_status self_attention(struct wf_wan *w, const struct pass *p,
     WF_TRY(new_rows(p, w, type, w->d, &q));
     WF_TRY(new_rows(p, w, type, w->d, &k));
     WF_TRY(new_rows(p, w, type, w->d, &v));
-    WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
+    WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x,
                                                         .y = n,
                                                         .shift = row(modulation, 0),
                                                         .weight = row(modulation, 1),
                                                         .eps = (float)w->config.eps}));
-    WF_TRY(project(w, p, &b->self.q, &b->self.norm_q, true, n, q));
-    WF_TRY(project(w, p, &b->self.k, &b->self.norm_k, true, n, k));
+    WF_TRY(project_halves(w, p, &b->self.q, &b->self.norm_q, true, n, q));
+    WF_TRY(project_halves(w, p, &b->self.k, &b->self.norm_k, true, n, k));
     WF_TRY(wf_linear(w->be, &b->self.v, n, v, WF_ACT_NONE));
-    WF_TRY(attend(w, q, k, v, (struct wf_tensor){0}, n));
-    return wf_linear_add(w->be, &b->self.out, n, x, row(modulation, 2));
+    WF_TRY(attend(w, q, k, v, (struct wf_tensor){0}, n, p->halves));
+    return wf_linear_add(w->be, &b->self.out, n, p->x, row(modulation, 2));
 }
 
 static enum wf_status cross_attention(struct wf_wan *w, const struct pass *p,
-                                      const struct wf_wan_block *b, int layer,
-                                      const struct wf_wan_text *text, struct wf_tensor x)
+                                      const struct wf_wan_block *b, int layer)
 {
     struct wf_tensor n, q, source;
     WF_TRY(new_rows(p, w, wf_wan_type_for(w, &b->cross.q), w->d, &n));
     WF_TRY(new_rows(p, w, wf_attention_type(w->be, w->config.head_dim), w->d, &q));
     if (w->config.cross_attn_norm)
-        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = x,
+        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x,
                                                             .y = n,
                                                             .weight = b->norm2.weight.tensor,
                                                             .shift = b->norm2.bias.tensor,
                                                             .eps = (float)w->config.eps}));
-    WF_TRY(wf_operand(w->be, p->arena, &b->cross.q, w->config.cross_attn_norm ? n : x, &source));
-    WF_TRY(project(w, p, &b->cross.q, &b->cross.norm_q, false, source, q));
-    WF_TRY(attend(w, q, text->keys[layer], text->values[layer], text->key_bias, n));
-    return wf_linear_add(w->be, &b->cross.out, n, x, (struct wf_tensor){0});
+    WF_TRY(wf_operand(w->be, p->arena, &b->cross.q, w->config.cross_attn_norm ? n : p->x, &source));
+    WF_TRY(project_halves(w, p, &b->cross.q, &b->cross.norm_q, false, source, q));
+    for (int half = 0; half < p->halves; half++) {
+        const struct wf_wan_text *text = &p->run->texts[half];
+        WF_TRY(attend(w, half_of(p, q, half), text->keys[layer], text->values[layer],
+                      text->key_bias, half_of(p, n, half), 1));
+    }
+    return wf_linear_add(w->be, &b->cross.out, n, p->x, (struct wf_tensor){0});
 }
 
 /* In slices of rows: the hidden layer is five or six times as wide as the stream. */
-static enum wf_status feed_forward(struct wf_wan *w, const struct pass *p,
-                                   const struct wf_wan_block *b, struct wf_tensor modulation,
-                                   struct wf_tensor x)
+static enum wf_status feed_slices(struct wf_wan *w, const struct pass *p,
+                                  const struct wf_wan_block *b, struct wf_tensor modulation)
 {
     enum { SLICE = 4096 };
-    const int64_t rows = p->tokens < SLICE ? p->tokens : SLICE;
+    const int64_t all = p->x.dim[0], rows = all < SLICE ? all : SLICE;
     struct wf_tensor n, hidden;
     WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &b->ffn_in), &n, w->be->err,
                          WF_DIMS(rows, w->d)));
     WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &b->ffn_out), &hidden, w->be->err,
                          WF_DIMS(rows, w->config.ffn_dim)));
-    for (int64_t i = 0; i < p->tokens; i += SLICE) {
-        const int64_t count = p->tokens - i < SLICE ? p->tokens - i : SLICE;
-        const struct wf_tensor part = wf_tensor_slice(x, 0, i, count);
+    for (int64_t i = 0; i < all; i += SLICE) {
+        const int64_t count = all - i < SLICE ? all - i : SLICE;
+        const struct wf_tensor part = wf_tensor_slice(p->x, 0, i, count);
         const struct wf_tensor normed = wf_tensor_slice(n, 0, 0, count);
         const struct wf_tensor wide = wf_tensor_slice(hidden, 0, 0, count);
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = part,
@@ -165,7 +187,28 @@ static enum wf_status feed_forward(struct wf_wan *w, const struct pass *p,
     return WF_OK;
 }
 
-static enum wf_status block_halves(struct wf_wan *w, const struct pass *p, int layer)
+/* Both layers are held while the slices go through them. */
+static enum wf_status feed_forward(struct wf_wan *w, const struct pass *p,
+                                   const struct wf_wan_block *b, struct wf_tensor modulation)
+{
+    WF_TRY(wf_layer_acquire(&b->ffn_in, w->be->err));
+    enum wf_status status = wf_layer_acquire(&b->ffn_out, w->be->err);
+    if (status == WF_OK) {
+        status = feed_slices(w, p, b, modulation);
+        wf_layer_release(&b->ffn_out);
+    }
+    wf_layer_release(&b->ffn_in);
+    return status;
+}
+
+static enum wf_status all_text_keys(struct wf_wan *w, const struct pass *p, int layer)
+{
+    for (int half = 0; half < p->halves; half++)
+        WF_TRY(text_keys(w, p, &w->blocks[layer], layer, &p->run->texts[half]));
+    return WF_OK;
+}
+
+static enum wf_status compute_block(struct wf_wan *w, const struct pass *p, int layer)
 {
     const struct wf_wan_block *b = &w->blocks[layer];
     struct wf_tensor modulation;
@@ -175,16 +218,14 @@ static enum wf_status block_halves(struct wf_wan *w, const struct pass *p, int l
                                                   .c = {1, 1, 1},
                                                   .terms = 3,
                                                   .y = modulation}));
-    for (int half = 0; half < p->halves; half++) {
-        const struct wf_arena_mark mark = wf_arena_mark(p->arena);
-        WF_TRY(text_keys(w, p, b, layer, &p->run->texts[half]));
-        WF_TRY(self_attention(w, p, b, modulation, p->x[half]));
-        wf_arena_release(p->arena, mark);
-        WF_TRY(cross_attention(w, p, b, layer, &p->run->texts[half], p->x[half]));
-        wf_arena_release(p->arena, mark);
-        WF_TRY(feed_forward(w, p, b, modulation, p->x[half]));
-        wf_arena_release(p->arena, mark);
-    }
+    const struct wf_arena_mark mark = wf_arena_mark(p->arena);
+    WF_TRY(all_text_keys(w, p, layer));
+    WF_TRY(self_attention(w, p, b, modulation));
+    wf_arena_release(p->arena, mark);
+    WF_TRY(cross_attention(w, p, b, layer));
+    wf_arena_release(p->arena, mark);
+    WF_TRY(feed_forward(w, p, b, modulation));
+    wf_arena_release(p->arena, mark);
     return WF_OK;
 }
 
@@ -192,10 +233,9 @@ static enum wf_status run_block(struct wf_wan *w, const struct pass *p, int laye
                                 struct wf_error *err)
 {
     const struct wf_wan_block *b = &w->blocks[layer];
-    wf_residency_prefetch(w->res, b->group + 1);
     WF_TRY(wf_residency_acquire(w->res, b->group, err));
     const struct wf_arena_mark mark = wf_arena_mark(p->arena);
-    const enum wf_status status = block_halves(w, p, layer);
+    const enum wf_status status = compute_block(w, p, layer);
     wf_arena_release(p->arena, mark);
     wf_residency_release(w->res, b->group);
     return status;
@@ -263,9 +303,10 @@ static enum wf_status embed_latents(struct wf_wan *w, struct pass *p, struct wf_
                          tokens.rank, tokens.dim));
     WF_TRY(wf_copy(w->be, &(struct wf_copy){.y = dense, .x = tokens}));
     dense = wf_tensor_reshape(dense, WF_DIMS(p->tokens, wf_tensor_count(&dense) / p->tokens));
-    WF_TRY(wf_linear(w->be, &w->patch_embedding, dense, p->x[0], WF_ACT_NONE));
+    const struct wf_tensor first = half_of(p, p->x, 0);
+    WF_TRY(wf_linear(w->be, &w->patch_embedding, dense, first, WF_ACT_NONE));
     for (int half = 1; half < p->halves; half++)
-        WF_TRY(wf_copy(w->be, &(struct wf_copy){.y = p->x[half], .x = p->x[0]}));
+        WF_TRY(wf_copy(w->be, &(struct wf_copy){.y = half_of(p, p->x, half), .x = first}));
     return WF_OK;
 }
 
@@ -305,10 +346,12 @@ static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,
     WF_TRY(wf_lincomb(w->be,
                       &(struct wf_lincomb){
                           .x = {table, time, ones}, .c = {1, 1, 1}, .terms = 3, .y = modulation}));
-    WF_TRY(new_rows(p, w, wf_wan_type_for(w, &w->proj_out), w->d, &n));
-    WF_TRY(new_rows(p, w, WF_F32, w->proj_out.bias.dim[0], &columns));
+    WF_TRY(wf_tensor_new(p->arena, wf_wan_type_for(w, &w->proj_out), &n, w->be->err,
+                         WF_DIMS(p->tokens, w->d)));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &columns, w->be->err,
+                         WF_DIMS(p->tokens, w->proj_out.bias.dim[0])));
     for (int half = 0; half < p->halves; half++) {
-        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x[half],
+        WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = half_of(p, p->x, half),
                                                             .y = n,
                                                             .shift = row(modulation, 0),
                                                             .weight = row(modulation, 1),
@@ -317,6 +360,19 @@ static enum wf_status head_halves(struct wf_wan *w, const struct pass *p,
         WF_TRY(unpatch(w, columns, velocity[half]));
     }
     return WF_OK;
+}
+
+static enum wf_status finish_halves(struct wf_wan *w, const struct pass *p,
+                                    const struct wf_tensor *velocity, struct wf_error *err)
+{
+    WF_TRY(wf_residency_acquire(w->res, w->head_group, err));
+    enum wf_status status = wf_layer_acquire(&w->proj_out, err);
+    if (status == WF_OK) {
+        status = head_halves(w, p, velocity);
+        wf_layer_release(&w->proj_out);
+    }
+    wf_residency_release(w->res, w->head_group);
+    return status;
 }
 
 /* --- forward --- */
@@ -339,18 +395,14 @@ static enum wf_status forward(struct wf_wan *w, struct pass *p, struct wf_tensor
                               double timestep, const struct wf_tensor *velocity,
                               struct wf_error *err)
 {
-    for (int half = 0; half < p->halves; half++)
-        WF_TRY(new_rows(p, w, WF_F32, w->d, &p->x[half]));
+    WF_TRY(new_rows(p, w, WF_F32, w->d, &p->x));
     WF_TRY(wf_residency_acquire(w->res, w->embed_group, err));
     const enum wf_status status = prologue(w, p, latents, timestep);
     wf_residency_release(w->res, w->embed_group);
     WF_TRY(status);
     for (int layer = 0; layer < (int)w->config.layers; layer++)
         WF_TRY(run_block(w, p, layer, err));
-    WF_TRY(wf_residency_acquire(w->res, w->head_group, err));
-    const enum wf_status last = head_halves(w, p, velocity);
-    wf_residency_release(w->res, w->head_group);
-    return last;
+    return finish_halves(w, p, velocity, err);
 }
 
 enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, double timestep,

@@ -25,7 +25,7 @@ struct wf_wan;
 struct wf_wan_run;
 
 /* Reads the folder's config.json and finds and checks every weight; loads none. */
-enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
                            struct wf_backend *be, struct wf_mem *mem, struct wf_wan **wan,
                            struct wf_error *err);
 void wf_wan_close(struct wf_wan **wan);

@@ -141,7 +141,7 @@ static enum wf_status add_head(struct wf_wan *w, struct wf_error *err)
 }
 
 static enum wf_status open_into(struct wf_wan *w, struct wf_checkpoint *ckpt,
-                                enum wf_offload offload, struct wf_error *err)
+                                struct wf_policy policy, struct wf_error *err)
 {
     WF_TRY(read_config(wf_checkpoint_config(ckpt), &w->config, err));
     w->d = w->config.heads * w->config.head_dim;
@@ -149,14 +149,14 @@ static enum wf_status open_into(struct wf_wan *w, struct wf_checkpoint *ckpt,
     w->blocks = wf_calloc(w->mem, WF_MEM_MISC, layers, sizeof *w->blocks);
     if (!w->blocks)
         return wf_fail_memory(err, "transformer", layers * sizeof *w->blocks);
-    WF_TRY(wf_residency_open(offload, ckpt, w->be, w->mem, &w->res, err));
+    WF_TRY(wf_residency_open(policy, ckpt, w->be, w->mem, &w->res, err));
     WF_TRY(add_embedders(w, err));
     for (int i = 0; i < (int)w->config.layers; i++)
         WF_TRY(add_block(w, i, err));
     return add_head(w, err);
 }
 
-enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
                            struct wf_backend *be, struct wf_mem *mem, struct wf_wan **wan,
                            struct wf_error *err)
 {
@@ -166,7 +166,7 @@ enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
         return wf_fail_memory(err, "transformer", sizeof *w);
     w->be = be;
     w->mem = mem;
-    const enum wf_status status = open_into(w, ckpt, offload, err);
+    const enum wf_status status = open_into(w, ckpt, policy, err);
     if (status != WF_OK) {
         wf_wan_close(&w);
         return status;

@@ -9,7 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { GUARD = 256, PAGE = 4096, SHOWN = 8, NOT_A_NUMBER = 4 }; /* the last: percent of operands */
+enum {
+    GUARD = 256,
+    PAGE = 4096,
+    SHOWN = 8,
+    GUARD_BYTE = 0x5a,
+    NOT_A_NUMBER = 4
+}; /* the last: percent of operands */
 
 #define SLOT(member, test)                                                                         \
     {                                                                                              \
@@ -24,7 +30,9 @@ static const struct slot_test slots[] = {SLOT(open, test_open),
                                          SLOT(sync, test_transfer),
                                          SLOT(upload, test_transfer),
                                          SLOT(download, test_transfer),
-                                         SLOT(load, test_load),
+                                         SLOT(param_bytes, test_load),
+                                         SLOT(load_begin, test_load),
+                                         SLOT(load_end, test_load),
                                          SLOT(unload, test_load),
 #define OP_SLOT(name) SLOT(name, test_##name),
                                          WF_OPS(OP_SLOT)};
@@ -205,6 +213,32 @@ void set_value(struct operand *o, int64_t i, float value)
     copy_original(o);
 }
 
+/* Memory for a parameter, with a guard behind what it may fill. */
+static void *make_room(struct check *c, int b, const struct wf_param *p)
+{
+    const size_t bytes = c->be[b]->ops.param_bytes(c->be[b], p);
+    unsigned char *room =
+        bytes ? c->be[b]->ops.take(c->be[b], WF_MEM_WEIGHTS, bytes + GUARD) : NULL;
+    if (room)
+        memset(room + bytes, GUARD_BYTE, GUARD);
+    c->room[c->params - 1][b] = room;
+    return room;
+}
+
+static void free_room(struct check *c, int i, int b)
+{
+    const struct wf_param *p = &c->param[i][b];
+    unsigned char *room = c->room[i][b];
+    const size_t bytes = c->be[b]->ops.param_bytes(c->be[b], p);
+    for (int at = 0; room && at < GUARD; at++) {
+        if (room[bytes + (size_t)at] != GUARD_BYTE) {
+            fail(c, "parameter %d wrote behind its room", i);
+            break;
+        }
+    }
+    c->be[b]->ops.give(c->be[b], room);
+}
+
 struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scale, int rank,
                             const int64_t *dims)
 {
@@ -222,7 +256,7 @@ struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scal
         struct wf_source *src = &c->source[c->params - 1][b];
         *src = wf_source_memory((unsigned char *)file->t[b].data - down, dtype,
                                 wf_tensor_bytes(&file->t[b]));
-        expect_ok(c, wf_param_load(c->be[b], &p[b], src));
+        expect_ok(c, wf_param_load(c->be[b], &p[b], make_room(c, b, &p[b]), src));
     }
     return p;
 }
@@ -332,8 +366,10 @@ void finish(struct check *c, double tolerance)
         check_untouched(c, &c->operand[i], i);
     }
     for (int i = 0; i < c->params; i++) {
-        for (int b = 0; b < BACKENDS; b++)
+        for (int b = 0; b < BACKENDS; b++) {
             wf_param_unload(c->be[b], &c->param[i][b]);
+            free_room(c, i, b);
+        }
     }
     for (int i = 0; i < c->operands; i++)
         free_operand(&c->operand[i]);

@@ -37,6 +37,7 @@ struct check {
     struct operand operand[MAX_OPERANDS];
     int operands;
     struct wf_param param[MAX_PARAMS][BACKENDS];
+    void *room[MAX_PARAMS][BACKENDS];
     struct wf_source source[MAX_PARAMS][BACKENDS]; /* a table's is read as long as it is loaded */
     int params;
     bool may_spread; /* padding times a weight that is not a number: skipped, or one too */

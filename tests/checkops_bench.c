@@ -59,12 +59,20 @@ static struct wf_param param(struct stand *s, enum wf_param_kind kind, int rank,
     const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
     const struct wf_tensor t = values(s, rank, dims);
     const struct wf_source src = wf_source_memory(t.data, WF_F32, wf_tensor_bytes(&t));
-    if (wf_param_load(s->be, &p, &src) != WF_OK) {
+    void *room = s->be->ops.take(s->be, WF_MEM_WEIGHTS, wf_param_bytes(s->be, &p));
+    if (!room || wf_param_load(s->be, &p, room, &src) != WF_OK) {
         printf("%s\n", s->err.text);
         exit(1);
     }
     wf_arena_release(&s->arena, mark);
     return p;
+}
+
+static void drop(struct stand *s, struct wf_param *p)
+{
+    void *room = p->room;
+    wf_param_unload(s->be, p);
+    s->be->ops.give(s->be, room);
 }
 
 typedef enum wf_status (*call)(struct wf_backend *be, const void *args);
@@ -149,8 +157,8 @@ static void bench_gemm(struct stand *s, int64_t m, int64_t n, int64_t k, enum wf
     char shape[64];
     snprintf(shape, sizeof shape, "m %d n %d k %d act %d", (int)m, (int)n, (int)k, (int)act);
     measure_flops(s, "gemm", shape, run_gemm, &a, a.x.dtype);
-    wf_param_unload(s->be, &w);
-    wf_param_unload(s->be, &bias);
+    drop(s, &w);
+    drop(s, &bias);
     wf_arena_release(&s->arena, mark);
 }
 
@@ -173,7 +181,7 @@ static void bench_conv(struct stand *s, int64_t h, int64_t w, int64_t c, int64_t
     snprintf(shape, sizeof shape, "%dx%d, %d to %d channels, %dx%dx%d", (int)h, (int)w, (int)c,
              (int)o, taps, size, size);
     measure_flops(s, "conv", shape, run_conv, &a, a.x.dtype);
-    wf_param_unload(s->be, &p);
+    drop(s, &p);
     wf_arena_release(&s->arena, mark);
 }
 
@@ -190,7 +198,7 @@ static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64
     snprintf(shape, sizeof shape, "%dx%d to twice, %d to %d channels", (int)h, (int)w, (int)c,
              (int)o);
     measure_flops(s, "upconv", shape, run_upconv, &a, a.x.dtype);
-    wf_param_unload(s->be, &p);
+    drop(s, &p);
     wf_arena_release(&s->arena, mark);
 }
 
@@ -293,7 +301,7 @@ static void bench_gather(struct stand *s, int64_t rows, int64_t d)
     snprintf(shape, sizeof shape, "%d of %dx%d", (int)IDS, (int)rows, (int)d);
     s->bytes = peak_bytes(y.data, x.data, IDS * d, s->be->threads);
     const struct wf_source src = wf_source_memory(x.data, WF_F32, wf_tensor_bytes(&x));
-    if (wf_param_load(s->be, &table, &src) == WF_OK)
+    if (wf_param_load(s->be, &table, NULL, &src) == WF_OK)
         measure_bytes(s, "gather", shape, run_gather,
                       &(struct wf_gather){.y = y, .table = &table, .ids = ids},
                       8.0 * IDS * (double)d);
@@ -301,16 +309,17 @@ static void bench_gather(struct stand *s, int64_t rows, int64_t d)
     wf_arena_release(&s->arena, mark);
 }
 
-/* Weights into the backend's layout, once an acquire. */
+/* Weights into a room that is filled anew, once an acquire. */
 struct loading {
     struct wf_param *param;
+    void *room;
     const struct wf_source *src;
 };
 
 static enum wf_status run_load(struct wf_backend *be, const void *args)
 {
     const struct loading *l = args;
-    const enum wf_status status = wf_param_load(be, l->param, l->src);
+    const enum wf_status status = wf_param_load(be, l->param, l->room, l->src);
     wf_param_unload(be, l->param);
     return status;
 }
@@ -330,7 +339,11 @@ static void bench_load(struct stand *s, enum wf_param_kind kind, int rank, const
     s->bytes = peak_bytes(y.data, x.data, wf_tensor_count(&x), s->be->threads);
     const double kept = (double)wf_dtype_bytes(wf_operand_type(s->be, &p));
     const struct wf_source src = wf_source_memory(x.data, WF_F32, wf_tensor_bytes(&x));
-    measure_bytes(s, "load", shape, run_load, &(struct loading){&p, &src}, (4 + kept) * count);
+    void *room = s->be->ops.take(s->be, WF_MEM_WEIGHTS, wf_param_bytes(s->be, &p));
+    if (room)
+        measure_bytes(s, "load", shape, run_load, &(struct loading){&p, room, &src},
+                      (4 + kept) * count);
+    s->be->ops.give(s->be, room);
     wf_arena_release(&s->arena, mark);
 }
 

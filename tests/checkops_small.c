@@ -359,17 +359,17 @@ static enum wf_status read_badly(void *context, uint64_t offset, void *dst, size
 }
 
 /* A source that cannot be read is a clean failure with its own message. */
-static void unreadable_case(struct check *c, int b, struct wf_param *p, uint64_t bytes)
+static void unreadable_case(struct check *c, int b, struct wf_param *p, void *room, uint64_t bytes)
 {
     const size_t live = wf_mem_live(c->mem, WF_MEM_WEIGHTS);
     for (int nth = 1;; nth++) {
         atomic_int left = nth;
         const struct wf_source src = {WF_F32, bytes, read_badly, &left};
-        if (wf_param_load(c->be[b], p, &src) == WF_OK)
+        if (wf_param_load(c->be[b], p, room, &src) == WF_OK)
             break;
         if (!strstr(c->err.text, "disk: unreadable"))
             fail(c, "read %d failed, and the message is %s", nth, c->err.text);
-        if (p->loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
+        if (p->state != WF_PARAM_DESCRIBED || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
             fail(c, "a failed read left something behind");
         if (nth > 10000) {
             fail(c, "never succeeds");
@@ -380,36 +380,54 @@ static void unreadable_case(struct check *c, int b, struct wf_param *p, uint64_t
 }
 
 /* Loading fails cleanly at every allocation, and loads again afterwards. */
+static void load_into(struct check *c, int b, struct wf_param *p, void *room,
+                      const struct wf_source *src)
+{
+    const size_t live = wf_mem_live(c->mem, WF_MEM_WEIGHTS);
+    for (long nth = 1;; nth++) {
+        wf_mem_fail_at(c->mem, nth);
+        const enum wf_status status = wf_param_load(c->be[b], p, room, src);
+        wf_mem_fail_at(c->mem, 0);
+        if (status == WF_OK)
+            break;
+        if (p->state != WF_PARAM_DESCRIBED || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
+            fail(c, "a failed load left something behind");
+        if (nth > 50) {
+            fail(c, "never succeeds: %s", c->err.text);
+            return;
+        }
+    }
+    if (wf_param_load(c->be[b], p, room, src) == WF_OK)
+        fail(c, "loaded twice");
+    wf_param_unload(c->be[b], p);
+    wf_param_unload(c->be[b], p);
+    unreadable_case(c, b, p, room, src->bytes);
+    if (p->state != WF_PARAM_DESCRIBED || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
+        fail(c, "unload left something behind");
+    if (wf_param_load_end(c->be[b], p) == WF_OK)
+        fail(c, "the end of a load that never began");
+}
+
 static void load_case(struct check *c, enum wf_param_kind kind, int rank, const int64_t *dims)
 {
     static const float values[64 * 64 * 9];
     const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, rank, dims);
     const struct wf_source src = wf_source_memory(values, WF_F32, wf_tensor_bytes(&shape));
     for (int b = 0; b < BACKENDS; b++) {
+        struct wf_backend *be = c->be[b], *plan;
         struct wf_param p = {.kind = kind, .rank = rank};
         memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
-        const size_t live = wf_mem_live(c->mem, WF_MEM_WEIGHTS);
-        label(c, "%s kind %d", c->be[b]->ops.name, (int)kind);
-        for (long nth = 1;; nth++) {
-            wf_mem_fail_at(c->mem, nth);
-            const enum wf_status status = wf_param_load(c->be[b], &p, &src);
-            wf_mem_fail_at(c->mem, 0);
-            if (status == WF_OK)
-                break;
-            if (p.loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
-                fail(c, "a failed load left something behind");
-            if (nth > 50) {
-                fail(c, "never succeeds: %s", c->err.text);
-                return;
-            }
-        }
-        if (wf_param_load(c->be[b], &p, &src) == WF_OK)
-            fail(c, "loaded twice");
-        wf_param_unload(c->be[b], &p);
-        wf_param_unload(c->be[b], &p);
-        unreadable_case(c, b, &p, src.bytes);
-        if (p.loaded || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
-            fail(c, "unload left something behind");
+        label(c, "%s kind %d", be->ops.name, (int)kind);
+        const size_t bytes = wf_param_bytes(be, &p);
+        if ((bytes == 0) != (kind == WF_PARAM_TABLE))
+            fail(c, "%zu bytes", bytes);
+        expect_ok(c, wf_backend_open_plan(be, c->mem, &c->err, &plan));
+        if (wf_param_bytes(plan, &p) != bytes)
+            fail(c, "the plan says %zu bytes, not %zu", wf_param_bytes(plan, &p), bytes);
+        wf_backend_close(&plan);
+        void *room = bytes ? be->ops.take(be, WF_MEM_WEIGHTS, bytes) : NULL;
+        load_into(c, b, &p, room, &src);
+        be->ops.give(be, room);
     }
 }
 
@@ -484,9 +502,10 @@ void test_contracts(struct check *c)
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &w}), "gemm: w");
     const struct wf_source src = wf_source_memory(data, WF_F32, 15 * sizeof *data);
     const struct wf_source less = wf_source_memory(data, WF_F32, 14 * sizeof *data);
-    expect_refusal(c, wf_param_load(be, &w, &less), "load");
-    expect_ok(c, wf_param_load(be, &w, &src));
-    expect_ok(c, wf_param_load(be, &table, &src));
+    expect_refusal(c, wf_param_load(be, &w, NULL, &less), "load");
+    void *room = be->ops.take(be, WF_MEM_WEIGHTS, wf_param_bytes(be, &w));
+    expect_ok(c, wf_param_load(be, &w, room, &src));
+    expect_ok(c, wf_param_load(be, &table, NULL, &src));
     expect_ok(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m45, .w = &w}));
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m45, .y = m45, .w = &w}), "gemm: x");
     expect_refusal(c, wf_gemm(be, &(struct wf_gemm){.x = m43, .y = m43, .w = &w}), "gemm: y");
@@ -536,4 +555,5 @@ void test_contracts(struct check *c)
     expect_refusal(c, wf_rope(be, &(struct wf_rope){.x = m43}), "rope: x");
     wf_param_unload(be, &table);
     wf_param_unload(be, &w);
+    be->ops.give(be, room);
 }

@@ -50,6 +50,14 @@ gen -q -o third.y4m --seed 4
 ok 'another seed gives others' sh -c '! cmp -s first.y4m third.y4m'
 gen -q -o second.y4m -y --decode-chunk-size 5 --threads 1 --offload none
 ok 'overwritten' [ "$code" = 0 ]
+for policy in none model group 'group --offload-blocks 3' sequential; do
+    for type in f32 bf16; do
+        # shellcheck disable=SC2086 # words
+        gen -q -o policy.y4m -y --dtype $type --offload $policy
+        [ -e "first-$type.y4m" ] || cp policy.y4m first-$type.y4m
+        ok "the same bytes under $policy in $type" cmp "first-$type.y4m" policy.y4m
+    done
+done
 gen -o fourth.y4m --progress plain
 ok 'progress: standard output' empty "$work/stdout"
 ok 'progress: steps' has "$work/stderr" 'denoise 2/2'

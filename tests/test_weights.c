@@ -517,8 +517,9 @@ struct house {
     size_t empty; /* bytes of weights that are held when none are loaded */
 };
 
-static void open_house(struct fixture *f, struct house *h, enum wf_offload policy)
+static void open_house(struct fixture *f, struct house *h, enum wf_offload offload)
 {
+    const struct wf_policy policy = {offload, 0};
     *h = (struct house){0};
     write_text(f, "config.json", "{}");
     write_named_st(
@@ -584,7 +585,6 @@ static void weights_are_checked_when_declared(void **state)
     assert_non_null(strstr(f->desk.err.text, "none"));
     assert_int_equal(wf_residency_acquire(h.res, 2, &f->desk.err), WF_FAILED);
     assert_int_equal(wf_residency_acquire(h.res, -1, &f->desk.err), WF_FAILED);
-    wf_residency_prefetch(h.res, 99);
     close_house(&h);
 }
 
@@ -594,14 +594,14 @@ static void groups_load_once_and_leave_by_policy(void **state)
     for (int policy = WF_OFFLOAD_NONE; policy <= WF_OFFLOAD_MODEL; policy++) {
         struct house h;
         open_house(f, &h, (enum wf_offload)policy);
-        assert_false(h.vector.loaded);
-        wf_residency_prefetch(h.res, h.first);
+        assert_int_equal(h.vector.state, WF_PARAM_DESCRIBED);
         assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
         const size_t held = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
         assert_true(held >= h.empty + 16); /* the vector in f32; the table stays in its file */
         assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
         assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), held);
-        assert_true(h.vector.loaded && h.table.loaded && !h.conv.loaded);
+        assert_true(h.vector.state == WF_PARAM_LOADED && h.table.state == WF_PARAM_LOADED &&
+                    h.conv.state == WF_PARAM_DESCRIBED);
         wf_residency_release(h.res, h.first);
         wf_residency_release(h.res, h.first);
         assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), held);
@@ -624,22 +624,87 @@ static void groups_load_once_and_leave_by_policy(void **state)
     }
 }
 
-static void groups_passed_once_leave_at_once(void **state)
+/* Under a policy that holds a part: what is acquired stays, what is not makes room for the next. */
+static void rooms_are_filled_anew(void **state)
 {
     struct fixture *f = *state;
-    for (int policy = WF_OFFLOAD_NONE; policy <= WF_OFFLOAD_MODEL; policy++) {
+    for (int offload = WF_OFFLOAD_MODEL; offload <= WF_OFFLOAD_SEQUENTIAL; offload++) {
         struct house h;
-        open_house(f, &h, (enum wf_offload)policy);
-        wf_residency_pass_once(h.res);
+        open_house(f, &h, (enum wf_offload)offload);
+        wf_residency_order(h.res, false);
         for (int again = 0; again < 2; again++) {
             assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
+            const size_t held = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
+            const void *room = h.vector.room;
             assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
             wf_residency_release(h.res, h.first);
-            assert_true(h.vector.loaded); /* one user is left */
+            assert_int_equal(wf_residency_acquire(h.res, h.second, &f->desk.err), WF_OK);
+            assert_int_equal(h.vector.state, WF_PARAM_LOADED); /* it has a user left */
+            assert_true(h.conv.room != room);
+            wf_residency_release(h.res, h.second);
             wf_residency_release(h.res, h.first);
-            assert_int_equal(h.vector.loaded, policy == WF_OFFLOAD_NONE);
             wf_residency_release(h.res, h.first); /* one too many does nothing */
+            assert_true(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS) > held);
+            wf_residency_stage_end(h.res);
+            assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), h.empty);
+            assert_int_equal(wf_residency_acquire(h.res, h.first, &f->desk.err), WF_OK);
+            wf_residency_release(h.res, h.first);
+            const size_t one = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS);
+            assert_int_equal(wf_residency_acquire(h.res, h.second, &f->desk.err), WF_OK);
+            assert_int_equal(h.vector.state, WF_PARAM_DESCRIBED);
+            assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), one);
+            wf_residency_release(h.res, h.second);
         }
+        close_house(&h);
+    }
+}
+
+/* A house of layers: what is loaded under each policy when one is acquired. */
+static void layers_are_held_by_policy(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        struct wf_policy policy;
+        int layers; /* of the three that are then loaded */
+    } cases[] = {{{WF_OFFLOAD_NONE, 0}, 2},  {{WF_OFFLOAD_MODEL, 0}, 2},
+                 {{WF_OFFLOAD_GROUP, 1}, 2}, {{WF_OFFLOAD_GROUP, 2}, 3},
+                 {{WF_OFFLOAD_GROUP, 9}, 3}, {{WF_OFFLOAD_SEQUENTIAL, 0}, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct house h;
+        struct wf_residency *res;
+        struct wf_param p[4];
+        int group[2], layer[3];
+        open_house(f, &h, WF_OFFLOAD_NONE);
+        assert_int_equal(
+            wf_residency_open(cases[i].policy, h.ckpt, h.be, f->desk.mem, &res, &f->desk.err),
+            WF_OK);
+        for (int j = 0; j < 3; j++) {
+            if (j != 1)
+                assert_int_equal(wf_residency_group(res, &group[j / 2], &f->desk.err), WF_OK);
+            assert_int_equal(wf_residency_layer(res, &layer[j], &f->desk.err), WF_OK);
+            assert_int_equal(
+                wf_residency_add(res, &p[j], WF_PARAM_LINEAR, "t", WF_DIMS(2, 4), &f->desk.err),
+                WF_OK);
+            wf_residency_layer_end(res);
+            if (j == 1)
+                assert_int_equal(
+                    wf_residency_add(res, &p[3], WF_PARAM_VECTOR, "v", WF_DIMS(4), &f->desk.err),
+                    WF_OK);
+        }
+        assert_int_equal(wf_residency_acquire(res, group[0], &f->desk.err), WF_OK);
+        assert_int_equal(p[3].state, WF_PARAM_LOADED);
+        for (int j = 0; j < 2; j++) {
+            assert_int_equal(wf_residency_acquire(res, layer[j], &f->desk.err), WF_OK);
+            assert_int_equal(p[j].state, WF_PARAM_LOADED);
+            wf_residency_release(res, layer[j]);
+        }
+        int loaded = 0;
+        for (int j = 0; j < 3; j++)
+            loaded += p[j].state == WF_PARAM_LOADED;
+        assert_int_equal(loaded, cases[i].layers);
+        assert_int_equal(p[3].state, WF_PARAM_LOADED);
+        assert_int_equal(wf_residency_layer(res, &layer[0], &f->desk.err), WF_FAILED);
+        wf_residency_close(&res);
         close_house(&h);
     }
 }
@@ -658,7 +723,7 @@ static void a_group_that_cannot_load_is_given_back(void **state)
             assert_int_equal(status, WF_FAILED);
             assert_true(err.text[0] != '\0');
             assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), h.empty);
-            assert_false(h.table.loaded);
+            assert_int_equal(h.table.state, WF_PARAM_DESCRIBED);
         }
         assert_true(nth < 100);
     }
@@ -683,7 +748,8 @@ static void a_thousand_weights_are_no_trouble(void **state)
     write_named_st(f, "model.safetensors", header, 4 * WEIGHTS);
     assert_int_equal(open_folder(f, "model", NULL, &ckpt), WF_OK);
     assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &be), WF_OK);
-    assert_int_equal(wf_residency_open(WF_OFFLOAD_MODEL, ckpt, be, f->desk.mem, &res, &f->desk.err),
+    assert_int_equal(wf_residency_open((struct wf_policy){WF_OFFLOAD_MODEL, 0}, ckpt, be,
+                                       f->desk.mem, &res, &f->desk.err),
                      WF_OK);
     for (int i = 0; i < WEIGHTS; i++) {
         int group = 0;
@@ -696,13 +762,13 @@ static void a_thousand_weights_are_no_trouble(void **state)
             WF_OK);
     }
     for (int group = 0; group < WEIGHTS / 13; group++) {
-        wf_residency_prefetch(res, group + 1);
         assert_int_equal(wf_residency_acquire(res, group, &f->desk.err), WF_OK);
         wf_residency_release(res, group);
     }
-    assert_true(params[WEIGHTS - 1].loaded && params[0].loaded);
+    assert_true(params[WEIGHTS - 1].state == WF_PARAM_LOADED && params[0].state == WF_PARAM_LOADED);
     wf_residency_stage_end(res);
-    assert_false(params[WEIGHTS - 1].loaded || params[0].loaded);
+    assert_false(params[WEIGHTS - 1].state == WF_PARAM_LOADED ||
+                 params[0].state == WF_PARAM_LOADED);
     wf_residency_close(&res);
     wf_backend_close(&be);
     wf_checkpoint_close(&ckpt);
@@ -730,7 +796,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(checkpoints_survive_failed_allocations, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_are_checked_when_declared, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_load_once_and_leave_by_policy, setup, teardown),
-        cmocka_unit_test_setup_teardown(groups_passed_once_leave_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(rooms_are_filled_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(layers_are_held_by_policy, setup, teardown),
         cmocka_unit_test_setup_teardown(a_group_that_cannot_load_is_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_thousand_weights_are_no_trouble, setup, teardown),
     };

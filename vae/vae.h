@@ -32,7 +32,7 @@ struct wf_vae_room {
 struct wf_vae_driver {
     const char *class_name; /* diffusers' */
     /* Reads the folder's config.json and finds and checks every weight; loads none. */
-    enum wf_status (*open)(struct wf_checkpoint *ckpt, enum wf_offload offload,
+    enum wf_status (*open)(struct wf_checkpoint *ckpt, struct wf_policy policy,
                            struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
     void (*close)(struct wf_vae *vae);
@@ -56,7 +56,7 @@ struct wf_vae {
 };
 
 /* Opens the family that the folder's config.json names. */
-enum wf_status wf_vae_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+enum wf_status wf_vae_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
                            struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
 void wf_vae_close(struct wf_vae **vae);

@@ -65,16 +65,15 @@ static enum wf_status convolve(struct decode *d, const struct wf_layer *layer,
                                struct wf_causal_cache *cache, const struct wf_causal_input *input,
                                struct wf_tensor y, bool accumulate)
 {
-    WF_TRY(wf_conv(d->be, &(struct wf_conv){.x = input->x,
-                                            .y = y,
-                                            .w = &layer->weight,
-                                            .bias = &layer->bias,
-                                            .pad_front = input->pad_front,
-                                            .pad_h = {1, 1},
-                                            .pad_w = {1, 1},
-                                            .stride_t = 1,
-                                            .stride_hw = 1,
-                                            .accumulate = accumulate}));
+    WF_TRY(wf_layer_conv(d->be, layer,
+                         (struct wf_conv){.x = input->x,
+                                          .y = y,
+                                          .pad_front = input->pad_front,
+                                          .pad_h = {1, 1},
+                                          .pad_w = {1, 1},
+                                          .stride_t = 1,
+                                          .stride_hw = 1,
+                                          .accumulate = accumulate}));
     return wf_causal_keep(cache, d->be, input);
 }
 
@@ -157,7 +156,7 @@ static enum wf_status attend_frame(struct decode *d, const struct wf_wan_stage *
     return wf_linear_add(be, &s->project, n, x, (struct wf_tensor){0});
 }
 
-static enum wf_status run_attention(struct decode *d, const struct wf_wan_stage *s,
+static enum wf_status attend_frames(struct decode *d, const struct wf_wan_stage *s,
                                     struct wf_tensor *x)
 {
     for (int64_t t = 0; t < x->dim[0]; t++) {
@@ -166,6 +165,20 @@ static enum wf_status run_attention(struct decode *d, const struct wf_wan_stage 
         wf_arena_release(&d->base.scratch, mark);
     }
     return WF_OK;
+}
+
+/* Both layers are held while the frames go through them. */
+static enum wf_status run_attention(struct decode *d, const struct wf_wan_stage *s,
+                                    struct wf_tensor *x)
+{
+    WF_TRY(wf_layer_acquire(&s->qkv, d->be->err));
+    enum wf_status status = wf_layer_acquire(&s->project, d->be->err);
+    if (status == WF_OK) {
+        status = attend_frames(d, s, x);
+        wf_layer_release(&s->project);
+    }
+    wf_layer_release(&s->qkv);
+    return status;
 }
 
 /* Every frame but the clip's first becomes two: the time convolution's first half of channels, then
@@ -185,13 +198,12 @@ static enum wf_status double_frames(struct decode *d, const struct wf_wan_stage 
     WF_TRY(
         wf_copy(be, &(struct wf_copy){.y = input.body, .x = wf_tensor_slice(*x, 0, lone, rest)}));
     WF_TRY(wf_tensor_new(&d->base.scratch, WF_F32, &pairs, be->err, WF_DIMS(rest, h, w, 2 * c)));
-    WF_TRY(wf_conv(be, &(struct wf_conv){.x = input.x,
-                                         .y = pairs,
-                                         .w = &s->conv2.weight,
-                                         .bias = &s->conv2.bias,
-                                         .pad_front = input.pad_front,
-                                         .stride_t = 1,
-                                         .stride_hw = 1}));
+    WF_TRY(wf_layer_conv(be, &s->conv2,
+                         (struct wf_conv){.x = input.x,
+                                          .y = pairs,
+                                          .pad_front = input.pad_front,
+                                          .stride_t = 1,
+                                          .stride_hw = 1}));
     WF_TRY(wf_causal_keep(&caches_of(d, s)->conv2, be, &input));
     WF_TRY(new_hidden(d, WF_DIMS(lone + 2 * rest, h, w, c), &y));
     if (lone)
@@ -214,9 +226,7 @@ static enum wf_status run_upsample(struct decode *d, const struct wf_wan_stage *
         WF_TRY(double_frames(d, s, x));
     WF_TRY(wf_operand(d->be, &d->base.scratch, &s->conv1, *x, &source));
     WF_TRY(new_hidden(d, WF_DIMS(x->dim[0], 2 * x->dim[1], 2 * x->dim[2], s->out), &y));
-    WF_TRY(wf_upconv(
-        d->be,
-        &(struct wf_upconv){.x = source, .y = y, .w = &s->conv1.weight, .bias = &s->conv1.bias}));
+    WF_TRY(wf_layer_upconv(d->be, &s->conv1, source, y));
     turn_over(d);
     *x = y;
     return WF_OK;
@@ -248,7 +258,6 @@ static enum wf_status run_stage(struct decode *d, int i, struct wf_tensor *x, st
     };
     const struct wf_wan_stage *s = &d->v->stages[i];
     struct wf_residency *res = d->v->res;
-    wf_residency_prefetch(res, s->group + 1);
     WF_TRY(wf_residency_acquire(res, s->group, err));
     const enum wf_status status = run[s->kind](d, s, x);
     wf_arena_reset(&d->base.scratch);
@@ -326,7 +335,7 @@ static void wan_close(struct wf_vae *vae)
     wf_free(v);
 }
 
-static enum wf_status wan_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+static enum wf_status wan_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
                                struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
                                struct wf_error *err)
 {
@@ -334,7 +343,7 @@ static enum wf_status wan_open(struct wf_checkpoint *ckpt, enum wf_offload offlo
     if (!v)
         return wf_fail_memory(err, "vae", sizeof *v);
     v->base = (struct wf_vae){.driver = &wf_vae_wan, .be = be, .mem = mem};
-    const enum wf_status status = wf_wan_vae_declare(v, ckpt, offload, err);
+    const enum wf_status status = wf_wan_vae_declare(v, ckpt, policy, err);
     if (status != WF_OK) {
         wan_close(&v->base);
         return status;

@@ -60,8 +60,10 @@ static const struct spec specs[] = {
      "f32, or bf16: half the memory [bf16 where it is fast]"},
     {NULL, "threads", 0, INTEGER, G | D, AT(settings.threads), 1, 4096, "N",
      "[OMP_NUM_THREADS, else the cores that are free to use]"},
-    {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model",
-     "which weights stay: all, or one component's [auto: model]"},
+    {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model|group|sequential",
+     "which weights are held at a time [model]"},
+    {NULL, "offload-blocks", 0, INTEGER, G | D, AT(settings.offload_blocks), 1, 1024, "N",
+     "blocks that group holds together [1]"},
     {NULL, "variant", 0, TEXT, G | D | I, AT(variant), 0, 0, "NAME",
      "weight files with that word in their name, e.g. fp16"},
     {"Output", "output", 'o', TEXT, G | D, AT(output.path), 0, 0, "FILE",
@@ -377,7 +379,8 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     if (cli->help)
         return CLI_OK;
     static const enum weft_offload offloads[] = {WEFT_OFFLOAD_MODEL, WEFT_OFFLOAD_NONE,
-                                                 WEFT_OFFLOAD_MODEL};
+                                                 WEFT_OFFLOAD_MODEL, WEFT_OFFLOAD_GROUP,
+                                                 WEFT_OFFLOAD_SEQUENTIAL};
     cli->settings.offload = offloads[cli->offload];
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;

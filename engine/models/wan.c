@@ -96,10 +96,10 @@ static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
     WF_TRY(wf_model_path(m, "tokenizer", path, err));
     WF_TRY(wf_tokenizer_open(path, e->mem, &p->tokenizer, err));
     WF_TRY(wf_model_open_checkpoint(m, "text_encoder", "model", &p->text_ckpt, err));
-    WF_TRY(wf_umt5_open(p->text_ckpt, e->offload, e->be, e->mem, &p->text_encoder, err));
+    WF_TRY(wf_umt5_open(p->text_ckpt, e->policy, e->be, e->mem, &p->text_encoder, err));
     WF_TRY(wf_model_open_checkpoint(m, "transformer", "diffusion_pytorch_model",
                                     &p->transformer_ckpt, err));
-    WF_TRY(wf_wan_open(p->transformer_ckpt, e->offload, e->be, e->mem, &p->transformer, err));
+    WF_TRY(wf_wan_open(p->transformer_ckpt, e->policy, e->be, e->mem, &p->transformer, err));
     return check_widths(p, err);
 }
 

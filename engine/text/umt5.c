@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "temporal/layers.h"
+
 struct config {
     int64_t vocabulary, width, head_width, inner, feed_forward, layers, heads, buckets, distance;
     double eps;
@@ -12,8 +14,8 @@ struct config {
 /* One block: self-attention with a bias of its own, then a gated feed-forward. */
 struct layer {
     int group;
-    struct wf_param attention_norm, q, k, v, o, position_bias;
-    struct wf_param feed_norm, gate, up, down;
+    struct wf_param attention_norm, feed_norm, position_bias; /* [buckets,heads] */
+    struct wf_layer q, k, v, o, gate, up, down;
 };
 
 struct wf_umt5 {
@@ -26,21 +28,17 @@ struct wf_umt5 {
     struct layer *layers;
 };
 
-/* Where the values of one text lie in one layer; S is the count of tokens. */
+/* The texts lie one after the other in the rows of x, so that a weight is read once for all. S is
+   the count of all tokens. */
 struct pass {
-    int64_t count;
-    struct wf_tensor x, normed;         /* [S,width]; normed, attended and gated for products */
-    struct wf_tensor q, k, v, attended; /* [S,inner] */
-    struct wf_tensor gate, up, gated;   /* [S,feed_forward] */
-    struct wf_tensor bias;              /* [heads,2S-1] */
-    float *host_table, *host_bias;      /* [buckets,heads], [heads,2S-1] */
-};
-
-struct call {
     const struct wf_umt5_text *texts;
     int text_count;
     struct wf_arena *arena;
-    float *host_table, *host_bias; /* for the longest text */
+    int32_t *buckets; /* 2 n - 1 of the longest text: of key minus query, from -(n - 1) on */
+    int longest;      /* n */
+    struct wf_tensor x, normed;         /* [S,width]; normed, attended and gated for products */
+    struct wf_tensor q, k, v, attended; /* [S,inner] */
+    struct wf_tensor gate, up, gated;   /* [S,feed_forward] */
 };
 
 static enum wf_status read_config(const struct wf_json *json, struct config *c,
@@ -96,57 +94,54 @@ static enum wf_status add_norm(struct wf_umt5 *enc, struct wf_error *err)
                             "encoder.final_layer_norm.weight", WF_DIMS(enc->config.width), err);
 }
 
+static enum wf_status add_linear(struct wf_umt5 *enc, struct wf_layer *layer, int index,
+                                 const char *name, int64_t out, int64_t in, struct wf_error *err)
+{
+    return wf_layer_add_weight(enc->res, layer, WF_PARAM_LINEAR, WF_DIMS(out, in), err,
+                               "encoder.block.%d.layer.%s", index, name);
+}
+
 static enum wf_status add_layer(struct wf_umt5 *enc, int index, struct wf_error *err)
 {
+    static const char *const prefix = "encoder.block.%d.layer.%s.weight";
     const struct config *c = &enc->config;
     struct layer *l = &enc->layers[index];
-    const struct {
-        struct wf_param *param;
-        enum wf_param_kind kind;
-        const char *name;
-        int64_t dim[2]; /* the second is 0 for a vector */
-    } weights[] = {
-        {&l->attention_norm, WF_PARAM_VECTOR, "0.layer_norm", {c->width, 0}},
-        {&l->q, WF_PARAM_LINEAR, "0.SelfAttention.q", {c->inner, c->width}},
-        {&l->k, WF_PARAM_LINEAR, "0.SelfAttention.k", {c->inner, c->width}},
-        {&l->v, WF_PARAM_LINEAR, "0.SelfAttention.v", {c->inner, c->width}},
-        {&l->o, WF_PARAM_LINEAR, "0.SelfAttention.o", {c->width, c->inner}},
-        {&l->position_bias,
-         WF_PARAM_VECTOR,
-         "0.SelfAttention.relative_attention_bias",
-         {c->buckets, c->heads}},
-        {&l->feed_norm, WF_PARAM_VECTOR, "1.layer_norm", {c->width, 0}},
-        {&l->gate, WF_PARAM_LINEAR, "1.DenseReluDense.wi_0", {c->feed_forward, c->width}},
-        {&l->up, WF_PARAM_LINEAR, "1.DenseReluDense.wi_1", {c->feed_forward, c->width}},
-        {&l->down, WF_PARAM_LINEAR, "1.DenseReluDense.wo", {c->width, c->feed_forward}},
-    };
+    char name[128];
     WF_TRY(wf_residency_group(enc->res, &l->group, err));
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "encoder.block.%d.layer.%s.weight", index, weights[i].name);
-        WF_TRY(wf_residency_add(enc->res, weights[i].param, weights[i].kind, name,
-                                weights[i].dim[1] ? 2 : 1, weights[i].dim, err));
-    }
-    return WF_OK;
+    WF_TRY(wf_vector_add(enc->res, &l->attention_norm, WF_DIMS(c->width), err, prefix, index,
+                         "0.layer_norm"));
+    WF_TRY(wf_vector_add(enc->res, &l->feed_norm, WF_DIMS(c->width), err, prefix, index,
+                         "1.layer_norm"));
+    snprintf(name, sizeof name, prefix, index, "0.SelfAttention.relative_attention_bias");
+    WF_TRY(wf_residency_add(enc->res, &l->position_bias, WF_PARAM_TABLE, name,
+                            WF_DIMS(c->buckets, c->heads), err));
+    WF_TRY(add_linear(enc, &l->q, index, "0.SelfAttention.q", c->inner, c->width, err));
+    WF_TRY(add_linear(enc, &l->k, index, "0.SelfAttention.k", c->inner, c->width, err));
+    WF_TRY(add_linear(enc, &l->v, index, "0.SelfAttention.v", c->inner, c->width, err));
+    WF_TRY(add_linear(enc, &l->o, index, "0.SelfAttention.o", c->width, c->inner, err));
+    WF_TRY(
+        add_linear(enc, &l->gate, index, "1.DenseReluDense.wi_0", c->feed_forward, c->width, err));
+    WF_TRY(add_linear(enc, &l->up, index, "1.DenseReluDense.wi_1", c->feed_forward, c->width, err));
+    return add_linear(enc, &l->down, index, "1.DenseReluDense.wo", c->width, c->feed_forward, err);
 }
 
 static enum wf_status open_encoder(struct wf_umt5 *enc, struct wf_checkpoint *ckpt,
-                                   enum wf_offload offload, struct wf_error *err)
+                                   struct wf_policy policy, struct wf_error *err)
 {
     WF_TRY(read_config(wf_checkpoint_config(ckpt), &enc->config, err));
     const size_t layers = (size_t)enc->config.layers;
     enc->layers = wf_calloc(enc->mem, WF_MEM_MISC, layers, sizeof *enc->layers);
     if (!enc->layers)
         return wf_fail_memory(err, "text encoder", layers * sizeof *enc->layers);
-    WF_TRY(wf_residency_open(offload, ckpt, enc->be, enc->mem, &enc->res, err));
-    wf_residency_pass_once(enc->res);
+    WF_TRY(wf_residency_open(policy, ckpt, enc->be, enc->mem, &enc->res, err));
+    wf_residency_order(enc->res, false);
     WF_TRY(add_table(enc, ckpt, err));
     for (int i = 0; i < enc->config.layers; i++)
         WF_TRY(add_layer(enc, i, err));
     return add_norm(enc, err);
 }
 
-enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
                             struct wf_backend *be, struct wf_mem *mem, struct wf_umt5 **enc,
                             struct wf_error *err)
 {
@@ -155,7 +150,7 @@ enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
         return wf_fail_memory(err, "text encoder", sizeof **enc);
     (*enc)->mem = mem;
     (*enc)->be = be;
-    const enum wf_status status = open_encoder(*enc, ckpt, offload, err);
+    const enum wf_status status = open_encoder(*enc, ckpt, policy, err);
     if (status != WF_OK)
         wf_umt5_close(enc);
     return status;
@@ -194,51 +189,50 @@ int wf_umt5_bucket(int64_t offset, int64_t buckets, int64_t max_distance)
     return (int)(base + (bucket < half ? bucket : half - 1));
 }
 
-static enum wf_status new_pass(struct wf_umt5 *enc, const struct call *call,
-                               const struct wf_umt5_text *text, struct pass *p)
+/* --- one layer --- */
+
+/* What layers use and leave. */
+static enum wf_status new_buffers(struct wf_umt5 *enc, struct pass *p)
 {
     const struct config *c = &enc->config;
     const struct layer *l = enc->layers; /* the others are of the same kind */
-    const enum wf_dtype compute[3] = {wf_operand_type(enc->be, &l->q),
-                                      wf_operand_type(enc->be, &l->o),
-                                      wf_operand_type(enc->be, &l->down)};
-    *p = (struct pass){.count = text->count,
-                       .x = text->out,
-                       .host_table = call->host_table,
-                       .host_bias = call->host_bias};
+    const enum wf_dtype compute[3] = {wf_operand_type(enc->be, &l->q.weight),
+                                      wf_operand_type(enc->be, &l->o.weight),
+                                      wf_operand_type(enc->be, &l->down.weight)};
+    const int64_t rows = p->x.dim[0];
     const struct {
         struct wf_tensor *tensor;
         enum wf_dtype dtype;
-        int64_t rows, width;
+        int64_t width;
     } buffers[] = {
-        {&p->normed, compute[0], p->count, c->width},
-        {&p->q, WF_F32, p->count, c->inner},
-        {&p->k, WF_F32, p->count, c->inner},
-        {&p->v, WF_F32, p->count, c->inner},
-        {&p->attended, compute[1], p->count, c->inner},
-        {&p->gate, WF_F32, p->count, c->feed_forward},
-        {&p->up, WF_F32, p->count, c->feed_forward},
-        {&p->gated, compute[2], p->count, c->feed_forward},
-        {&p->bias, WF_F32, c->heads, 2 * p->count - 1},
+        {&p->normed, compute[0], c->width},
+        {&p->q, WF_F32, c->inner},
+        {&p->k, WF_F32, c->inner},
+        {&p->v, WF_F32, c->inner},
+        {&p->attended, compute[1], c->inner},
+        {&p->gate, WF_F32, c->feed_forward},
+        {&p->up, WF_F32, c->feed_forward},
+        {&p->gated, compute[2], c->feed_forward},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        WF_TRY(wf_tensor_new(call->arena, buffers[i].dtype, buffers[i].tensor, enc->be->err,
-                             WF_DIMS(buffers[i].rows, buffers[i].width)));
+        WF_TRY(wf_tensor_new(p->arena, buffers[i].dtype, buffers[i].tensor, enc->be->err,
+                             WF_DIMS(rows, buffers[i].width)));
     return WF_OK;
 }
 
-/* bias[h][r] = table[bucket of r - (S-1)][h], where r - (S-1) is key minus query. */
-static enum wf_status make_bias(struct wf_umt5 *enc, const struct layer *l, const struct pass *p)
+/* bias[h][r] = table[bucket of r - (n-1)][h], where r - (n-1) is key minus query. */
+static enum wf_status make_bias(struct wf_umt5 *enc, const struct layer *l, const struct pass *p,
+                                int64_t n, struct wf_tensor *bias)
 {
-    const struct config *c = &enc->config;
-    const int64_t length = 2 * p->count - 1;
-    WF_TRY(wf_download(enc->be, p->host_table, l->position_bias.tensor));
-    for (int64_t r = 0; r < length; r++) {
-        const int bucket = wf_umt5_bucket(r - (p->count - 1), c->buckets, c->distance);
-        for (int64_t h = 0; h < c->heads; h++)
-            p->host_bias[h * length + r] = p->host_table[bucket * c->heads + h];
-    }
-    return wf_upload(enc->be, p->bias, p->host_bias);
+    const int64_t length = 2 * n - 1, heads = enc->config.heads;
+    struct wf_tensor rows;
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &rows, enc->be->err, WF_DIMS(length, heads)));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, bias, enc->be->err, WF_DIMS(heads, length)));
+    WF_TRY(wf_gather(enc->be, &(struct wf_gather){.y = rows,
+                                                  .table = &l->position_bias,
+                                                  .ids = p->buckets + (p->longest - n)}));
+    return wf_copy(enc->be,
+                   &(struct wf_copy){.y = *bias, .x = wf_tensor_permute(rows, WF_ORDER(1, 0))});
 }
 
 static enum wf_status normalise(struct wf_umt5 *enc, const struct wf_param *weight,
@@ -252,123 +246,124 @@ static enum wf_status normalise(struct wf_umt5 *enc, const struct wf_param *weig
     return wf_rms_norm(enc->be, &norm);
 }
 
-static enum wf_status project(struct wf_umt5 *enc, const struct wf_param *w, struct wf_tensor x,
-                              struct wf_tensor y, bool accumulate)
+/* Some rows of [S,h d] as one batch of heads, [1,n,h,d]. */
+static struct wf_tensor heads(const struct wf_umt5 *enc, struct wf_tensor t, int64_t first,
+                              int64_t n)
 {
-    const struct wf_gemm gemm = {.x = x, .y = y, .w = w, .accumulate = accumulate};
-    return wf_gemm(enc->be, &gemm);
+    t = wf_tensor_slice(t, 0, first, n);
+    return wf_tensor_split(wf_tensor_split(t, 1, enc->config.head_width), 0, n);
 }
 
-/* [S,h d] as one batch of heads, [1,S,h,d]. */
-static struct wf_tensor heads(const struct wf_umt5 *enc, struct wf_tensor t)
+static enum wf_status attend(struct wf_umt5 *enc, const struct layer *l, const struct pass *p,
+                             int64_t first, int64_t n)
 {
-    return wf_tensor_split(wf_tensor_split(t, 1, enc->config.head_width), 0, t.dim[0]);
+    struct wf_tensor bias;
+    WF_TRY(make_bias(enc, l, p, n, &bias));
+    return wf_attention(enc->be, &(struct wf_attention){.q = heads(enc, p->q, first, n),
+                                                        .k = heads(enc, p->k, first, n),
+                                                        .v = heads(enc, p->v, first, n),
+                                                        .y = heads(enc, p->attended, first, n),
+                                                        .rel_bias = bias,
+                                                        .scale = 1});
 }
 
 static enum wf_status self_attention(struct wf_umt5 *enc, const struct layer *l,
                                      const struct pass *p)
 {
-    WF_TRY(make_bias(enc, l, p));
     WF_TRY(normalise(enc, &l->attention_norm, p->x, p->normed));
-    WF_TRY(project(enc, &l->q, p->normed, p->q, false));
-    WF_TRY(project(enc, &l->k, p->normed, p->k, false));
-    WF_TRY(project(enc, &l->v, p->normed, p->v, false));
-    const struct wf_attention attention = {.q = heads(enc, p->q),
-                                           .k = heads(enc, p->k),
-                                           .v = heads(enc, p->v),
-                                           .y = heads(enc, p->attended),
-                                           .rel_bias = p->bias,
-                                           .scale = 1};
-    WF_TRY(wf_attention(enc->be, &attention));
-    return project(enc, &l->o, p->attended, p->x, true);
+    WF_TRY(wf_linear(enc->be, &l->q, p->normed, p->q, WF_ACT_NONE));
+    WF_TRY(wf_linear(enc->be, &l->k, p->normed, p->k, WF_ACT_NONE));
+    WF_TRY(wf_linear(enc->be, &l->v, p->normed, p->v, WF_ACT_NONE));
+    int64_t first = 0;
+    for (int i = 0; i < p->text_count; i++) {
+        const struct wf_arena_mark mark = wf_arena_mark(p->arena);
+        WF_TRY(attend(enc, l, p, first, p->texts[i].count));
+        wf_arena_release(p->arena, mark);
+        first += p->texts[i].count;
+    }
+    return wf_linear_add(enc->be, &l->o, p->attended, p->x, (struct wf_tensor){0});
 }
 
 static enum wf_status feed_forward(struct wf_umt5 *enc, const struct layer *l, const struct pass *p)
 {
     WF_TRY(normalise(enc, &l->feed_norm, p->x, p->normed));
-    WF_TRY(project(enc, &l->gate, p->normed, p->gate, false));
-    WF_TRY(project(enc, &l->up, p->normed, p->up, false));
+    WF_TRY(wf_linear(enc->be, &l->gate, p->normed, p->gate, WF_ACT_NONE));
+    WF_TRY(wf_linear(enc->be, &l->up, p->normed, p->up, WF_ACT_NONE));
     WF_TRY(wf_gated_act(
         enc->be,
         &(struct wf_gated_act){.y = p->gated, .a = p->gate, .b = p->up, .act = WF_ACT_GELU_TANH}));
-    return project(enc, &l->down, p->gated, p->x, true);
+    return wf_linear_add(enc->be, &l->down, p->gated, p->x, (struct wf_tensor){0});
 }
 
-static enum wf_status pass_layer(struct wf_umt5 *enc, const struct layer *l,
-                                 const struct call *call)
+static enum wf_status run_layer(struct wf_umt5 *enc, const struct layer *l, const struct pass *p)
 {
-    for (int i = 0; i < call->text_count; i++) {
-        struct pass p;
-        const struct wf_arena_mark mark = wf_arena_mark(call->arena);
-        WF_TRY(new_pass(enc, call, &call->texts[i], &p));
-        WF_TRY(self_attention(enc, l, &p));
-        WF_TRY(feed_forward(enc, l, &p));
-        wf_arena_release(call->arena, mark);
-    }
-    return WF_OK;
-}
-
-static enum wf_status look_up(struct wf_umt5 *enc, const struct call *call)
-{
-    for (int i = 0; i < call->text_count; i++)
-        WF_TRY(wf_gather(enc->be, &(struct wf_gather){.y = call->texts[i].out,
-                                                      .table = &enc->embedding,
-                                                      .ids = call->texts[i].ids}));
-    return WF_OK;
-}
-
-static enum wf_status normalise_all(struct wf_umt5 *enc, const struct call *call)
-{
-    for (int i = 0; i < call->text_count; i++)
-        WF_TRY(normalise(enc, &enc->final_norm, call->texts[i].out, call->texts[i].out));
-    return WF_OK;
-}
-
-/* A group of weights on hand; the next one is on its way meanwhile. */
-static enum wf_status hold(struct wf_umt5 *enc, int group)
-{
-    wf_residency_prefetch(enc->res, group + 1);
-    return wf_residency_acquire(enc->res, group, enc->be->err);
-}
-
-/* Returns how the group's use went. What is still running reads the weights: it ends first. */
-static enum wf_status let_go(struct wf_umt5 *enc, int group, enum wf_status used)
-{
-    const enum wf_status status = used == WF_OK ? wf_sync(enc->be) : used;
-    wf_residency_release(enc->res, group);
+    WF_TRY(wf_residency_acquire(enc->res, l->group, enc->be->err));
+    enum wf_status status = self_attention(enc, l, p);
+    if (status == WF_OK)
+        status = feed_forward(enc, l, p);
+    wf_residency_release(enc->res, l->group);
     return status;
 }
 
-static enum wf_status run(struct wf_umt5 *enc, const struct call *call)
+/* --- all of them --- */
+
+/* The rows of the i-th text. */
+static struct wf_tensor rows_of(const struct pass *p, int i)
 {
-    WF_TRY(hold(enc, enc->table_group));
-    WF_TRY(let_go(enc, enc->table_group, look_up(enc, call)));
-    for (int i = 0; i < enc->config.layers; i++) {
-        const struct layer *l = &enc->layers[i];
-        WF_TRY(hold(enc, l->group));
-        WF_TRY(let_go(enc, l->group, pass_layer(enc, l, call)));
-    }
-    WF_TRY(hold(enc, enc->norm_group));
-    return let_go(enc, enc->norm_group, normalise_all(enc, call));
+    int64_t first = 0;
+    for (int before = 0; before < i; before++)
+        first += p->texts[before].count;
+    return wf_tensor_slice(p->x, 0, first, p->texts[i].count);
 }
 
-static enum wf_status encode(struct wf_umt5 *enc, struct call *call)
+static enum wf_status look_up(struct wf_umt5 *enc, const struct pass *p)
 {
-    int longest = 0;
-    for (int i = 0; i < call->text_count; i++)
-        longest = call->texts[i].count > longest ? call->texts[i].count : longest;
-    const struct config *c = &enc->config;
-    const size_t table = (size_t)(c->buckets * c->heads);
-    const size_t bias = (size_t)c->heads * (2 * (size_t)longest - 1);
-    call->host_table = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, table, sizeof(float));
-    call->host_bias = wf_calloc(enc->mem, WF_MEM_ACTIVATIONS, bias, sizeof(float));
+    WF_TRY(wf_residency_acquire(enc->res, enc->table_group, enc->be->err));
     enum wf_status status = WF_OK;
-    if (!call->host_table || !call->host_bias)
-        status = wf_fail_memory(enc->be->err, "text encoder", (table + bias) * sizeof(float));
-    else
-        status = run(enc, call);
-    wf_free(call->host_table);
-    wf_free(call->host_bias);
+    for (int i = 0; i < p->text_count && status == WF_OK; i++)
+        status = wf_gather(enc->be, &(struct wf_gather){.y = rows_of(p, i),
+                                                        .table = &enc->embedding,
+                                                        .ids = p->texts[i].ids});
+    wf_residency_release(enc->res, enc->table_group);
+    return status;
+}
+
+static enum wf_status normalise_all(struct wf_umt5 *enc, const struct pass *p)
+{
+    WF_TRY(wf_residency_acquire(enc->res, enc->norm_group, enc->be->err));
+    enum wf_status status = WF_OK;
+    for (int i = 0; i < p->text_count && status == WF_OK; i++)
+        status = normalise(enc, &enc->final_norm, rows_of(p, i), p->texts[i].out);
+    wf_residency_release(enc->res, enc->norm_group);
+    return status;
+}
+
+static enum wf_status run(struct wf_umt5 *enc, struct pass *p)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < p->text_count; i++)
+        rows += p->texts[i].count;
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &p->x, enc->be->err, WF_DIMS(rows, enc->config.width)));
+    WF_TRY(new_buffers(enc, p));
+    WF_TRY(look_up(enc, p));
+    for (int i = 0; i < enc->config.layers; i++)
+        WF_TRY(run_layer(enc, &enc->layers[i], p));
+    return normalise_all(enc, p);
+}
+
+static enum wf_status encode(struct wf_umt5 *enc, struct pass *p)
+{
+    const struct config *c = &enc->config;
+    for (int i = 0; i < p->text_count; i++)
+        p->longest = p->texts[i].count > p->longest ? p->texts[i].count : p->longest;
+    const int length = 2 * p->longest - 1;
+    p->buckets = wf_calloc(enc->mem, WF_MEM_MISC, (size_t)length, sizeof *p->buckets);
+    if (!p->buckets)
+        return wf_fail_memory(enc->be->err, "text encoder", (size_t)length * sizeof *p->buckets);
+    for (int r = 0; r < length; r++)
+        p->buckets[r] = wf_umt5_bucket(r - (p->longest - 1), c->buckets, c->distance);
+    const enum wf_status status = run(enc, p);
+    wf_free(p->buckets);
     return status;
 }
 
@@ -397,11 +392,11 @@ enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *te
         WF_TRY(check_text(enc, &texts[i], err));
     if (text_count < 1)
         return wf_fail(err, WF_FAILED, "text encoder: there is no text");
-    struct call call = {.texts = texts, .text_count = text_count, .arena = arena};
+    struct pass pass = {.texts = texts, .text_count = text_count, .arena = arena};
     const struct wf_arena_mark mark = wf_arena_mark(arena);
     /* Whatever fails below, its message is the backend's: it is handed on here. */
     struct wf_error *const inner = enc->be->err;
-    const enum wf_status status = encode(enc, &call);
+    const enum wf_status status = encode(enc, &pass);
     if (status != WF_OK && err && inner && err != inner)
         *err = *inner;
     wf_arena_release(arena, mark);

@@ -8,7 +8,7 @@
 struct wf_umt5;
 
 /* Reads the folder's config.json and finds and checks every weight; loads none. */
-enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, enum wf_offload offload,
+enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
                             struct wf_backend *be, struct wf_mem *mem, struct wf_umt5 **enc,
                             struct wf_error *err);
 void wf_umt5_close(struct wf_umt5 **enc);

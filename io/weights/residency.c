@@ -1,35 +1,72 @@
 #include "io/weights/residency.h"
 
-#include <stdio.h>
 #include <string.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
+#include "io/weights/weight.h"
+
 struct weight {
     struct wf_param *param;
     const struct wf_st_tensor *tensor;
+    int unit;
+};
+
+/* A group with its own weights, or a layer of one. */
+struct unit {
+    int group; /* its number among the groups */
+    bool is_layer;
+    int load; /* that brings it */
 };
 
 struct group {
-    int first, count; /* of its weights */
-    int users;        /* acquired and not yet released */
-    bool loaded;
+    int first, count; /* of its weights, its layers' among them */
+    int unit;
+};
+
+/* Memory that a load lies in. */
+struct room {
+    void *data;
+    bool for_layers;
+    struct load *load; /* that is in it; NULL: none */
+};
+
+/* What is loaded together: the weights of some groups, or of one unit. */
+struct load {
+    int first, count; /* among the weights */
+    int unit;         /* those of this one alone; -1: all */
+    bool is_layer;
+    size_t bytes;
+    enum { AWAY, COMING, HERE } state;
+    int users; /* acquired and not yet released */
+    struct room *room;
+    unsigned long turn; /* when it was acquired last */
 };
 
 struct wf_residency {
-    enum wf_offload policy;
-    bool passes_once;
+    struct wf_policy policy;
+    bool once;
     struct wf_checkpoint *ckpt;
     struct wf_backend *be;
     struct wf_mem *mem;
     struct weight *weights;
     struct group *groups;
+    struct unit *units;
     int weight_count, weight_room;
     int group_count, group_room;
+    int unit_count, unit_room;
+    int unit; /* that weights are added to */
+    /* From the first acquire on. */
+    struct load *loads;
+    struct room *rooms;
+    int load_count, room_count;
+    unsigned long turn;
 };
 
-enum wf_status wf_residency_open(enum wf_offload policy, struct wf_checkpoint *ckpt,
+/* --- declaring --- */
+
+enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *ckpt,
                                  struct wf_backend *be, struct wf_mem *mem,
                                  struct wf_residency **res, struct wf_error *err)
 {
@@ -40,9 +77,9 @@ enum wf_status wf_residency_open(enum wf_offload policy, struct wf_checkpoint *c
     return WF_OK;
 }
 
-void wf_residency_pass_once(struct wf_residency *res)
+void wf_residency_order(struct wf_residency *res, bool around)
 {
-    res->passes_once = true;
+    res->once = !around;
 }
 
 /* Room for one more element: doubles the array when it is full. */
@@ -63,191 +100,332 @@ static enum wf_status grow(struct wf_mem *mem, void **array, int count, int *roo
     return WF_OK;
 }
 
-enum wf_status wf_residency_group(struct wf_residency *res, int *group, struct wf_error *err)
+static enum wf_status add_unit(struct wf_residency *res, int group, bool is_layer, int *unit,
+                               struct wf_error *err)
+{
+    void *array = res->units;
+    WF_TRY(grow(res->mem, &array, res->unit_count, &res->unit_room, sizeof *res->units, err));
+    res->units = array;
+    res->units[res->unit_count] = (struct unit){.group = group, .is_layer = is_layer};
+    *unit = res->unit = res->unit_count++;
+    return WF_OK;
+}
+
+enum wf_status wf_residency_group(struct wf_residency *res, int *unit, struct wf_error *err)
 {
     void *array = res->groups;
     WF_TRY(grow(res->mem, &array, res->group_count, &res->group_room, sizeof *res->groups, err));
     res->groups = array;
-    res->groups[res->group_count] = (struct group){.first = res->weight_count};
-    *group = res->group_count++;
+    WF_TRY(add_unit(res, res->group_count, false, unit, err));
+    res->groups[res->group_count++] = (struct group){.first = res->weight_count, .unit = *unit};
     return WF_OK;
 }
 
-/* "[4096, 1536]" */
-static void dims_text(char *text, size_t bytes, int rank, const int64_t *dims)
+static enum wf_status check_open(const struct wf_residency *res, const char *name,
+                                 struct wf_error *err)
 {
-    size_t used = (size_t)snprintf(text, bytes, "[");
-    for (int i = 0; i < rank && used < bytes; i++)
-        used +=
-            (size_t)snprintf(text + used, bytes - used, i ? ", %lld" : "%lld", (long long)dims[i]);
-    if (used < bytes)
-        snprintf(text + used, bytes - used, "]");
-}
-
-static bool same_dims(const struct wf_st_tensor *t, enum wf_param_kind kind, int rank,
-                      const int64_t *dims)
-{
-    const bool is_conv = kind == WF_PARAM_CONV || kind == WF_PARAM_UPCONV;
-    if (t->rank == rank)
-        return memcmp(t->dim, dims, (size_t)rank * sizeof *dims) == 0;
-    return is_conv && rank == 5 && dims[2] == 1 && t->rank == 4 && t->dim[0] == dims[0] &&
-           t->dim[1] == dims[1] && t->dim[2] == dims[3] && t->dim[3] == dims[4];
-}
-
-static enum wf_status unknown_type(const struct wf_st_tensor *t, struct wf_error *err)
-{
-    return wf_fail(
-        err, WF_REFUSED,
-        "%s: tensor %s is of type %s, which is not supported; use the model's weights in "
-        "BF16, F16 or F32",
-        t->path, t->name, t->type);
-}
-
-/* The tensor of that name, of a floating type and with those dims. */
-static enum wf_status find(const struct wf_residency *res, enum wf_param_kind kind,
-                           const char *name, int rank, const int64_t *dims,
-                           const struct wf_st_tensor **found, struct wf_error *err)
-{
-    char expected[128], actual[192];
-    dims_text(expected, sizeof expected, rank, dims);
-    const struct wf_st_tensor *t = wf_checkpoint_find(res->ckpt, name);
-    const struct wf_st_tensor *other = t ? NULL : wf_checkpoint_left_out(res->ckpt, name);
-    if (other || (t && t->dtype > WF_BF16))
-        return unknown_type(other ? other : t, err);
-    if (!t)
-        return wf_fail(err, WF_REFUSED,
-                       "%s: its weights have no tensor %s %s; config.json and weights do not "
-                       "belong together, download the folder again",
-                       wf_checkpoint_config(res->ckpt)->path, name, expected);
-    dims_text(actual, sizeof actual, t->rank, t->dim);
-    if (!same_dims(t, kind, rank, dims))
-        return wf_fail(err, WF_REFUSED,
-                       "%s: tensor %s is %s, expected %s; config.json and weights do not belong "
-                       "together, download the folder again",
-                       t->path, name, actual, expected);
-    *found = t;
+    if (res->group_count == 0 || res->loads)
+        return wf_fail(err, WF_FAILED, "weights: %s cannot be declared here", name);
     return WF_OK;
 }
 
-/* A parameter in its kind's form: a LINEAR has two axes, a convolution five. */
-static struct wf_param describe(enum wf_param_kind kind, int rank, const int64_t *dims)
+enum wf_status wf_residency_layer(struct wf_residency *res, int *unit, struct wf_error *err)
 {
-    struct wf_param p = {.kind = kind, .rank = rank};
-    memcpy(p.dim, dims, (size_t)rank * sizeof *dims);
-    if (kind == WF_PARAM_LINEAR) {
-        for (int i = 2; i < rank; i++)
-            p.dim[1] *= dims[i];
-        p.rank = 2;
-        p.dim[2] = p.dim[3] = p.dim[4] = 0;
-    } else if ((kind == WF_PARAM_CONV || kind == WF_PARAM_UPCONV) && rank == 4) {
-        p.rank = 5;
-        p.dim[4] = dims[3];
-        p.dim[3] = dims[2];
-        p.dim[2] = 1;
-    }
-    return p;
+    WF_TRY(check_open(res, "a layer", err));
+    return add_unit(res, res->group_count - 1, true, unit, err);
+}
+
+void wf_residency_layer_end(struct wf_residency *res)
+{
+    res->unit = res->groups[res->group_count - 1].unit;
 }
 
 enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
                                 enum wf_param_kind kind, const char *name, int rank,
                                 const int64_t *dims, struct wf_error *err)
 {
-    const int most = (int)(sizeof p->dim / sizeof *p->dim);
-    if (res->group_count == 0 || rank < 1 || rank > most)
-        return wf_fail(err, WF_FAILED, "weights: tensor %s cannot be declared here (rank %d)", name,
-                       rank);
     const struct wf_st_tensor *tensor;
-    WF_TRY(find(res, kind, name, rank, dims, &tensor, err));
+    WF_TRY(check_open(res, name, err));
+    WF_TRY(wf_weight_find(res->ckpt, kind, name, rank, dims, p, &tensor, err));
     void *array = res->weights;
     WF_TRY(grow(res->mem, &array, res->weight_count, &res->weight_room, sizeof *res->weights, err));
     res->weights = array;
-    *p = describe(kind, rank, dims);
-    res->weights[res->weight_count++] = (struct weight){p, tensor};
+    res->weights[res->weight_count++] = (struct weight){p, tensor, res->unit};
     res->groups[res->group_count - 1].count++;
     return WF_OK;
 }
 
-void wf_residency_prefetch(struct wf_residency *res, int group)
+/* --- what is loaded together --- */
+
+/* The i-th weight of a load, or NULL after the last: call with i from 0 on, which is moved on. */
+static const struct weight *next_weight(const struct wf_residency *res, const struct load *load,
+                                        int *i)
 {
-    if (group < 0 || group >= res->group_count || res->groups[group].loaded || res->be->is_plan)
-        return;
-    const struct group *g = &res->groups[group];
-    for (int i = 0; i < g->count; i++)
-        wf_st_prefetch(res->weights[g->first + i].tensor);
+    while (*i < load->count) {
+        const struct weight *w = &res->weights[load->first + (*i)++];
+        if (load->unit < 0 || w->unit == load->unit)
+            return w;
+    }
+    return NULL;
 }
 
-/* Unloads the first count weights of a group. */
-static void unload(struct wf_residency *res, const struct group *g, int count)
+static void measure(const struct wf_residency *res, struct load *load)
 {
-    for (int i = 0; i < count; i++)
-        wf_param_unload(res->be, res->weights[g->first + i].param);
+    const struct weight *w;
+    for (int i = 0; (w = next_weight(res, load, &i));)
+        load->bytes += wf_param_bytes(res->be, w->param);
 }
 
-static void unload_group(struct wf_residency *res, struct group *g)
+static void plan_units(struct wf_residency *res)
 {
-    if (g->loaded)
-        unload(res, g, g->count);
-    g->loaded = false;
-    g->users = 0;
+    for (int i = 0; i < res->unit_count; i++) {
+        const struct group *g = &res->groups[res->units[i].group];
+        res->units[i].load = i;
+        res->loads[i] = (struct load){
+            .first = g->first, .count = g->count, .unit = i, .is_layer = res->units[i].is_layer};
+    }
+    res->load_count = res->unit_count;
 }
 
-static enum wf_status load(struct wf_residency *res, const struct group *g, struct wf_error *err)
+static void plan_groups(struct wf_residency *res, int together)
 {
-    for (int i = 0; i < g->count; i++) {
-        const struct weight *w = &res->weights[g->first + i];
-        const enum wf_status status = wf_param_load(res->be, w->param, &w->tensor->source);
-        if (status != WF_OK) {
-            if (err && err != res->be->err && res->be->err)
-                *err = *res->be->err;
-            unload(res, g, i);
-            return status;
-        }
+    for (int i = 0; i < res->group_count; i++) {
+        struct load *load = &res->loads[i / together];
+        if (i % together == 0)
+            *load = (struct load){.first = res->groups[i].first, .unit = -1};
+        load->count += res->groups[i].count;
+    }
+    for (int i = 0; i < res->unit_count; i++)
+        res->units[i].load = res->units[i].group / together;
+    res->load_count = (res->group_count + together - 1) / together;
+}
+
+/* Once all is declared. */
+static enum wf_status plan_loads(struct wf_residency *res, struct wf_error *err)
+{
+    const size_t most = (size_t)res->unit_count;
+    const int blocks = res->policy.blocks > 0 ? res->policy.blocks : 1;
+    if (res->loads)
+        return WF_OK;
+    struct load *loads = wf_calloc(res->mem, WF_MEM_MISC, most, sizeof *loads);
+    struct room *rooms = wf_calloc(res->mem, WF_MEM_MISC, most, sizeof *rooms);
+    if (!loads || !rooms) {
+        wf_free(loads);
+        wf_free(rooms);
+        return wf_fail_memory(err, "weights", most * (sizeof *loads + sizeof *rooms));
+    }
+    res->loads = loads;
+    res->rooms = rooms;
+    if (res->policy.offload == WF_OFFLOAD_SEQUENTIAL)
+        plan_units(res);
+    else
+        plan_groups(res, res->policy.offload == WF_OFFLOAD_GROUP ? blocks : 1);
+    for (int i = 0; i < res->load_count; i++)
+        measure(res, &res->loads[i]);
+    return WF_OK;
+}
+
+/* --- rooms --- */
+
+/* Whether each load has a room of its own, and keeps it. */
+static bool holds_all(const struct wf_residency *res)
+{
+    return res->policy.offload == WF_OFFLOAD_NONE ||
+           (res->policy.offload == WF_OFFLOAD_MODEL && !res->once);
+}
+
+static void unload(struct wf_residency *res, struct load *load)
+{
+    const struct weight *w;
+    for (int i = 0; (w = next_weight(res, load, &i));)
+        wf_param_unload(res->be, w->param);
+    if (load->room)
+        load->room->load = NULL;
+    load->room = NULL;
+    load->state = AWAY;
+    load->users = 0;
+}
+
+/* An empty room of that kind, or else the one whose load was used longest ago; NULL while another
+   one may be taken, or when all are in use. */
+static struct room *find_room(const struct wf_residency *res, bool for_layers)
+{
+    const int most = res->be->device.queued ? 2 : 1;
+    struct room *oldest = NULL;
+    int count = 0;
+    for (int i = 0; i < res->room_count; i++) {
+        struct room *room = &res->rooms[i];
+        if (room->for_layers != for_layers)
+            continue;
+        if (!room->load)
+            return room;
+        count++;
+        if (!room->load->users && (!oldest || room->load->turn < oldest->load->turn))
+            oldest = room;
+    }
+    return count < most ? NULL : oldest;
+}
+
+static enum wf_status new_room(struct wf_residency *res, bool for_layers, size_t bytes,
+                               struct room **room, struct wf_error *err)
+{
+    void *data = res->be->ops.take(res->be, WF_MEM_WEIGHTS, bytes);
+    if (!data)
+        return wf_fail_memory(err, "weights", bytes);
+    *room = &res->rooms[res->room_count++]; /* there are no more than loads */
+    **room = (struct room){.data = data, .for_layers = for_layers};
+    return WF_OK;
+}
+
+static size_t largest(const struct wf_residency *res, bool is_layer)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < res->load_count; i++) {
+        if (res->loads[i].is_layer == is_layer && res->loads[i].bytes > bytes)
+            bytes = res->loads[i].bytes;
+    }
+    return bytes;
+}
+
+static enum wf_status place(struct wf_residency *res, struct load *load, struct wf_error *err)
+{
+    struct room *room = NULL;
+    if (load->bytes == 0)
+        return WF_OK;
+    if (holds_all(res)) {
+        WF_TRY(new_room(res, load->is_layer, load->bytes, &room, err));
+    } else {
+        room = find_room(res, load->is_layer);
+        if (!room)
+            WF_TRY(new_room(res, load->is_layer, largest(res, load->is_layer), &room, err));
+        if (room->load)
+            unload(res, room->load);
+    }
+    room->load = load;
+    load->room = room;
+    return WF_OK;
+}
+
+/* --- loading --- */
+
+static enum wf_status begin_weights(struct wf_residency *res, const struct load *load)
+{
+    unsigned char *at = load->room ? load->room->data : NULL;
+    const struct weight *w;
+    for (int i = 0; (w = next_weight(res, load, &i));) {
+        const size_t bytes = wf_param_bytes(res->be, w->param);
+        WF_TRY(wf_param_load_begin(res->be, w->param, bytes ? at : NULL, &w->tensor->source));
+        at += bytes;
     }
     return WF_OK;
 }
 
-enum wf_status wf_residency_acquire(struct wf_residency *res, int group, struct wf_error *err)
+static enum wf_status end_weights(struct wf_residency *res, const struct load *load)
 {
-    if (group < 0 || group >= res->group_count)
-        return wf_fail(err, WF_FAILED, "weights: there is no group %d", group);
-    struct group *g = &res->groups[group];
-    if (!g->loaded)
-        WF_TRY(load(res, g, err));
-    g->loaded = true;
-    g->users++;
+    const struct weight *w;
+    for (int i = 0; (w = next_weight(res, load, &i));)
+        WF_TRY(wf_param_load_end(res->be, w->param));
     return WF_OK;
 }
 
-void wf_residency_release(struct wf_residency *res, int group)
+static enum wf_status fail_load(struct wf_residency *res, struct load *load, enum wf_status status,
+                                struct wf_error *err)
 {
-    if (group < 0 || group >= res->group_count || res->groups[group].users == 0)
+    if (err && err != res->be->err && res->be->err)
+        *err = *res->be->err;
+    unload(res, load);
+    return status;
+}
+
+static enum wf_status begin(struct wf_residency *res, struct load *load, struct wf_error *err)
+{
+    if (load->state != AWAY)
+        return WF_OK;
+    WF_TRY(place(res, load, err));
+    load->state = COMING;
+    const enum wf_status status = begin_weights(res, load);
+    return status == WF_OK ? WF_OK : fail_load(res, load, status, err);
+}
+
+static enum wf_status end(struct wf_residency *res, struct load *load, struct wf_error *err)
+{
+    if (load->state == HERE)
+        return WF_OK;
+    const enum wf_status status = end_weights(res, load);
+    if (status != WF_OK)
+        return fail_load(res, load, status, err);
+    load->state = HERE;
+    return WF_OK;
+}
+
+/* Tells the system what will be read soon. */
+static void hint(const struct wf_residency *res, const struct load *load)
+{
+    const struct weight *w;
+    for (int i = 0; !res->be->is_plan && (w = next_weight(res, load, &i));)
+        wf_st_prefetch(w->tensor);
+}
+
+/* Begins what comes next, where the device works meanwhile and there is a room for it. */
+static void look_ahead(struct wf_residency *res, const struct load *load)
+{
+    struct load *next = load + 1 < res->loads + res->load_count ? (struct load *)load + 1
+                        : res->once                             ? NULL
+                                                                : res->loads;
+    if (!next || next->state != AWAY)
         return;
-    struct group *g = &res->groups[group];
-    g->users--;
-    if (g->users == 0 && res->passes_once && res->policy != WF_OFFLOAD_NONE)
-        unload_group(res, g);
+    const bool has_room = holds_all(res) || res->room_count == 0 || find_room(res, next->is_layer);
+    if (!res->be->device.queued || res->policy.offload == WF_OFFLOAD_SEQUENTIAL || !has_room)
+        hint(res, next);
+    else
+        (void)begin(res, next, NULL); /* tried again, and told, when it is asked for */
 }
 
-static void unload_all(struct wf_residency *res)
+enum wf_status wf_residency_acquire(struct wf_residency *res, int unit, struct wf_error *err)
 {
-    for (int i = 0; i < res->group_count; i++)
-        unload_group(res, &res->groups[i]);
+    if (unit < 0 || unit >= res->unit_count)
+        return wf_fail(err, WF_FAILED, "weights: there is no group or layer %d", unit);
+    WF_TRY(plan_loads(res, err));
+    struct load *load = &res->loads[res->units[unit].load];
+    load->turn = ++res->turn;
+    if (load->state != HERE) {
+        WF_TRY(begin(res, load, err));
+        load->users++; /* its room is no longer to be had */
+        look_ahead(res, load);
+        WF_TRY(end(res, load, err));
+        return WF_OK;
+    }
+    load->users++;
+    return WF_OK;
 }
 
-/* Free blocks of up to 32 MB may stay with the process else. */
-static void give_back_heap(void)
+void wf_residency_release(struct wf_residency *res, int unit)
 {
+    if (unit < 0 || unit >= res->unit_count || !res->loads)
+        return;
+    struct load *load = &res->loads[res->units[unit].load];
+    if (load->users > 0)
+        load->users--;
+}
+
+/* --- the end --- */
+
+static void give_back(struct wf_residency *res)
+{
+    for (int i = 0; i < res->load_count; i++)
+        unload(res, &res->loads[i]);
+    for (int i = 0; i < res->room_count; i++)
+        res->be->ops.give(res->be, res->rooms[i].data);
+    res->room_count = 0;
 #ifdef __GLIBC__
-    (void)malloc_trim(0);
+    (void)malloc_trim(0); /* free blocks of up to 32 MB may stay with the process else */
 #endif
 }
 
 void wf_residency_stage_end(struct wf_residency *res)
 {
-    if (res->policy == WF_OFFLOAD_NONE)
-        return;
-    unload_all(res);
-    give_back_heap();
+    if (res->policy.offload != WF_OFFLOAD_NONE)
+        give_back(res);
 }
 
 void wf_residency_close(struct wf_residency **res)
@@ -255,10 +433,12 @@ void wf_residency_close(struct wf_residency **res)
     struct wf_residency *r = *res;
     if (!r)
         return;
-    unload_all(r);
-    give_back_heap();
+    give_back(r);
     wf_free(r->weights);
     wf_free(r->groups);
+    wf_free(r->units);
+    wf_free(r->loads);
+    wf_free(r->rooms);
     wf_free(r);
     *res = NULL;
 }

@@ -1,6 +1,7 @@
-/* Which weights are held when. A model declares its weights in groups (its blocks) and brackets
-   every use: prefetch the next, acquire, use, release. The policy decides what that means; models
-   and kernels never know which one is in force, and the output is bit-identical under each. */
+/* Which weights are held when. A model declares its weights in groups (its blocks) and, inside
+   them, layers; it brackets every use by acquire and release. The policy decides what is loaded,
+   when, and what goes; models and kernels never know which one is in force, and the output is
+   bit-identical under each. */
 #ifndef WEFT_IO_WEIGHTS_RESIDENCY_H
 #define WEFT_IO_WEIGHTS_RESIDENCY_H
 
@@ -8,38 +9,49 @@
 #include "kernels/backend.h"
 
 enum wf_offload {
-    WF_OFFLOAD_NONE,  /* what was loaded once is held to the end of the job */
-    WF_OFFLOAD_MODEL, /* a component's weights are given back when its stage has no more use for
-                         them: at its end, or group by group where it passes each once */
+    WF_OFFLOAD_NONE,  /* what was loaded once is held until the residency closes */
+    WF_OFFLOAD_MODEL, /* a component's weights are held to the end of its stage; where it passes
+                         each group once, one group at a time */
+    WF_OFFLOAD_GROUP, /* so many groups at a time */
+    WF_OFFLOAD_SEQUENTIAL, /* one layer at a time, and its group's other weights */
 };
 
-struct wf_residency; /* the weights of one component */
+struct wf_policy {
+    enum wf_offload offload;
+    int blocks; /* GROUP: groups that are loaded together; 0: 1 */
+};
+
+/* The weights of one component. What is loaded together lies in one room, memory of the backend; a
+   policy that holds a part of the weights fills a few rooms anew again and again, which costs a
+   fraction of fresh memory. */
+struct wf_residency;
 
 /* All three must outlive the residency. */
-enum wf_status wf_residency_open(enum wf_offload policy, struct wf_checkpoint *ckpt,
+enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *ckpt,
                                  struct wf_backend *be, struct wf_mem *mem,
                                  struct wf_residency **res, struct wf_error *err);
 void wf_residency_close(struct wf_residency **res);
 
-/* Says that a stage goes through the groups once: a group that is given back at all is given back
-   when it is released, as nobody comes back to it. */
-void wf_residency_pass_once(struct wf_residency *res);
-/* Begins a group; the number that names it counts from 0. */
-enum wf_status wf_residency_group(struct wf_residency *res, int *group, struct wf_error *err);
-/* Adds a weight to the group begun last: finds the tensor, checks its type and every dimension, and
-   remembers where it lies; loads nothing. p lives as long as the residency. WF_REFUSED names the
-   file, the tensor, what was expected and what was found. dims are those of the
-   file and are compared as they stand; then p is described in its kind's form: a LINEAR of more
-   axes becomes [out, product of the rest], a CONV or UPCONV [out,in,kh,kw] becomes
-   [out,in,1,kh,kw] (and may be given so), a VECTOR keeps its axes. */
+/* Groups are acquired in the order of their numbers, around and around (as it is when nothing is
+   said) or once; out of turn is allowed, and loads when asked. */
+void wf_residency_order(struct wf_residency *res, bool around);
+/* Begins a group; *unit names it, and all weights that are added and belong to none of its layers.
+ */
+enum wf_status wf_residency_group(struct wf_residency *res, int *unit, struct wf_error *err);
+/* Begins a layer of that group: what is added up to the next call is acquired by the layer's *unit,
+   while its group is acquired too. */
+enum wf_status wf_residency_layer(struct wf_residency *res, int *unit, struct wf_error *err);
+/* Ends the layer: what is added from here on is the group's own. */
+void wf_residency_layer_end(struct wf_residency *res);
+/* Adds a weight: finds the tensor, checks its type and every dimension, and remembers where it
+   lies; loads nothing. p lives as long as the residency. As wf_weight_find says. */
 enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
                                 enum wf_param_kind kind, const char *name, int rank,
                                 const int64_t *dims, struct wf_error *err);
 
-void wf_residency_prefetch(struct wf_residency *res,
-                           int group); /* a hint; unknown groups are ignored */
-enum wf_status wf_residency_acquire(struct wf_residency *res, int group, struct wf_error *err);
-void wf_residency_release(struct wf_residency *res, int group);
-void wf_residency_stage_end(struct wf_residency *res); /* no group is acquired */
+/* From the first acquire on nothing is declared any more. */
+enum wf_status wf_residency_acquire(struct wf_residency *res, int unit, struct wf_error *err);
+void wf_residency_release(struct wf_residency *res, int unit);
+void wf_residency_stage_end(struct wf_residency *res); /* nothing is acquired */
 
 #endif

@@ -92,8 +92,6 @@ static void finish_conv(const void *context, const struct wf_loops *loops, int64
 
 static enum wf_status own_conv(struct wf_backend *be, const struct wf_conv *a)
 {
-    const struct wf_panels *panels;
-    WF_TRY(wf_packed_panels(be, a->w, &panels));
     const struct conv_job job = {.a = a,
                                  .window = {.x = &a->x,
                                             .taps_h = a->w->dim[3],
@@ -105,7 +103,7 @@ static enum wf_status own_conv(struct wf_backend *be, const struct wf_conv *a)
                                             .stride_hw = a->stride_hw,
                                             .width = a->y.dim[2]}};
     return wf_product_run(be, "conv",
-                          &(const struct wf_product){.right = panels,
+                          &(const struct wf_product){.right = a->w,
                                                      .frames = a->y.dim[0],
                                                      .rows = a->y.dim[1] * a->y.dim[2],
                                                      .context = &job,
@@ -131,14 +129,13 @@ static struct wf_conv one_frame(const struct wf_conv *a, int64_t t)
 enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
-    const struct wf_packed *packed = a->w->packed;
-    be->path = packed->library ? "library" : "own";
-    if (!packed->library)
+    be->path = a->w->layout ? "library" : "own";
+    if (!a->w->layout)
         return own_conv(be, a);
     for (int64_t t = 0; t < a->y.dim[0]; t++) {
         const struct wf_conv one = one_frame(a, t);
         bool done = false;
-        WF_TRY(cpu->library->conv(be, cpu->library_state, &one, packed->library, &done));
+        WF_TRY(cpu->library->conv(be, cpu->library_state, &one, a->w->layout, a->w->room, &done));
         if (!done) {
             be->path = "own";
             WF_TRY(own_conv(be, &one));
@@ -192,10 +189,8 @@ static void finish_upconv(const void *context, const struct wf_loops *loops, int
 static enum wf_status own_upconv(struct wf_backend *be, const struct upconv_job *job)
 {
     const struct wf_upconv *a = job->a;
-    const struct wf_panels *panels;
-    WF_TRY(wf_packed_panels(be, a->w, &panels));
     return wf_product_run(be, "upconv",
-                          &(const struct wf_product){.right = panels,
+                          &(const struct wf_product){.right = a->w,
                                                      .frames = a->x.dim[0],
                                                      .rows = (a->x.dim[1] + 1) * (a->x.dim[2] + 1),
                                                      .context = job,
@@ -211,7 +206,6 @@ static enum wf_status library_strip(struct wf_backend *be, const struct wf_upcon
                                     int64_t first, int64_t count, struct wf_tensor y, bool *done)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
-    const struct wf_packed *packed = a->w->packed;
     const struct wf_param folded = wf_folded(a->w);
     const int64_t height = a->x.dim[1], above = first == 0, below = first + count > height;
     const int64_t top = first - 1 + above, lines = count + 1 - above - below;
@@ -223,7 +217,7 @@ static enum wf_status library_strip(struct wf_backend *be, const struct wf_upcon
                                   .pad_w = {1, 1},
                                   .stride_t = 1,
                                   .stride_hw = 1};
-    return cpu->library->conv(be, cpu->library_state, &strip, packed->library, done);
+    return cpu->library->conv(be, cpu->library_state, &strip, a->w->layout, a->w->room, done);
 }
 
 static enum wf_status library_frame(struct wf_backend *be, const struct upconv_job *job,
@@ -267,7 +261,6 @@ static enum wf_status library_upconv(struct wf_backend *be, const struct upconv_
 
 enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
 {
-    const struct wf_packed *packed = a->w->packed;
     const struct upconv_job job = {.a = a,
                                    .window = {.x = &a->x,
                                               .taps_h = 2,
@@ -278,7 +271,7 @@ enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
                                               .stride_hw = 1,
                                               .width = a->x.dim[2] + 1}};
     bool done = false;
-    if (packed->library)
+    if (a->w->layout)
         WF_TRY(library_upconv(be, &job, &done));
     be->path = done ? "library" : "own";
     return done ? WF_OK : own_upconv(be, &job);

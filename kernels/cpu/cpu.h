@@ -58,8 +58,8 @@ enum wf_status wf_cpu_noted(struct wf_backend *be, const struct wf_error *failur
 enum wf_status wf_cpu_read(struct wf_backend *be, const struct wf_source *src, int64_t first,
                            int64_t count, void *dst, enum wf_dtype type);
 
-enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
-void wf_cpu_unload(struct wf_backend *be, struct wf_param *p);
+size_t wf_cpu_param_bytes(const struct wf_backend *be, const struct wf_param *p);
+enum wf_status wf_cpu_load_end(struct wf_backend *be, struct wf_param *p);
 /* The operations that are faster here than ref's. */
 #define WF_CPU_OP(name)                                                                            \
     enum wf_status wf_cpu_##name(struct wf_backend *be, const struct wf_##name *a);

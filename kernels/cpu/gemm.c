@@ -34,17 +34,14 @@ static void finish_row(const void *context, const struct wf_loops *loops, int64_
 enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
-    const struct wf_packed *packed = a->w->packed;
-    const struct wf_panels *panels;
     bool done = false;
-    if (packed->library)
-        WF_TRY(cpu->library->gemm(be, cpu->library_state, a, packed->library, &done));
+    if (a->w->layout)
+        WF_TRY(cpu->library->gemm(be, cpu->library_state, a, a->w->layout, a->w->room, &done));
     be->path = done ? "library" : "own";
     if (done)
         return WF_OK;
-    WF_TRY(wf_packed_panels(be, a->w, &panels));
     return wf_product_run(be, "gemm",
-                          &(const struct wf_product){.right = panels,
+                          &(const struct wf_product){.right = a->w,
                                                      .frames = 1,
                                                      .rows = a->x.dim[0],
                                                      .context = a,

@@ -4,27 +4,34 @@
 
 #include "kernels/backend.h"
 
+/* How a parameter lies in its room: the first member of a library's own struct. */
+struct wf_layout {
+    size_t bytes;
+};
+
 struct wf_library {
     enum wf_status (*open)(struct wf_backend *be, void **state);
     void (*close)(struct wf_backend *be, void *state);
     /* Whether its products of that type are faster than those of f32. */
     bool (*is_fast)(void *state, enum wf_dtype dtype);
 
-    /* LINEAR and CONV, in the library's own layout; *weights stays NULL where our loops are as
-       good. */
-    enum wf_status (*load)(struct wf_backend *be, void *state, const struct wf_param *p,
-                           const struct wf_source *src, void **weights);
-    void (*unload)(struct wf_backend *be, void *weights);
-    /* Back to the dense f32 values of the file. */
-    enum wf_status (*unpack)(struct wf_backend *be, void *state, const void *weights, float *dense);
+    /* The library's layout of a LINEAR or CONV, which lives as long as the state and is always the
+       same one for a description; NULL where our loops are as good. */
+    const struct wf_layout *(*layout)(const struct wf_backend *be, void *state,
+                                      const struct wf_param *p);
+    /* The values of a source, dense, into a room of layout->bytes; and back, as f32. */
+    enum wf_status (*pack)(struct wf_backend *be, void *state, const struct wf_layout *layout,
+                           const struct wf_source *src, void *room);
+    enum wf_status (*unpack)(struct wf_backend *be, void *state, const struct wf_layout *layout,
+                             const void *room, float *dense);
 
-    /* *done stays false where the library has no fast way for this shape. */
+    /* layout, room: of a->w. *done stays false where the library has no fast way for this shape. */
     enum wf_status (*gemm)(struct wf_backend *be, void *state, const struct wf_gemm *a,
-                           const void *weights, bool *done);
+                           const struct wf_layout *layout, void *room, bool *done);
     /* One output frame: x holds the input frames that its kernel sees, pad_front counts the others
        up to the kernel's depth. */
     enum wf_status (*conv)(struct wf_backend *be, void *state, const struct wf_conv *a,
-                           const void *weights, bool *done);
+                           const struct wf_layout *layout, void *room, bool *done);
 };
 
 extern const struct wf_library wf_onednn;

@@ -37,22 +37,21 @@ static enum wf_status pack_panel(const struct wf_panels *panels, int64_t first, 
     return WF_OK;
 }
 
-enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, int64_t depth,
-                              int64_t columns, int64_t room, wf_column_source source,
-                              const void *context)
+size_t wf_panels_bytes(const struct wf_backend *be, int64_t depth, int64_t columns)
+{
+    const struct wf_panels panels = {.depth = depth, .columns = columns};
+    return (size_t)padded_columns(&panels, wf_cpu_of(be)->loops->tile_width) * (size_t)depth *
+           sizeof(float);
+}
+
+enum wf_status wf_panels_pack(struct wf_backend *be, const struct wf_panels *panels, int64_t room,
+                              wf_column_source source, const void *context)
 {
     const int tile_width = wf_cpu_of(be)->loops->tile_width;
-    *panels = (struct wf_panels){depth, columns, NULL};
-    size_t bytes;
-    if (__builtin_mul_overflow((size_t)padded_columns(panels, tile_width),
-                               (size_t)depth * sizeof(float), &bytes))
-        return wf_fail_memory(be->err, "weights", (unsigned long long)columns);
-    WF_TRY(wf_cpu_scratch(be, "weights", (size_t)(depth + room) * sizeof(float)));
-    panels->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
-    if (!panels->data)
-        return wf_fail_memory(be->err, "weights", bytes);
+    const int64_t columns = panels->columns;
+    WF_TRY(wf_cpu_scratch(be, "weights", (size_t)(panels->depth + room) * sizeof(float)));
     struct wf_error failure = {.status = WF_OK};
-    const int team = bytes > SMALL_WORK ? wf_cpu_threads(be) : 1;
+    const int team = panels->depth * columns > SMALL_WORK ? wf_cpu_threads(be) : 1;
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t first = 0; first < columns; first += tile_width) {
         struct wf_error err;
@@ -63,6 +62,12 @@ enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, i
     return wf_cpu_noted(be, &failure);
 }
 
+/* What is multiplied, and by which panels. */
+struct task {
+    const struct wf_product *p;
+    struct wf_panels right;
+};
+
 /* A block's place and size, and one thread's memory for it. */
 struct block {
     int64_t frame, row, column;
@@ -71,10 +76,9 @@ struct block {
     float *sums;       /* [rows,WF_BLOCK_COLUMNS] */
 };
 
-static void multiply(const struct wf_loops *loops, const struct wf_product *p,
+static void multiply(const struct wf_loops *loops, const struct wf_panels *right,
                      const struct block *b, int64_t from, int depth, bool add)
 {
-    const struct wf_panels *right = p->right;
     for (int column = 0; column < b->columns;) {
         const int width = panel_width(right, loops->tile_width, b->column + column);
         const float *panel = right->data + (b->column + column) * right->depth + from * width;
@@ -88,19 +92,19 @@ static void multiply(const struct wf_loops *loops, const struct wf_product *p,
     }
 }
 
-static void run_block(const struct wf_loops *loops, const struct wf_product *p,
-                      const struct block *b)
+static void run_block(const struct wf_loops *loops, const struct task *t, const struct block *b)
 {
+    const struct wf_product *p = t->p;
     const int64_t start = p->start ? p->start(p->context, b->frame) : 0;
-    for (int64_t from = start; from < p->right->depth; from += WF_TILE_DEPTH) {
-        const int64_t left = p->right->depth - from;
+    for (int64_t from = start; from < t->right.depth; from += WF_TILE_DEPTH) {
+        const int64_t left = t->right.depth - from;
         const int depth = left < WF_TILE_DEPTH ? (int)left : WF_TILE_DEPTH;
         p->fill(p->context, loops, b->frame, b->row, b->rows, from, depth, b->left);
-        multiply(loops, p, b, from, depth, from > start);
+        multiply(loops, &t->right, b, from, depth, from > start);
     }
-    if (start >= p->right->depth)
+    if (start >= t->right.depth)
         memset(b->sums, 0, (size_t)b->rows * WF_BLOCK_COLUMNS * sizeof *b->sums);
-    const int64_t left = p->right->columns - b->column;
+    const int64_t left = t->right.columns - b->column;
     const int columns = left < b->columns ? (int)left : b->columns;
     for (int i = 0; i < b->rows; i++)
         p->finish(p->context, loops, b->frame, b->row + i, b->column, columns,
@@ -113,50 +117,62 @@ static int64_t divide_up(int64_t a, int64_t b)
 }
 
 /* Blocks get smaller where there would be too few of them for the threads. */
-static void choose_block(const struct wf_backend *be, const struct wf_product *p, int *rows,
-                         int *columns)
+static void choose_block(const struct wf_backend *be, const struct task *t, int *rows, int *columns)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const struct wf_product *p = t->p;
     const int threads = wf_cpu_threads(be);
     const int64_t enough = threads > 1 ? 3 * (int64_t)threads : 1;
     *columns = WF_BLOCK_COLUMNS;
     for (int tiles = ROW_TILES;; tiles /= 2) {
         *rows = tiles * loops->tile_rows;
         const int64_t row_blocks = p->frames * divide_up(p->rows, *rows);
-        if (row_blocks * divide_up(p->right->columns, *columns) >= enough)
+        if (row_blocks * divide_up(t->right.columns, *columns) >= enough)
             return;
         if (tiles == 1)
             break;
     }
     while (*columns > 2 * loops->tile_width &&
-           p->frames * divide_up(p->rows, *rows) * divide_up(p->right->columns, *columns) < enough)
+           p->frames * divide_up(p->rows, *rows) * divide_up(t->right.columns, *columns) < enough)
         *columns /= 2;
 }
 
-enum wf_status wf_product_run(struct wf_backend *be, const char *where, const struct wf_product *p)
+static enum wf_status run_task(struct wf_backend *be, const char *where, const struct task *t)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const struct wf_product *p = t->p;
+    const struct wf_panels *right = &t->right;
     int rows, columns;
-    choose_block(be, p, &rows, &columns);
+    choose_block(be, t, &rows, &columns);
     const size_t left_floats = (size_t)rows * WF_TILE_PITCH;
     WF_TRY(
         wf_cpu_scratch(be, where, (left_floats + (size_t)rows * WF_BLOCK_COLUMNS) * sizeof(float)));
     const int64_t row_blocks = divide_up(p->rows, rows);
-    const int64_t tasks = p->frames * row_blocks * divide_up(p->right->columns, columns);
+    const int64_t blocks = p->frames * row_blocks * divide_up(right->columns, columns);
     const double work =
-        (double)p->frames * (double)p->rows * (double)p->right->depth * (double)p->right->columns;
-    const int64_t padded = padded_columns(p->right, loops->tile_width);
-    const int team = tasks > 1 && work > SMALL_WORK ? wf_cpu_threads(be) : 1;
+        (double)p->frames * (double)p->rows * (double)right->depth * (double)right->columns;
+    const int64_t padded = padded_columns(right, loops->tile_width);
+    const int team = blocks > 1 && work > SMALL_WORK ? wf_cpu_threads(be) : 1;
 #pragma omp parallel for num_threads(team) schedule(dynamic)
-    for (int64_t task = 0; task < tasks; task++) {
+    for (int64_t i = 0; i < blocks; i++) {
         struct block b = {.left = wf_cpu_own_scratch(be)};
         b.sums = b.left + left_floats;
-        b.row = task % row_blocks * rows;
-        b.frame = task / row_blocks % p->frames;
-        b.column = task / row_blocks / p->frames * columns;
+        b.row = i % row_blocks * rows;
+        b.frame = i / row_blocks % p->frames;
+        b.column = i / row_blocks / p->frames * columns;
         b.rows = (int)(p->rows - b.row < rows ? p->rows - b.row : rows);
         b.columns = (int)(padded - b.column < columns ? padded - b.column : columns);
-        run_block(loops, p, &b);
+        run_block(loops, t, &b);
     }
     return WF_OK;
+}
+
+enum wf_status wf_product_run(struct wf_backend *be, const char *where, const struct wf_product *p)
+{
+    struct task task = {.p = p};
+    void *made;
+    WF_TRY(wf_panels_of(be, p->right, &task.right, &made));
+    const enum wf_status status = run_task(be, where, &task);
+    be->ops.give(be, made);
+    return status;
 }

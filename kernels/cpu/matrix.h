@@ -13,33 +13,28 @@ struct wf_panels {
     float *data;
 };
 
-/* Packs columns: source fills one column [depth] at a time, in any of the threads; `room` floats
-   behind it are its own. */
+size_t wf_panels_bytes(const struct wf_backend *be, int64_t depth, int64_t columns);
+/* Packs columns into panels->data: source fills one column [depth] at a time, in any of the
+   threads; `room` floats behind it are its own. */
 typedef enum wf_status (*wf_column_source)(const void *context, int64_t column, float *values,
                                            struct wf_error *err);
-enum wf_status wf_panels_pack(struct wf_backend *be, struct wf_panels *panels, int64_t depth,
-                              int64_t columns, int64_t room, wf_column_source source,
-                              const void *context);
+enum wf_status wf_panels_pack(struct wf_backend *be, const struct wf_panels *panels, int64_t room,
+                              wf_column_source source, const void *context);
 
-/* wf_param.packed of LINEAR, CONV and UPCONV: the library's form, ours, or both where the library
-   has no fast way for some of the shapes. */
-struct wf_packed {
-    struct wf_panels panels; /* data NULL: not made */
-    void *library;
-};
-
-/* Our panels of a parameter, made from the library's form if need be. */
-enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
-                                const struct wf_panels **panels);
+/* The panels of a loaded LINEAR, CONV or UPCONV: its room, or, where the library laid that out, but
+   has no fast way for the shape at hand, made for this call in *made, which is given back after it;
+   else *made is NULL. */
+enum wf_status wf_panels_of(struct wf_backend *be, const struct wf_param *p,
+                            struct wf_panels *panels, void **made);
 
 /* An UPCONV's 2x2 kernel as the CONV that the library and the panels have: its outputs are the four
    cases of upconv (see conv.c), one after the other. */
 struct wf_param wf_folded(const struct wf_param *p);
 
-/* left [frames,rows,depth] times panels. The work is split into blocks of rows and of columns; a
-   result does not depend on the split. */
+/* left [frames,rows,depth] times a parameter. The work is split into blocks of rows and of columns;
+   a result does not depend on the split. */
 struct wf_product {
-    const struct wf_panels *right;
+    const struct wf_param *right; /* its columns are as wf_panels_of says */
     int64_t frames, rows;
     const void *context;
     /* Elements from .. from + depth - 1 of `count` rows of a frame, to a [count] of pitch

@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -40,18 +41,24 @@ struct entry {
     bool used;
 };
 
+/* Of all weights of one shape and type. */
+struct layout {
+    struct wf_layout base;
+    struct layout *next;
+    dnnl_memory_desc_t desc;
+    int rank; /* 2: [k,n], 5: [o,c,t,h,w] */
+    dnnl_dims_t dim;
+    enum wf_dtype type;
+    bool fast; /* else there is no desc: oneDNN has no fast kernel */
+};
+
 struct onednn {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int next; /* entry to give way to a new one */
     struct entry cache[CACHE];
-};
-
-struct weights {
-    dnnl_memory_desc_t desc;
-    int rank; /* 2: [k,n], 5: [o,c,t,h,w] */
-    dnnl_dims_t dim;
-    void *data;
+    struct layout *layouts;
+    bool layouts_closed; /* no more of them: memory was short */
 };
 
 /* --- what 2.6 and 3.x say differently --- */
@@ -194,6 +201,12 @@ static void onednn_close(struct wf_backend *be, void *state)
     struct onednn *lib = state;
     for (int i = 0; i < CACHE; i++)
         destroy_entry(&lib->cache[i]);
+    for (struct layout *w = lib->layouts, *next; w; w = next) {
+        next = w->next;
+        if (w->fast)
+            desc_free(&w->desc);
+        free(w);
+    }
     dnnl_stream_destroy(lib->stream);
     dnnl_engine_destroy(lib->engine);
     wf_free(lib);
@@ -442,11 +455,11 @@ static enum wf_status run_entry(struct wf_backend *be, struct onednn *lib, const
 }
 
 static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const struct key *k,
-                              const struct weights *w, void *data[MAX_ARGS], bool *done)
+                              const struct wf_layout *w, void *data[MAX_ARGS], bool *done)
 {
     struct entry *e = NULL;
     const struct team before = enter_team(be);
-    enum wf_status status = find_entry(be, lib, k, desc_ref(&w->desc), &e);
+    enum wf_status status = find_entry(be, lib, k, desc_ref(&((const struct layout *)w)->desc), &e);
     if (status == WF_OK && e->primitive) {
         status = wf_cpu_scratch(be, "oneDNN", e->scratch_bytes / (size_t)k->threads + 1);
         data[ARG_SCRATCH] = wf_cpu_of(be)->scratch;
@@ -478,9 +491,8 @@ static void gemm_key(struct key *k, int64_t m, int64_t n, int64_t depth)
 }
 
 static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const struct wf_gemm *a,
-                                  const void *weights, bool *done)
+                                  const struct wf_layout *layout, void *room, bool *done)
 {
-    const struct weights *w = weights;
     struct key k = empty_key(be);
     gemm_key(&k, a->x.dim[0], a->y.dim[1], a->x.dim[1]);
     if (a->x.dim[0] > 1) { /* a stride of one row has no meaning */
@@ -494,11 +506,11 @@ static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const stru
     k.has_gate = a->gate.data != NULL;
     k.accumulate = a->accumulate;
     void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
-                            [ARG_W] = w->data,
+                            [ARG_W] = room,
                             [ARG_BIAS] = a->bias ? a->bias->tensor.data : NULL,
                             [ARG_Y] = a->y.data,
                             [ARG_GATE] = a->gate.data};
-    return run_key(be, state, &k, w, data, done);
+    return run_key(be, state, &k, layout, data, done);
 }
 
 /* Dense channels-last strides of dims [n,c,t,h,w]. */
@@ -536,9 +548,8 @@ static bool conv_is_usual(const struct wf_conv *a)
 }
 
 static enum wf_status onednn_conv(struct wf_backend *be, void *state, const struct wf_conv *a,
-                                  const void *weights, bool *done)
+                                  const struct wf_layout *layout, void *room, bool *done)
 {
-    const struct weights *w = weights;
     if (!conv_is_usual(a))
         return WF_OK;
     struct key k = empty_key(be);
@@ -553,10 +564,10 @@ static enum wf_status onednn_conv(struct wf_backend *be, void *state, const stru
     k.has_bias = a->bias != NULL;
     k.accumulate = a->accumulate;
     void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
-                            [ARG_W] = w->data,
+                            [ARG_W] = room,
                             [ARG_BIAS] = a->bias ? a->bias->tensor.data : NULL,
                             [ARG_Y] = a->y.data};
-    return run_key(be, state, &k, w, data, done);
+    return run_key(be, state, &k, layout, data, done);
 }
 
 /* --- weights --- */
@@ -628,15 +639,15 @@ static dnnl_status_t reorder(const struct onednn *lib, desc_ref_t from, const vo
 }
 
 /* The dense values of a file, in the order of the library's axes. */
-static dnnl_status_t dense_desc(const struct weights *w, const dnnl_dims_t dim, enum wf_dtype type,
+static dnnl_status_t dense_desc(const struct layout *w, const dnnl_dims_t dim, enum wf_dtype type,
                                 dnnl_memory_desc_t *dense)
 {
     return desc_by_tag(dense, w->rank, dim, type_of(type), w->rank == 2 ? dnnl_ba : dnnl_abcde);
 }
 
 /* Packs `count` output channels from `first` on; slab has their dense values. */
-static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w, int64_t first,
-                               int64_t count, const void *slab, enum wf_dtype type)
+static dnnl_status_t pack_slab(const struct onednn *lib, const struct layout *w, int64_t first,
+                               int64_t count, const void *slab, enum wf_dtype type, void *room)
 {
     const int axis = w->rank == 2 ? 1 : 0; /* of the output channels */
     dnnl_dims_t dim, offset = {0};
@@ -649,7 +660,7 @@ static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w
         return status;
     status = desc_part(&packed, desc_ref(&w->desc), dim, offset);
     if (status == dnnl_success) {
-        status = reorder(lib, desc_ref(&dense), slab, desc_ref(&packed), w->data);
+        status = reorder(lib, desc_ref(&dense), slab, desc_ref(&packed), room);
         desc_free(&packed);
     }
     desc_free(&dense);
@@ -658,25 +669,26 @@ static dnnl_status_t pack_slab(const struct onednn *lib, const struct weights *w
 
 /* In slabs of output channels: read by all threads, then brought into the library's layout. Values
    that need no rounding are not converted either. */
-static enum wf_status pack(struct wf_backend *be, const struct onednn *lib,
-                           const struct wf_param *p, const struct wf_source *src,
-                           const struct weights *w)
+static enum wf_status pack_slabs(struct wf_backend *be, const struct onednn *lib,
+                                 const struct layout *w, const struct wf_source *src, void *room)
 {
-    const enum wf_dtype type = src->dtype == wf_operand_type(be, p) ? src->dtype : WF_F32;
+    const enum wf_dtype type = src->dtype == w->type ? src->dtype : WF_F32;
+    const int64_t outputs = w->dim[w->rank == 2 ? 1 : 0];
     int64_t each = 1; /* values of an output channel */
-    for (int i = 1; i < p->rank; i++)
-        each *= p->dim[i];
-    const int64_t most = p->dim[0] < SLAB ? p->dim[0] : SLAB;
+    for (int i = 0; i < w->rank; i++)
+        each *= w->dim[i];
+    each /= outputs;
+    const int64_t most = outputs < SLAB ? outputs : SLAB;
     const size_t bytes = (size_t)(most * each) * wf_dtype_bytes(type);
     void *slab = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
     if (!slab)
         return wf_fail_memory(be->err, "weights", bytes);
     enum wf_status status = WF_OK;
-    for (int64_t first = 0; first < p->dim[0] && status == WF_OK; first += SLAB) {
-        const int64_t left = p->dim[0] - first, count = left < SLAB ? left : SLAB;
+    for (int64_t first = 0; first < outputs && status == WF_OK; first += SLAB) {
+        const int64_t left = outputs - first, count = left < SLAB ? left : SLAB;
         status = wf_cpu_read(be, src, first * each, count * each, slab, type);
         if (status == WF_OK) {
-            const dnnl_status_t packed = pack_slab(lib, w, first, count, slab, type);
+            const dnnl_status_t packed = pack_slab(lib, w, first, count, slab, type, room);
             status = packed == dnnl_success ? WF_OK : failed(be, packed);
         }
     }
@@ -684,73 +696,71 @@ static enum wf_status pack(struct wf_backend *be, const struct onednn *lib,
     return status;
 }
 
-static void onednn_unload(struct wf_backend *be, void *weights)
+static enum wf_status onednn_pack(struct wf_backend *be, void *state,
+                                  const struct wf_layout *layout, const struct wf_source *src,
+                                  void *room)
 {
-    struct weights *w = weights;
-    be->ops.give(be, w->data);
-    desc_free(&w->desc);
-    wf_free(w);
-}
-
-static enum wf_status load_weights(struct wf_backend *be, const struct onednn *lib,
-                                   const struct wf_param *p, const struct wf_source *src,
-                                   void **weights)
-{
-    const struct key k = sample_key(be, p);
-    struct weights *w = wf_calloc(be->mem, WF_MEM_WEIGHTS, 1, sizeof *w);
-    if (!w)
-        return wf_fail_memory(be->err, "weights", sizeof *w);
-    bool fast = false;
-    const dnnl_status_t status = choose_layout(lib, &k, &w->desc, &fast);
-    if (status != dnnl_success || !fast) {
-        wf_free(w);
-        return status == dnnl_success ? WF_OK : failed(be, status);
-    }
-    w->rank = k.rank;
-    memcpy(w->dim, k.w, sizeof w->dim);
-    const size_t bytes = dnnl_memory_desc_get_size(desc_ref(&w->desc));
-    w->data = be->ops.take(be, WF_MEM_WEIGHTS, bytes);
-    const enum wf_status packed =
-        w->data ? pack(be, lib, p, src, w) : wf_fail_memory(be->err, "weights", bytes);
-    if (packed != WF_OK) {
-        onednn_unload(be, w);
-        return packed;
-    }
-    *weights = w;
-    return WF_OK;
-}
-
-static enum wf_status onednn_load(struct wf_backend *be, void *state, const struct wf_param *p,
-                                  const struct wf_source *src, void **weights)
-{
-    if (p->kind != WF_PARAM_LINEAR && p->kind != WF_PARAM_CONV)
-        return WF_OK;
     const struct team before = enter_team(be);
-    const enum wf_status status = load_weights(be, state, p, src, weights);
+    const enum wf_status status = pack_slabs(be, state, (const struct layout *)layout, src, room);
     leave_team(before);
     return status;
 }
 
-static enum wf_status onednn_unpack(struct wf_backend *be, void *state, const void *weights,
-                                    float *dense)
+static enum wf_status onednn_unpack(struct wf_backend *be, void *state,
+                                    const struct wf_layout *layout, const void *room, float *dense)
 {
-    const struct weights *w = weights;
+    const struct layout *w = (const struct layout *)layout;
     dnnl_memory_desc_t desc;
     TRY_DNNL(be, dense_desc(w, w->dim, WF_F32, &desc));
     const struct team before = enter_team(be);
-    const dnnl_status_t status =
-        reorder(state, desc_ref(&w->desc), w->data, desc_ref(&desc), dense);
+    const dnnl_status_t status = reorder(state, desc_ref(&w->desc), room, desc_ref(&desc), dense);
     leave_team(before);
     desc_free(&desc);
     return status == dnnl_success ? WF_OK : failed(be, status);
+}
+
+/* Asked for the first time. A layout that cannot be made, for want of memory too, is none: it has
+   to stay what it was when its room was measured. */
+static const struct layout *new_layout(const struct wf_backend *be, struct onednn *lib,
+                                       const struct key *k, enum wf_dtype type)
+{
+    struct layout *w = lib->layouts_closed ? NULL : calloc(1, sizeof *w);
+    lib->layouts_closed = !w;
+    if (!w)
+        return NULL;
+    *w = (struct layout){.next = lib->layouts, .rank = k->rank, .type = type};
+    lib->layouts = w;
+    memcpy(w->dim, k->w, sizeof w->dim);
+    const struct team before = enter_team(be);
+    if (choose_layout(lib, k, &w->desc, &w->fast) != dnnl_success)
+        w->fast = false;
+    leave_team(before);
+    if (w->fast)
+        w->base.bytes = dnnl_memory_desc_get_size(desc_ref(&w->desc));
+    return w;
+}
+
+static const struct wf_layout *onednn_layout(const struct wf_backend *be, void *state,
+                                             const struct wf_param *p)
+{
+    struct onednn *lib = state;
+    const struct key k = sample_key(be, p);
+    const enum wf_dtype type = wf_operand_type(be, p);
+    const struct layout *found = lib->layouts;
+    while (found && (found->rank != k.rank || found->type != type ||
+                     memcmp(found->dim, k.w, sizeof k.w) != 0))
+        found = found->next;
+    if (!found)
+        found = new_layout(be, lib, &k, type);
+    return found && found->fast ? &found->base : NULL;
 }
 
 const struct wf_library wf_onednn = {
     .open = onednn_open,
     .close = onednn_close,
     .is_fast = onednn_is_fast,
-    .load = onednn_load,
-    .unload = onednn_unload,
+    .layout = onednn_layout,
+    .pack = onednn_pack,
     .unpack = onednn_unpack,
     .gemm = onednn_gemm,
     .conv = onednn_conv,

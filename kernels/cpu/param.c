@@ -1,4 +1,4 @@
-/* Parameters: packed once, when they are loaded, by the library or for our own products. */
+/* Parameters: packed when they are loaded, in the library's layout or for our own products. */
 #include "kernels/cpu/library.h"
 #include "kernels/cpu/matrix.h"
 #include "kernels/ref/ref.h"
@@ -84,38 +84,47 @@ static enum wf_status fill_column(const void *context, int64_t column, float *va
     return WF_OK;
 }
 
-/* Our own form. */
-static enum wf_status pack(struct wf_backend *be, const struct wf_param *p,
-                           const struct wf_source *src, struct wf_panels *panels)
+/* What our own form of a parameter is made from; *columns and *room as wf_panels_pack takes them.
+ */
+static struct file_values values_of(const struct wf_backend *be, const struct wf_param *p,
+                                    const struct wf_source *src, int64_t *columns, int64_t *room)
 {
     struct file_values f = {.src = src,
                             .kept = wf_operand_type(be, p),
                             .loops = wf_cpu_of(be)->loops,
+                            .fill = linear_column,
                             .outputs = p->dim[0],
                             .channels = p->dim[1],
                             .taps = 1};
-    int64_t columns = p->dim[0], room = 0;
-    switch (p->kind) {
-    case WF_PARAM_LINEAR:
-        f.fill = linear_column;
-        break;
-    case WF_PARAM_CONV:
+    *columns = p->dim[0];
+    *room = 0;
+    if (p->kind == WF_PARAM_CONV) {
         f.fill = conv_column;
         f.taps = p->dim[2] * p->dim[3] * p->dim[4];
-        room = depth_of(&f);
-        break;
-    case WF_PARAM_UPCONV:
+        *room = depth_of(&f);
+    } else if (p->kind == WF_PARAM_UPCONV) {
         f.fill = upconv_column;
         f.taps = 4;
-        columns *= 4;
-        room = f.channels * 9;
-        break;
-    case WF_PARAM_VECTOR:
-    case WF_PARAM_TABLE:
-        return wf_fail(be->err, WF_FAILED, "load: a parameter of kind %d; this is a bug in weft",
-                       (int)p->kind);
+        *columns *= 4;
+        *room = f.channels * 9;
     }
-    return wf_panels_pack(be, panels, depth_of(&f), columns, room, fill_column, &f);
+    return f;
+}
+
+static size_t panels_bytes(const struct wf_backend *be, const struct wf_param *p)
+{
+    int64_t columns, room;
+    const struct file_values f = values_of(be, p, NULL, &columns, &room);
+    return wf_panels_bytes(be, depth_of(&f), columns);
+}
+
+static enum wf_status pack(struct wf_backend *be, const struct wf_param *p,
+                           const struct wf_source *src, float *data)
+{
+    int64_t columns, room;
+    const struct file_values f = values_of(be, p, src, &columns, &room);
+    const struct wf_panels panels = {depth_of(&f), columns, data};
+    return wf_panels_pack(be, &panels, room, fill_column, &f);
 }
 
 struct wf_param wf_folded(const struct wf_param *p)
@@ -137,13 +146,12 @@ static enum wf_status fold(struct wf_backend *be, const struct file_values *f, f
     return WF_OK;
 }
 
-static enum wf_status load_folded(struct wf_backend *be, const struct wf_param *p,
-                                  const struct wf_source *src, void **weights)
+static enum wf_status pack_folded(struct wf_backend *be, const struct wf_param *p)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_param folded = wf_folded(p);
     const struct file_values f = {
-        .src = src, .outputs = p->dim[0], .channels = p->dim[1], .taps = 4};
+        .src = p->source, .outputs = p->dim[0], .channels = p->dim[1], .taps = 4};
     const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, folded.rank, folded.dim);
     const size_t bytes =
         wf_tensor_bytes(&shape) + (size_t)(depth_of(&f) + f.channels * 9) * sizeof(float);
@@ -153,77 +161,82 @@ static enum wf_status load_folded(struct wf_backend *be, const struct wf_param *
     const struct wf_source values = wf_source_memory(dense, WF_F32, wf_tensor_bytes(&shape));
     enum wf_status status = fold(be, &f, dense);
     if (status == WF_OK)
-        status = cpu->library->load(be, cpu->library_state, &folded, &values, weights);
+        status = cpu->library->pack(be, cpu->library_state, p->layout, &values, p->room);
     wf_free(dense);
     return status;
 }
 
-/* An UPCONV only in bf16: in f32 our own loops are as fast, and need no room for the four cases. */
-static enum wf_status load_library(struct wf_backend *be, const struct wf_param *p,
-                                   const struct wf_source *src, void **weights)
+/* The library's layout of a parameter, or NULL for ours. An UPCONV only in bf16: in f32 our own
+   loops are as fast, and need no room for the four cases. */
+static const struct wf_layout *layout_of(const struct wf_backend *be, const struct wf_param *p)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
-    if (!cpu->library)
-        return WF_OK;
-    if (p->kind != WF_PARAM_UPCONV)
-        return cpu->library->load(be, cpu->library_state, p, src, weights);
-    return wf_operand_type(be, p) == WF_BF16 ? load_folded(be, p, src, weights) : WF_OK;
+    if (!cpu->library || (p->kind == WF_PARAM_UPCONV && wf_operand_type(be, p) != WF_BF16))
+        return NULL;
+    const struct wf_param folded = p->kind == WF_PARAM_UPCONV ? wf_folded(p) : *p;
+    return cpu->library->layout(be, cpu->library_state, &folded);
 }
 
-enum wf_status wf_packed_panels(struct wf_backend *be, const struct wf_param *p,
-                                const struct wf_panels **panels)
+static bool is_plain(const struct wf_param *p)
+{
+    return p->kind == WF_PARAM_VECTOR || p->kind == WF_PARAM_TABLE;
+}
+
+size_t wf_cpu_param_bytes(const struct wf_backend *be, const struct wf_param *p)
+{
+    if (is_plain(p))
+        return wf_ref_param_bytes(be, p);
+    const struct wf_layout *layout = layout_of(be, p);
+    return layout ? layout->bytes : panels_bytes(be, p);
+}
+
+enum wf_status wf_cpu_load_end(struct wf_backend *be, struct wf_param *p)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
-    struct wf_packed *packed = p->packed;
-    *panels = &packed->panels;
-    if (packed->panels.data)
-        return WF_OK;
+    if (is_plain(p))
+        return wf_ref_load_end(be, p);
+    const struct wf_layout *layout = layout_of(be, p);
+    p->layout = layout;
+    if (!layout)
+        return pack(be, p, p->source, p->room);
+    return p->kind == WF_PARAM_UPCONV
+               ? pack_folded(be, p)
+               : cpu->library->pack(be, cpu->library_state, layout, p->source, p->room);
+}
+
+/* From the library's layout to ours. */
+static enum wf_status repack(struct wf_backend *be, const struct wf_param *p, float *data)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_param form = p->kind == WF_PARAM_UPCONV ? wf_folded(p) : *p;
     const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, form.rank, form.dim);
     const size_t bytes = wf_tensor_bytes(&shape);
-    float *dense = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
+    float *dense = wf_alloc(be->mem, WF_MEM_ACTIVATIONS, bytes);
     if (!dense)
         return wf_fail_memory(be->err, "weights", bytes);
-    enum wf_status status = cpu->library->unpack(be, cpu->library_state, packed->library, dense);
     const struct wf_source values = wf_source_memory(dense, WF_F32, bytes);
+    enum wf_status status = cpu->library->unpack(be, cpu->library_state, p->layout, p->room, dense);
     if (status == WF_OK)
-        status = pack(be, &form, &values, &packed->panels);
+        status = pack(be, &form, &values, data);
     wf_free(dense);
     return status;
 }
 
-static void free_packed(struct wf_backend *be, struct wf_packed *packed)
+enum wf_status wf_panels_of(struct wf_backend *be, const struct wf_param *p,
+                            struct wf_panels *panels, void **made)
 {
-    be->ops.give(be, packed->panels.data);
-    if (packed->library)
-        wf_cpu_of(be)->library->unload(be, packed->library);
-    wf_free(packed);
-}
-
-enum wf_status wf_cpu_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src)
-{
-    if (p->kind == WF_PARAM_VECTOR || p->kind == WF_PARAM_TABLE)
-        return wf_ref_load(be, p, src);
-    struct wf_packed *packed = wf_calloc(be->mem, WF_MEM_WEIGHTS, 1, sizeof *packed);
-    if (!packed)
-        return wf_fail_memory(be->err, "weights", sizeof *packed);
-    enum wf_status status = load_library(be, p, src, &packed->library);
-    if (status == WF_OK && !packed->library)
-        status = pack(be, p, src, &packed->panels);
-    if (status != WF_OK) {
-        free_packed(be, packed);
-        return status;
-    }
-    p->packed = packed;
-    return WF_OK;
-}
-
-void wf_cpu_unload(struct wf_backend *be, struct wf_param *p)
-{
-    if (p->kind == WF_PARAM_VECTOR || p->kind == WF_PARAM_TABLE) {
-        wf_ref_unload(be, p);
-        return;
-    }
-    free_packed(be, p->packed);
-    p->packed = NULL;
+    int64_t columns, room;
+    const struct file_values f = values_of(be, p, NULL, &columns, &room);
+    *panels = (struct wf_panels){depth_of(&f), columns, p->room};
+    *made = NULL;
+    if (!p->layout)
+        return WF_OK;
+    const size_t bytes = wf_panels_bytes(be, panels->depth, columns);
+    *made = panels->data = be->ops.take(be, WF_MEM_ACTIVATIONS, bytes);
+    if (!*made)
+        return wf_fail_memory(be->err, "weights", bytes);
+    const enum wf_status status = repack(be, p, panels->data);
+    if (status != WF_OK)
+        be->ops.give(be, *made);
+    return status;
 }

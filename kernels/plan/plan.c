@@ -14,6 +14,7 @@ struct block {
 
 /* be->state */
 struct plan {
+    const struct wf_backend *like;
     struct block *first;
 };
 
@@ -22,6 +23,14 @@ static enum wf_status plan_open(struct wf_backend *be)
     be->state = calloc(1, sizeof(struct plan));
     be->is_plan = true;
     return be->state ? WF_OK : wf_fail_memory(be->err, "plan", sizeof(struct plan));
+}
+
+void wf_plan_stand_for(struct wf_backend *be, const struct wf_backend *like)
+{
+    struct plan *p = be->state;
+    p->like = like;
+    be->compute = like->compute;
+    be->device = like->device;
 }
 
 static void plan_close(struct wf_backend *be)
@@ -66,18 +75,17 @@ static void plan_give(struct wf_backend *be, void *ptr)
     free(block);
 }
 
-/* The values of a parameter, in the type that they are kept in. */
-static enum wf_status plan_load(struct wf_backend *be, struct wf_param *p,
-                                const struct wf_source *src)
+static size_t plan_param_bytes(const struct wf_backend *be, const struct wf_param *p)
 {
-    if (p->kind == WF_PARAM_TABLE)
-        return wf_ref_load(be, p, src); /* its rows are read later, if at all */
-    const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
-    struct wf_tensor t = wf_tensor_of(NULL, kept, p->rank, p->dim);
-    t.data = plan_take(be, WF_MEM_WEIGHTS, wf_tensor_bytes(&t));
-    if (!t.data)
-        return wf_fail_memory(be->err, "plan", wf_tensor_bytes(&t));
-    p->tensor = t;
+    const struct wf_backend *like = ((const struct plan *)be->state)->like;
+    return like->ops.param_bytes(like, p);
+}
+
+static enum wf_status plan_load_end(struct wf_backend *be, struct wf_param *p)
+{
+    (void)be;
+    if (p->kind == WF_PARAM_VECTOR)
+        p->tensor = wf_tensor_of(p->room, WF_F32, p->rank, p->dim);
     return WF_OK;
 }
 
@@ -116,6 +124,7 @@ const struct wf_ops wf_plan_ops = {.name = "plan",
                                    .give = plan_give,
                                    .upload = plan_upload,
                                    .download = plan_download,
-                                   .load = plan_load,
+                                   .param_bytes = plan_param_bytes,
+                                   .load_end = plan_load_end,
 #define PLAN_SLOT(name) .name = plan_##name,
                                    WF_OPS(PLAN_SLOT)};

@@ -7,4 +7,7 @@
 
 extern const struct wf_ops wf_plan_ops;
 
+/* Once it is open: whose place it takes. */
+void wf_plan_stand_for(struct wf_backend *be, const struct wf_backend *like);
+
 #endif

@@ -1,4 +1,4 @@
-/* Parameters: dense copies, but a TABLE, whose rows are read when they are gathered. */
+/* Parameters: dense values, but a TABLE, whose rows are read when they are gathered. */
 #include "kernels/ref/ref.h"
 
 /* All values of src, rounded to t's type. */
@@ -17,31 +17,33 @@ static enum wf_status fill(struct wf_backend *be, const struct wf_tensor *t,
     return WF_OK;
 }
 
-enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src)
+size_t wf_ref_param_bytes(const struct wf_backend *be, const struct wf_param *p)
 {
-    if (p->kind == WF_PARAM_TABLE) {
-        p->source = src;
-        return WF_OK;
-    }
     const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
-    struct wf_tensor t = wf_tensor_of(NULL, kept, p->rank, p->dim);
-    t.data = be->ops.take(be, WF_MEM_WEIGHTS, wf_tensor_bytes(&t));
-    if (!t.data)
-        return wf_fail_memory(be->err, "weights", wf_tensor_bytes(&t));
-    const enum wf_status status = fill(be, &t, src);
-    if (status != WF_OK) {
-        be->ops.give(be, t.data);
-        return status;
-    }
-    p->tensor = t;
+    const struct wf_tensor t = wf_tensor_of(NULL, kept, p->rank, p->dim);
+    return p->kind == WF_PARAM_TABLE ? 0 : wf_tensor_bytes(&t);
+}
+
+enum wf_status wf_ref_load_begin(struct wf_backend *be, struct wf_param *p)
+{
+    (void)be;
+    (void)p;
     return WF_OK;
+}
+
+enum wf_status wf_ref_load_end(struct wf_backend *be, struct wf_param *p)
+{
+    if (p->kind == WF_PARAM_TABLE)
+        return WF_OK;
+    const enum wf_dtype kept = p->kind == WF_PARAM_VECTOR ? WF_F32 : wf_operand_type(be, p);
+    p->tensor = wf_tensor_of(p->room, kept, p->rank, p->dim);
+    return fill(be, &p->tensor, p->source);
 }
 
 void wf_ref_unload(struct wf_backend *be, struct wf_param *p)
 {
-    be->ops.give(be, p->tensor.data);
-    p->tensor = (struct wf_tensor){0};
-    p->source = NULL;
+    (void)be;
+    (void)p;
 }
 
 enum wf_status wf_ref_gather(struct wf_backend *be, const struct wf_gather *a)

@@ -15,7 +15,9 @@ enum wf_status wf_ref_sync(struct wf_backend *be);
 enum wf_status wf_ref_upload(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
 enum wf_status wf_ref_download(struct wf_backend *be, void *dst, const struct wf_tensor *src);
 
-enum wf_status wf_ref_load(struct wf_backend *be, struct wf_param *p, const struct wf_source *src);
+size_t wf_ref_param_bytes(const struct wf_backend *be, const struct wf_param *p);
+enum wf_status wf_ref_load_begin(struct wf_backend *be, struct wf_param *p);
+enum wf_status wf_ref_load_end(struct wf_backend *be, struct wf_param *p);
 void wf_ref_unload(struct wf_backend *be, struct wf_param *p);
 #define WF_REF_OP(name)                                                                            \
     enum wf_status wf_ref_##name(struct wf_backend *be, const struct wf_##name *a);
