@@ -75,6 +75,14 @@ enum wf_status wf_backend_open(const char *name, const char *dtype, int threads,
     const struct wf_ops *ops = find_ops(name);
     if (!ops)
         return wf_fail(err, WF_REFUSED, "device %s: unknown; use cpu", name);
+    return wf_backend_open_table(ops, dtype, threads, mem, err, be);
+}
+
+enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype, int threads,
+                                     struct wf_mem *mem, struct wf_error *err,
+                                     struct wf_backend **be)
+{
+    *be = NULL;
     if (!is_known(dtype))
         return wf_fail(err, WF_REFUSED,
                        "dtype: %s is not supported on this device; use f32 or bf16", dtype);

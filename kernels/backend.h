@@ -47,7 +47,12 @@ struct wf_param {
     int rank;
     int64_t dim[5];
     bool keep_f32; /* LINEAR, CONV, UPCONV: never rounded to bf16 */
-    enum wf_param_state { WF_PARAM_DESCRIBED, WF_PARAM_LOADING, WF_PARAM_LOADED } state;
+    enum wf_param_state {
+        WF_PARAM_DESCRIBED,
+        WF_PARAM_LOADING,
+        WF_PARAM_LOADED,
+        WF_PARAM_LET_GO, /* loaded, but held by nobody: not to be used */
+    } state;
     void *room;                     /* from load_begin to unload; a TABLE has none */
     const struct wf_source *source; /* while it is loading; a TABLE's while it is loaded */
     struct wf_tensor tensor;        /* VECTOR: the values. Others: the backend's choice */
@@ -210,10 +215,18 @@ struct wf_ops {
     /* Device memory, at least 64-byte aligned; NULL when short. Any thread. */
     void *(*take)(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
     void (*give)(struct wf_backend *be, void *ptr); /* NULL is allowed */
+    /* Host memory that transfers are fastest from and to; NULL when short. Any thread. */
+    void *(*take_host)(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
+    void (*give_host)(struct wf_backend *be, void *ptr); /* NULL is allowed */
     enum wf_status (*sync)(struct wf_backend *be);
     /* Dense tensors of the same dims and type between host and device; done when it returns. */
     enum wf_status (*upload)(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
     enum wf_status (*download)(struct wf_backend *be, void *dst, const struct wf_tensor *src);
+    /* Begins a download to dst, of take_host; it has its place in the order like an operation, so
+       src may be given or written by later calls. Until wait, dst is not read. */
+    enum wf_status (*download_begin)(struct wf_backend *be, void *dst, const struct wf_tensor *src,
+                                     uint64_t *ticket);
+    enum wf_status (*wait)(struct wf_backend *be, uint64_t ticket);
 
     /* Bytes that a parameter takes in its room; looks only at its description and be->compute. 0:
        it has none (a TABLE). */
@@ -256,6 +269,10 @@ struct wf_backend {
    outlive the backend. */
 enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
                                struct wf_error *err, struct wf_backend **be);
+/* The same with a table that is not in the registry. */
+enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype, int threads,
+                                     struct wf_mem *mem, struct wf_error *err,
+                                     struct wf_backend **be);
 /* Opens one that stands in the place of `like`: it takes its types and rooms, computes nothing and
    counts everything, bytes that it would hold in mem. like outlives it. */
 enum wf_status wf_backend_open_plan(const struct wf_backend *like, struct wf_mem *mem,
@@ -267,6 +284,9 @@ struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activatio
 enum wf_status wf_sync(struct wf_backend *be);
 enum wf_status wf_upload(struct wf_backend *be, struct wf_tensor dst, const void *src);
 enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor src);
+enum wf_status wf_download_begin(struct wf_backend *be, void *dst, struct wf_tensor src,
+                                 uint64_t *ticket);
+enum wf_status wf_wait(struct wf_backend *be, uint64_t ticket);
 /* Bytes of a parameter's room, a multiple of WF_ROOM_ALIGN: several may lie in one piece of memory.
  */
 enum { WF_ROOM_ALIGN = 256 };

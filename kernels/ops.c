@@ -154,7 +154,8 @@ static enum wf_status check_param(struct wf_backend *be, const char *what, const
                                   enum wf_param_kind kind)
 {
     if (!p || p->state != WF_PARAM_LOADED)
-        return wf_fail(be->err, WF_FAILED, "%s: is not loaded; " ADVICE, what);
+        return wf_fail(be->err, WF_FAILED, "%s: is not %s; " ADVICE, what,
+                       p && p->state == WF_PARAM_LET_GO ? "held any more" : "loaded");
     if (p->kind != kind)
         return wf_fail(be->err, WF_FAILED, "%s: is a parameter of kind %d, expected %d; " ADVICE,
                        what, (int)p->kind, (int)kind);
@@ -221,6 +222,19 @@ enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor sr
     WF_TRY(check_dims(be, "download", &src, &(const struct expected){0}));
     WF_TRY(check_dense(be, "download", &src));
     return be->ops.download(be, dst, &src);
+}
+
+enum wf_status wf_download_begin(struct wf_backend *be, void *dst, struct wf_tensor src,
+                                 uint64_t *ticket)
+{
+    WF_TRY(check_dims(be, "download", &src, &(const struct expected){0}));
+    WF_TRY(check_dense(be, "download", &src));
+    return be->ops.download_begin(be, dst, &src, ticket);
+}
+
+enum wf_status wf_wait(struct wf_backend *be, uint64_t ticket)
+{
+    return be->ops.wait(be, ticket);
 }
 
 static bool param_fits(const struct wf_param *p)

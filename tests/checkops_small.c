@@ -341,6 +341,14 @@ void test_transfer(struct check *c)
         expect_ok(c, wf_download(be, down, t));
         if (memcmp(up, down, sizeof up) != 0)
             fail(c, "what came down is not what went up");
+        float *host = be->ops.take_host(be, WF_MEM_CACHE, sizeof up);
+        uint64_t ticket;
+        expect_ok(c, wf_download_begin(be, host, t, &ticket));
+        expect_ok(c, wf_wait(be, ticket));
+        if (memcmp(up, host, sizeof up) != 0)
+            fail(c, "what was begun and waited for is not what went up");
+        be->ops.give_host(be, host);
+        be->ops.give_host(be, NULL);
         be->ops.give(be, memory);
         be->ops.give(be, NULL);
         if (wf_mem_live(c->mem, WF_MEM_CACHE) != live)

@@ -2,15 +2,27 @@
 
 #include "kernels/base/arena.h"
 
+/* Frames of a chunk on their way out. */
+struct chunk {
+    struct wf_tensor device; /* [F,H,W,3] of the largest chunk */
+    float *host;             /* the same, on the host */
+    int64_t frames;
+    uint64_t ticket; /* of their download */
+};
+
+enum { CHUNKS = 2 };
+
 struct wf_decoder {
     struct wf_vae *vae;
     struct wf_vae_state *state;
     struct wf_tensor latents;
     int64_t chunk_first, chunk_rest; /* latent frames of the first chunk and of the others */
-    int64_t position;                /* latent frames that are decoded */
-    struct wf_tensor device;         /* [F,H,W,3] of the largest chunk */
-    float *host;                     /* the same, on the host */
-    int64_t ready, given;            /* frames of the present chunk: decoded, handed on */
+    int64_t position;                /* latent frames whose decoding is begun */
+    struct chunk chunks[CHUNKS];     /* the second where the device decodes one ahead */
+    int64_t begun, taken;            /* chunks; the i-th is in place i % room */
+    int64_t room;
+    const struct chunk *present; /* whose frames are handed on */
+    int64_t given;               /* of them */
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -27,21 +39,29 @@ static void plan_chunks(struct wf_decoder *d, int64_t chunk_size)
     d->chunk_rest = smaller(whole, size / temporal + (size % temporal != 0));
 }
 
-static enum wf_status make_room(struct wf_decoder *d, struct wf_error *err)
+static enum wf_status make_chunk(struct wf_decoder *d, struct chunk *c, int64_t frames,
+                                 struct wf_error *err)
 {
+    struct wf_backend *be = d->vae->be;
     const int64_t scale = d->vae->geometry.spatial;
-    const int64_t first = wf_vae_frames(d->vae, d->chunk_first, true);
-    const int64_t rest = wf_vae_frames(d->vae, d->chunk_rest, false);
-    int64_t frames = d->chunk_first < d->latents.dim[0] && rest > first ? rest : first;
     struct wf_tensor room = wf_tensor_of(
         NULL, WF_F32, WF_DIMS(frames, d->latents.dim[1] * scale, d->latents.dim[2] * scale, 3));
     const size_t bytes = wf_tensor_bytes(&room);
-    room.data = d->vae->be->ops.take(d->vae->be, WF_MEM_FRAMES, bytes);
-    if (!room.data)
-        return wf_fail_memory(err, "decode", bytes);
-    d->device = room;
-    d->host = wf_alloc(d->vae->mem, WF_MEM_FRAMES, bytes);
-    return d->host ? WF_OK : wf_fail_memory(err, "decode", bytes);
+    room.data = be->ops.take(be, WF_MEM_FRAMES, bytes);
+    c->device = room;
+    c->host = be->ops.take_host(be, WF_MEM_FRAMES, bytes);
+    return room.data && c->host ? WF_OK : wf_fail_memory(err, "decode", bytes);
+}
+
+static enum wf_status make_room(struct wf_decoder *d, struct wf_error *err)
+{
+    const int64_t first = wf_vae_frames(d->vae, d->chunk_first, true);
+    const int64_t rest = wf_vae_frames(d->vae, d->chunk_rest, false);
+    const int64_t frames = d->chunk_first < d->latents.dim[0] && rest > first ? rest : first;
+    d->room = d->vae->be->device.queued ? CHUNKS : 1;
+    for (int i = 0; i < d->room; i++)
+        WF_TRY(make_chunk(d, &d->chunks[i], frames, err));
+    return WF_OK;
 }
 
 static enum wf_status open_decoder(struct wf_decoder *d, int64_t chunk_size,
@@ -83,8 +103,13 @@ void wf_decoder_close(struct wf_decoder **dec)
     if (d->state)
         d->vae->driver->end(&d->state);
     d->vae->driver->stage_end(d->vae);
-    d->vae->be->ops.give(d->vae->be, d->device.data);
-    wf_free(d->host);
+    struct wf_backend *be = d->vae->be;
+    if (d->begun > d->taken) /* frames that nobody waits for are still on their way */
+        (void)wf_sync(be);
+    for (int i = 0; i < CHUNKS; i++) {
+        be->ops.give(be, d->chunks[i].device.data);
+        be->ops.give_host(be, d->chunks[i].host);
+    }
     wf_free(d);
     *dec = NULL;
 }
@@ -94,31 +119,49 @@ struct wf_vae_room wf_decoder_room_used(const struct wf_decoder *dec)
     return wf_vae_room_used(dec->state);
 }
 
-static enum wf_status decode_chunk(struct wf_decoder *d, struct wf_error *err)
+static bool is_begun(const struct wf_decoder *d)
+{
+    return d->position == d->latents.dim[0];
+}
+
+/* Decodes the next chunk, or on a device with a queue lets it be decoded. */
+static enum wf_status begin_chunk(struct wf_decoder *d, struct wf_error *err)
 {
     const bool first = d->position == 0;
     const int64_t count =
         smaller(first ? d->chunk_first : d->chunk_rest, d->latents.dim[0] - d->position);
     const struct wf_tensor z = wf_tensor_slice(d->latents, 0, d->position, count);
-    const struct wf_tensor frames =
-        wf_tensor_slice(d->device, 0, 0, wf_vae_frames(d->vae, count, first));
+    struct chunk *c = &d->chunks[d->begun % d->room];
+    c->frames = wf_vae_frames(d->vae, count, first);
+    const struct wf_tensor frames = wf_tensor_slice(c->device, 0, 0, c->frames);
     WF_TRY(d->vae->driver->decode(d->state, z, frames, err));
-    WF_TRY(wf_download(d->vae->be, d->host, frames));
+    WF_TRY(wf_download_begin(d->vae->be, c->host, frames, &c->ticket));
     d->position += count;
-    d->ready = frames.dim[0];
-    d->given = 0;
+    d->begun++;
     return WF_OK;
+}
+
+/* The one before is handed on: its place is free. */
+static enum wf_status take_chunk(struct wf_decoder *d, struct wf_error *err)
+{
+    if (d->begun == d->taken)
+        WF_TRY(begin_chunk(d, err));
+    d->present = &d->chunks[d->taken++ % d->room];
+    d->given = 0;
+    if (d->room > 1 && !is_begun(d))
+        WF_TRY(begin_chunk(d, err));
+    return wf_wait(d->vae->be, d->present->ticket);
 }
 
 enum wf_status wf_decoder_next(struct wf_decoder *d, const float **frame, struct wf_error *err)
 {
     *frame = NULL;
-    if (d->given == d->ready) {
-        if (d->position == d->latents.dim[0])
+    if (!d->present || d->given == d->present->frames) {
+        if (d->begun == d->taken && is_begun(d))
             return WF_OK;
-        WF_TRY(decode_chunk(d, err));
+        WF_TRY(take_chunk(d, err));
     }
-    *frame = d->host + d->given * d->device.stride[0];
+    *frame = d->present->host + d->given * d->present->device.stride[0];
     d->given++;
     return WF_OK;
 }

@@ -1,5 +1,6 @@
 /* From latents to frames, chunk by chunk: the only loop over chunks there is. A frame is handed on
-   as soon as its chunk is decoded; memory does not grow with the clip's length. */
+   as soon as its chunk is decoded; memory does not grow with the clip's length. On a device with a
+   queue the next chunk is decoded while the frames of one are handed on. */
 #ifndef WEFT_VAE_DECODE_H
 #define WEFT_VAE_DECODE_H
 

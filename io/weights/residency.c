@@ -11,6 +11,7 @@ struct weight {
     struct wf_param *param;
     const struct wf_st_tensor *tensor;
     int unit;
+    void *values; /* of a VECTOR that is let go */
 };
 
 /* A group with its own weights, or a layer of one. */
@@ -150,7 +151,8 @@ enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
     void *array = res->weights;
     WF_TRY(grow(res->mem, &array, res->weight_count, &res->weight_room, sizeof *res->weights, err));
     res->weights = array;
-    res->weights[res->weight_count++] = (struct weight){p, tensor, res->unit};
+    res->weights[res->weight_count++] =
+        (struct weight){.param = p, .tensor = tensor, .unit = res->unit};
     res->groups[res->group_count - 1].count++;
     return WF_OK;
 }
@@ -158,11 +160,10 @@ enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
 /* --- what is loaded together --- */
 
 /* The i-th weight of a load, or NULL after the last: call with i from 0 on, which is moved on. */
-static const struct weight *next_weight(const struct wf_residency *res, const struct load *load,
-                                        int *i)
+static struct weight *next_weight(const struct wf_residency *res, const struct load *load, int *i)
 {
     while (*i < load->count) {
-        const struct weight *w = &res->weights[load->first + (*i)++];
+        struct weight *w = &res->weights[load->first + (*i)++];
         if (load->unit < 0 || w->unit == load->unit)
             return w;
     }
@@ -381,6 +382,20 @@ static void look_ahead(struct wf_residency *res, const struct load *load)
         (void)begin(res, next, NULL); /* tried again, and told, when it is asked for */
 }
 
+/* What is loaded can be used while it is acquired, and at no other time, under any policy: a use
+   too late is a message and no wrong picture. */
+static void let_use(const struct wf_residency *res, const struct load *load, bool allowed)
+{
+    struct weight *w;
+    for (int i = 0; (w = next_weight(res, load, &i));) {
+        void **data = &w->param->tensor.data;
+        if (!allowed)
+            w->values = *data;
+        *data = allowed ? w->values : NULL;
+        w->param->state = allowed ? WF_PARAM_LOADED : WF_PARAM_LET_GO;
+    }
+}
+
 enum wf_status wf_residency_acquire(struct wf_residency *res, int unit, struct wf_error *err)
 {
     if (unit < 0 || unit >= res->unit_count)
@@ -392,10 +407,10 @@ enum wf_status wf_residency_acquire(struct wf_residency *res, int unit, struct w
         WF_TRY(begin(res, load, err));
         load->users++; /* its room is no longer to be had */
         look_ahead(res, load);
-        WF_TRY(end(res, load, err));
-        return WF_OK;
+        return end(res, load, err);
     }
-    load->users++;
+    if (load->users++ == 0)
+        let_use(res, load, true);
     return WF_OK;
 }
 
@@ -404,8 +419,8 @@ void wf_residency_release(struct wf_residency *res, int unit)
     if (unit < 0 || unit >= res->unit_count || !res->loads)
         return;
     struct load *load = &res->loads[res->units[unit].load];
-    if (load->users > 0)
-        load->users--;
+    if (load->users > 0 && --load->users == 0)
+        let_use(res, load, false);
 }
 
 /* --- the end --- */

@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/library.h"
+#include "kernels/cpu/pack.h"
 
 enum {
     CACHE = 256,    /* primitives that are kept */
@@ -49,7 +50,8 @@ struct layout {
     int rank; /* 2: [k,n], 5: [o,c,t,h,w] */
     dnnl_dims_t dim;
     enum wf_dtype type;
-    bool fast; /* else there is no desc: oneDNN has no fast kernel */
+    bool fast;                    /* else there is no desc: oneDNN has no fast kernel */
+    struct wf_word_panels panels; /* where it is of this kind; width 0: it is not */
 };
 
 struct onednn {
@@ -59,6 +61,12 @@ struct onednn {
     struct entry cache[CACHE];
     struct layout *layouts;
     bool layouts_closed; /* no more of them: memory was short */
+};
+
+/* A blocked layout: strides of whole blocks, and what lies in a block, the outermost first. */
+struct blocking {
+    int count;
+    dnnl_dims_t padded, stride, block, axis;
 };
 
 /* --- what 2.6 and 3.x say differently --- */
@@ -83,6 +91,24 @@ static void desc_free(dnnl_memory_desc_t *desc)
 {
     dnnl_memory_desc_destroy(*desc);
     *desc = NULL;
+}
+
+static bool read_blocking(const dnnl_memory_desc_t *desc, struct blocking *b)
+{
+    const dnnl_dims_t *padded = NULL, *strides = NULL, *blocks = NULL, *axes = NULL;
+    const bool known =
+        dnnl_memory_desc_query(*desc, dnnl_query_padded_dims, (void *)&padded) == dnnl_success &&
+        dnnl_memory_desc_query(*desc, dnnl_query_strides, (void *)&strides) == dnnl_success &&
+        dnnl_memory_desc_query(*desc, dnnl_query_inner_nblks_s32, &b->count) == dnnl_success &&
+        dnnl_memory_desc_query(*desc, dnnl_query_inner_blks, (void *)&blocks) == dnnl_success &&
+        dnnl_memory_desc_query(*desc, dnnl_query_inner_idxs, (void *)&axes) == dnnl_success;
+    if (!known)
+        return false;
+    memcpy(b->padded, *padded, sizeof b->padded);
+    memcpy(b->stride, *strides, sizeof b->stride);
+    memcpy(b->block, *blocks, sizeof b->block);
+    memcpy(b->axis, *axes, sizeof b->axis);
+    return true;
 }
 
 static dnnl_status_t append_act(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
@@ -134,6 +160,19 @@ static desc_ref_t desc_ref(const dnnl_memory_desc_t *desc)
 static void desc_free(dnnl_memory_desc_t *desc)
 {
     (void)desc;
+}
+
+static bool read_blocking(const dnnl_memory_desc_t *desc, struct blocking *b)
+{
+    const dnnl_blocking_desc_t *d = &desc->format_desc.blocking;
+    if (desc->format_kind != dnnl_blocked || desc->extra.flags)
+        return false;
+    b->count = d->inner_nblks;
+    memcpy(b->padded, desc->padded_dims, sizeof b->padded);
+    memcpy(b->stride, d->strides, sizeof b->stride);
+    memcpy(b->block, d->inner_blks, sizeof b->block);
+    memcpy(b->axis, d->inner_idxs, sizeof b->axis);
+    return true;
 }
 
 static dnnl_status_t append_act(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
@@ -638,6 +677,23 @@ static dnnl_status_t reorder(const struct onednn *lib, desc_ref_t from, const vo
     return status;
 }
 
+/* Whether a layout of [k,n] is panels of words, which we pack ourselves: several times faster. */
+static struct wf_word_panels panels_of(const struct layout *w)
+{
+    struct blocking b;
+    const int64_t per = w->type == WF_BF16 ? 2 : 1; /* values of a word */
+    const int blocks = per == 2 ? 3 : 2;
+    if (w->rank != 2 || !read_blocking(&w->desc, &b) || b.count != blocks || b.axis[0] != 0 ||
+        b.axis[1] != 1 || (per == 2 && (b.axis[2] != 0 || b.block[2] != 2)) || b.block[1] % 16)
+        return (struct wf_word_panels){.width = 0};
+    const int64_t width = b.block[1], words = b.padded[0] / per;
+    if (b.stride[0] != b.block[0] * width * per || b.stride[1] != words * width * per ||
+        words % b.block[0])
+        return (struct wf_word_panels){.width = 0};
+    return (struct wf_word_panels){
+        .type = w->type, .outputs = w->dim[1], .depth = w->dim[0], .width = width, .words = words};
+}
+
 /* The dense values of a file, in the order of the library's axes. */
 static dnnl_status_t dense_desc(const struct layout *w, const dnnl_dims_t dim, enum wf_dtype type,
                                 dnnl_memory_desc_t *dense)
@@ -700,8 +756,11 @@ static enum wf_status onednn_pack(struct wf_backend *be, void *state,
                                   const struct wf_layout *layout, const struct wf_source *src,
                                   void *room)
 {
+    const struct layout *w = (const struct layout *)layout;
+    if (w->panels.width)
+        return wf_pack_words(be, &w->panels, src, room);
     const struct team before = enter_team(be);
-    const enum wf_status status = pack_slabs(be, state, (const struct layout *)layout, src, room);
+    const enum wf_status status = pack_slabs(be, state, w, src, room);
     leave_team(before);
     return status;
 }
@@ -735,8 +794,10 @@ static const struct layout *new_layout(const struct wf_backend *be, struct onedn
     if (choose_layout(lib, k, &w->desc, &w->fast) != dnnl_success)
         w->fast = false;
     leave_team(before);
-    if (w->fast)
+    if (w->fast) {
         w->base.bytes = dnnl_memory_desc_get_size(desc_ref(&w->desc));
+        w->panels = panels_of(w);
+    }
     return w;
 }
 

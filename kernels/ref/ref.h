@@ -11,9 +11,14 @@ void wf_ref_close(struct wf_backend *be);
 bool wf_ref_is_fast(const struct wf_backend *be, enum wf_dtype dtype);
 void *wf_ref_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
 void wf_ref_give(struct wf_backend *be, void *ptr);
+void *wf_ref_take_host(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes);
+void wf_ref_give_host(struct wf_backend *be, void *ptr);
 enum wf_status wf_ref_sync(struct wf_backend *be);
 enum wf_status wf_ref_upload(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
 enum wf_status wf_ref_download(struct wf_backend *be, void *dst, const struct wf_tensor *src);
+enum wf_status wf_ref_download_begin(struct wf_backend *be, void *dst, const struct wf_tensor *src,
+                                     uint64_t *ticket);
+enum wf_status wf_ref_wait(struct wf_backend *be, uint64_t ticket);
 
 size_t wf_ref_param_bytes(const struct wf_backend *be, const struct wf_param *p);
 enum wf_status wf_ref_load_begin(struct wf_backend *be, struct wf_param *p);
