@@ -51,8 +51,12 @@ struct weft_model {
     const char *pipeline_class;
     struct wf_defaults defaults;
 
+    /* A twin runs the same model on another engine, to plan: it borrows what is only read, the
+       index, checkpoints and tokenizer. NULL: not one. */
+    const struct weft_model *twin_of;
+
     /* Opened when they are first needed. */
-    struct wf_checkpoint *vae_ckpt;
+    struct wf_checkpoint *ckpts[WF_MAX_COMPONENTS]; /* by the family's components */
     struct wf_vae *vae;
     void *pipeline; /* the family's: everything before the VAE */
 
@@ -63,11 +67,13 @@ struct weft_model {
 /* Opens what a job needs, if it is not open: the VAE, and the family's own parts. */
 enum wf_status wf_model_open_vae(struct weft_model *model, struct wf_error *err);
 enum wf_status wf_model_open_pipeline(struct weft_model *model, struct wf_error *err);
-/* Opens a component's checkpoint: the model's variant where the component has it, else its plain
-   files, as diffusers does. */
-enum wf_status wf_model_open_checkpoint(const struct weft_model *model, const char *component,
-                                        const char *base, struct wf_checkpoint **ckpt,
-                                        struct wf_error *err);
+/* A component's checkpoint, opened if it is not: the model's variant where the component has it,
+   else its plain files, as diffusers does. It is the model's. */
+enum wf_status wf_model_checkpoint(struct weft_model *model, const char *component,
+                                   struct wf_checkpoint **ckpt, struct wf_error *err);
+/* A twin of a model for an engine; closed by weft_model_close, before the model. */
+enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_engine *engine,
+                                  struct weft_model **twin);
 /* The class that model_index.json gives a component, [library, class], or NULL. */
 const char *wf_model_class(const struct weft_model *model, const char *component);
 /* model->folder "/" name; WF_REFUSED when it is too long. */

@@ -24,6 +24,12 @@ struct wf_job_room {
     struct wf_vae_room vae; /* of the decoder's arenas */
 };
 
+/* What the job will need and do, as its plan found it. */
+struct wf_job_plan {
+    struct wf_job_room room;
+    struct wf_stage_stats stats[3]; /* by enum weft_stage; without seconds */
+};
+
 struct weft_job {
     struct weft_model *model;
     struct weft_request request; /* with every default filled in */
@@ -41,7 +47,7 @@ struct weft_job {
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */
     struct wf_file_set inputs; /* the model's files and the latents', not to be written over */
-    struct wf_job_room room;
+    struct wf_job_plan plan;
     struct wf_arena arena; /* activations of encoding and denoising */
     struct wf_decoder *decoder;
 

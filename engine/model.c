@@ -131,8 +131,10 @@ void weft_model_close(struct weft_model **model)
     if (m->pipeline)
         m->family->close(m->pipeline);
     wf_vae_close(&m->vae);
-    wf_checkpoint_close(&m->vae_ckpt);
-    wf_json_close(&m->index);
+    for (int i = 0; !m->twin_of && i < WF_MAX_COMPONENTS; i++)
+        wf_checkpoint_close(&m->ckpts[i]);
+    if (!m->twin_of)
+        wf_json_close(&m->index);
     wf_free(m);
     *model = NULL;
 }
@@ -170,22 +172,42 @@ static void log_component(const struct weft_model *m, const char *component,
     }
 }
 
-enum wf_status wf_model_open_checkpoint(const struct weft_model *m, const char *component,
-                                        const char *base, struct wf_checkpoint **ckpt,
-                                        struct wf_error *err)
+enum wf_status wf_model_checkpoint(struct weft_model *m, const char *component,
+                                   struct wf_checkpoint **ckpt, struct wf_error *err)
 {
-    WF_TRY(open_files(m, component, base, ckpt, err));
-    log_component(m, component, *ckpt);
+    const struct wf_component *c = m->family->components;
+    int i = 0;
+    while (strcmp(c[i].name, component) != 0)
+        i++;
+    if (!m->ckpts[i]) {
+        WF_TRY(open_files(m, component, c[i].base, &m->ckpts[i], err));
+        log_component(m, component, m->ckpts[i]);
+    }
+    *ckpt = m->ckpts[i];
+    return WF_OK;
+}
+
+enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_engine *engine,
+                                  struct weft_model **twin)
+{
+    *twin = wf_calloc(engine->mem, WF_MEM_MISC, 1, sizeof **twin);
+    if (!*twin)
+        return wf_fail_memory(&engine->err, "model", sizeof **twin);
+    **twin = *model;
+    (*twin)->engine = engine;
+    (*twin)->twin_of = model;
+    (*twin)->vae = NULL;
+    (*twin)->pipeline = NULL;
     return WF_OK;
 }
 
 enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
 {
+    struct wf_checkpoint *ckpt;
     if (m->vae)
         return WF_OK;
-    if (!m->vae_ckpt)
-        WF_TRY(wf_model_open_checkpoint(m, "vae", "diffusion_pytorch_model", &m->vae_ckpt, err));
-    return wf_vae_open(m->vae_ckpt, m->engine->policy, m->engine->be, m->engine->mem, &m->vae, err);
+    WF_TRY(wf_model_checkpoint(m, "vae", &ckpt, err));
+    return wf_vae_open(ckpt, m->engine->policy, m->engine->be, m->engine->mem, &m->vae, err);
 }
 
 enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)

@@ -5,9 +5,9 @@
 
 #include "engine/job.h"
 
-/* Plans a job of that request; latents: the file of a decoding job, or NULL. Reads the model's
-   configurations and indices again, and no weights. */
+/* Plans a job of that request on a twin of the model; latents: the file of a decoding job, or NULL.
+ */
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
-                           const char *latents, struct wf_job_room *room, struct wf_error *err);
+                           const char *latents, struct wf_job_plan *plan, struct wf_error *err);
 
 #endif

@@ -27,9 +27,13 @@ static json_t *text_of(const char *path)
 
 static json_t *stage(const char *name, const struct wf_stage_stats *s)
 {
-    return json_pack("{s:s, s:f, s:f, s:I, s:I, s:I}", "name", name, "seconds", s->seconds, "flops",
-                     s->flops, "peak_host_bytes", (json_int_t)s->peak_host_bytes,
-                     "peak_device_bytes", (json_int_t)0, "transfer_bytes", (json_int_t)0);
+    const double *by = s->tally.seconds;
+    return json_pack("{s:s, s:f, s:f, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f}}", "name", name,
+                     "seconds", s->seconds, "flops", wf_flops(&s->tally), "peak_host_bytes",
+                     (json_int_t)s->peak_host_bytes, "peak_device_bytes", (json_int_t)0,
+                     "transfer_bytes", (json_int_t)s->tally.work[WF_KIND_LOAD], "seconds_by_kind",
+                     "gemm", by[WF_KIND_GEMM], "conv", by[WF_KIND_CONV], "attention",
+                     by[WF_KIND_ATTENTION], "pass", by[WF_KIND_PASS], "load", by[WF_KIND_LOAD]);
 }
 
 /* The keys of every stage, and what became of the frames. What is not known is null. */
@@ -50,45 +54,77 @@ static json_t *write_stage(const struct weft_writer_info *w)
     return object;
 }
 
-static json_t *stages(const struct weft_job *job, const struct weft_writer_info *write)
+static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *stats,
+                      const struct weft_writer_info *write)
 {
     json_t *array = json_array();
     if (!job->decode_only) {
         json_t *steps = json_array();
         for (int i = 0; i < job->steps_done; i++)
             json_array_append_new(steps, json_real(job->step_seconds[i]));
-        json_t *denoise = stage("denoise", &job->stats[WEFT_STAGE_DENOISE]);
+        json_t *denoise = stage("denoise", &stats[WEFT_STAGE_DENOISE]);
         json_object_set_new(denoise, "step_seconds", steps);
-        json_array_append_new(array, stage("encode", &job->stats[WEFT_STAGE_ENCODE]));
+        json_array_append_new(array, stage("encode", &stats[WEFT_STAGE_ENCODE]));
         json_array_append_new(array, denoise);
     }
-    json_array_append_new(array, stage("decode", &job->stats[WEFT_STAGE_DECODE]));
+    json_array_append_new(array, stage("decode", &stats[WEFT_STAGE_DECODE]));
     if (write)
         json_array_append_new(array, write_stage(write));
     return array;
 }
 
-static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)
+/* What was asked for, and how it is done. */
+static json_t *request(const struct weft_job *job)
 {
     const struct weft_engine *e = job->model->engine;
     static const char *const offloads[] = {"none", "model", "group", "sequential"};
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     json_t *root =
         json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
                   text_of(job->model->folder), "family", job->model->family->name, "device",
                   e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
                   offloads[e->policy.offload], "threads", wf_thread_granted(e->be->threads));
+    if (root && e->policy.offload == WF_OFFLOAD_GROUP)
+        json_object_set_new(root, "offload_blocks",
+                            json_integer(e->policy.blocks ? e->policy.blocks : 1));
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
+    return root;
+}
+
+/* root, which may be NULL, with what the clip is and what its stages take. */
+static json_t *with_stages(json_t *root, const struct weft_job *job, json_t *stages)
+{
     json_t *rest =
-        json_pack("{s:i, s:i, s:I, s:i, s:o, s:f, s:f, s:I}", "width", job->width, "height",
-                  job->height, "frames", (json_int_t)job->frames, "steps", job->request.steps,
-                  "stages", stages(job, write), "first_frame_seconds", job->first_frame_seconds,
-                  "seconds", job->seconds, "peak_rss_bytes", (json_int_t)usage.ru_maxrss * 1024);
+        json_pack("{s:i, s:i, s:I, s:i, s:o}", "width", job->width, "height", job->height, "frames",
+                  (json_int_t)job->frames, "steps", job->request.steps, "stages", stages);
     if (root && rest)
         json_object_update(root, rest);
     json_decref(rest);
+    return root;
+}
+
+static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    json_t *root = with_stages(request(job), job, stages(job, job->stats, write));
+    json_t *rest =
+        json_pack("{s:f, s:f, s:I}", "first_frame_seconds", job->first_frame_seconds, "seconds",
+                  job->seconds, "peak_rss_bytes", (json_int_t)usage.ru_maxrss * 1024);
+    if (root && rest)
+        json_object_update(root, rest);
+    json_decref(rest);
+    return root;
+}
+
+static json_t *plan_report(const struct weft_job *job)
+{
+    double seconds = 0;
+    for (int i = 0; i < 3; i++)
+        seconds += job->plan.stats[i].seconds;
+    json_t *root = with_stages(request(job), job, stages(job, job->plan.stats, NULL));
+    if (root)
+        json_object_set_new(root, "seconds", json_real(seconds));
     return root;
 }
 
@@ -115,15 +151,26 @@ static enum wf_status write_json(const json_t *root, const char *path, struct wf
     return status;
 }
 
-enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
-                               const char *path, struct wf_error *err)
+static enum wf_status write_root(const struct weft_job *job, json_t *root, const char *path,
+                                 struct wf_error *err)
 {
-    json_t *root = report(job, write);
     if (!root)
         return wf_fail_memory(err, "report", 0);
     const enum wf_status status = write_json(root, path, job->model->engine->mem, err);
     json_decref(root);
-    return wf_fail_late(status, err);
+    return status;
+}
+
+enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
+                               const char *path, struct wf_error *err)
+{
+    return wf_fail_late(write_root(job, report(job, write), path, err), err);
+}
+
+enum wf_status wf_report_write_plan(const struct weft_job *job, const char *path,
+                                    struct wf_error *err)
+{
+    return write_root(job, plan_report(job), path, err);
 }
 
 enum wf_status wf_report_check(const char *path, struct wf_mem *mem, struct wf_error *err)

@@ -4,20 +4,24 @@
 
 #include <stddef.h>
 
-#include "kernels/base/status.h"
+#include "kernels/backend.h"
 
 struct wf_mem;
 struct weft_job;
 struct weft_writer_info;
 
 struct wf_stage_stats {
-    double seconds, flops;
+    double seconds;
+    struct wf_tally tally;
     size_t peak_host_bytes;
 };
 
 /* write NULL: the job had no writer. */
 enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
                                const char *path, struct wf_error *err);
+/* The same of what is planned. */
+enum wf_status wf_report_write_plan(const struct weft_job *job, const char *path,
+                                    struct wf_error *err);
 /* WF_REFUSED when a report could not be written there. Writes nothing. */
 enum wf_status wf_report_check(const char *path, struct wf_mem *mem, struct wf_error *err);
 

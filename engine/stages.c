@@ -28,7 +28,7 @@ static void tell(const struct weft_job *job, enum weft_stage stage, int done, in
 static double unit_begin(struct weft_job *job)
 {
     wf_mem_peak_reset(job->model->engine->mem);
-    memset(wf_job_backend(job)->work, 0, sizeof wf_job_backend(job)->work);
+    wf_job_backend(job)->tally = (struct wf_tally){0};
     return wf_clock();
 }
 
@@ -37,7 +37,10 @@ static void unit_end(struct weft_job *job, enum weft_stage stage, double began)
     struct wf_stage_stats *s = &job->stats[stage];
     const size_t peak = wf_mem_peak(job->model->engine->mem);
     s->seconds += wf_clock() - began;
-    s->flops += wf_flops(wf_job_backend(job));
+    for (int i = 0; i < WF_KINDS; i++) {
+        s->tally.work[i] += wf_job_backend(job)->tally.work[i];
+        s->tally.seconds[i] += wf_job_backend(job)->tally.seconds[i];
+    }
     s->peak_host_bytes = peak > s->peak_host_bytes ? peak : s->peak_host_bytes;
 }
 
@@ -46,7 +49,7 @@ static void log_stage(const struct weft_job *job, enum weft_stage stage)
     static const char *const names[] = {"encode", "denoise", "decode"};
     const struct wf_stage_stats *s = &job->stats[stage];
     wf_log(job->model->engine, WEFT_LOG_INFO, "%s: %.2f s, %.1f GFLOP, %.1f MB at most",
-           names[stage], s->seconds, s->flops * 1e-9, (double)s->peak_host_bytes * 1e-6);
+           names[stage], s->seconds, wf_flops(&s->tally) * 1e-9, (double)s->peak_host_bytes * 1e-6);
 }
 
 /* --- encode --- */
@@ -163,7 +166,7 @@ static enum wf_status begin_decode(struct weft_job *job)
     wf_arena_close(&job->arena);
     job->phase = WF_JOB_DECODING;
     return wf_decoder_open(job->model->vae, job->latents, job->request.decode_chunk_size,
-                           &job->room.vae, &job->decoder, wf_job_error(job));
+                           &job->plan.room.vae, &job->decoder, wf_job_error(job));
 }
 
 static enum wf_status end_denoise(struct weft_job *job)
@@ -224,8 +227,8 @@ static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
 static enum wf_status begin(struct weft_job *job)
 {
     job->started = wf_clock();
-    if (!wf_arena_reserve(&job->arena, job->room.activations))
-        return wf_fail_memory(wf_job_error(job), "activations", job->room.activations);
+    if (!wf_arena_reserve(&job->arena, job->plan.room.activations))
+        return wf_fail_memory(wf_job_error(job), "activations", job->plan.room.activations);
     if (job->decode_only) {
         WF_TRY(place_latents(job));
         return begin_decode(job);

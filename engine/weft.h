@@ -208,6 +208,23 @@ struct weft_job_info {
 
 WEFT_API void weft_job_describe(const struct weft_job *job, struct weft_job_info *info);
 
+/* What a stage is going to take: found by running the job on a stand-in of the device that computes
+   nothing. */
+struct weft_stage_plan {
+    double
+        seconds;  /* by the rates of the device, which are measured when they are first asked for */
+    double flops; /* multiplications and additions */
+    uint64_t peak_host_bytes, peak_device_bytes; /* with the weights held at that moment */
+    uint64_t transfer_bytes; /* of weights that are brought into the device's form */
+    uint64_t reserved[8];    /* zeros */
+};
+
+/* Of a job that has not begun. A stage that it does not have is all zeros. */
+WEFT_API enum weft_status weft_job_plan(struct weft_job *job, enum weft_stage stage,
+                                        struct weft_stage_plan *plan);
+/* Writes all stages as JSON, in the form of weft_job_report. path "-": standard output. */
+WEFT_API enum weft_status weft_job_plan_report(struct weft_job *job, const char *path);
+
 struct weft_frame {
     const float *rgb; /* [height,width,3], 0..1, rows without gaps; valid until the next call; NULL:
                          the end */

@@ -91,7 +91,7 @@ enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype
     return WF_OK;
 }
 
-enum wf_status wf_backend_open_plan(const struct wf_backend *like, struct wf_mem *mem,
+enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
                                     struct wf_error *err, struct wf_backend **be)
 {
     *be = NULL;

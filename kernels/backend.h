@@ -196,11 +196,28 @@ struct wf_pack_u8 {
     X(pack_u8)
 
 #define WF_OP_NAME(name) WF_OP_##name,
-enum wf_op { WF_OPS(WF_OP_NAME) WF_OP_COUNT };
+enum wf_op { WF_OPS(WF_OP_NAME) WF_OP_COUNT, WF_OP_LOAD };
+
+/* Working memory, in bytes: what is kept for the calls to come (the most that any call wanted), and
+   what is given back when a call ends. */
+struct wf_scratch {
+    size_t kept, passing;
+};
 
 /* What work is counted by: multiplications and additions of the first three, bytes read and written
-   of a pass over memory. */
-enum wf_kind { WF_KIND_GEMM, WF_KIND_CONV, WF_KIND_ATTENTION, WF_KIND_PASS, WF_KINDS };
+   of a pass over memory, bytes of parameters that are brought in. */
+enum wf_kind {
+    WF_KIND_GEMM,
+    WF_KIND_CONV,
+    WF_KIND_ATTENTION,
+    WF_KIND_PASS,
+    WF_KIND_LOAD,
+    WF_KINDS
+};
+
+struct wf_tally {
+    double work[WF_KINDS], seconds[WF_KINDS];
+};
 
 /* What a slot left empty is comes from `base`; every slot is filled in the end. */
 struct wf_ops {
@@ -228,6 +245,11 @@ struct wf_ops {
                                      uint64_t *ticket);
     enum wf_status (*wait)(struct wf_backend *be, uint64_t ticket);
 
+    /* What an operation takes beside its operands, or with WF_OP_LOAD what loading a described
+       parameter takes beside its room; args is the operation's struct, or the parameter. Nothing is
+       computed and no operand looked into. For the plan. */
+    void (*scratch)(struct wf_backend *be, enum wf_op op, const void *args,
+                    struct wf_scratch *scratch);
     /* Bytes that a parameter takes in its room; looks only at its description and be->compute. 0:
        it has none (a TABLE). */
     size_t (*param_bytes)(const struct wf_backend *be, const struct wf_param *p);
@@ -259,8 +281,10 @@ struct wf_backend {
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
     int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
-    double work[WF_KINDS];     /* performed since the caller set it to 0 */
-    uint64_t moved;            /* bytes of parameters that were brought in, likewise */
+    struct wf_tally tally;  /* since the caller cleared it; seconds of the calls, so without those
+                               of a queue */
+    size_t kept;            /* bytes of working memory that it holds */
+    double rates[WF_KINDS]; /* 0: not measured yet; see rates.h */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
@@ -275,7 +299,7 @@ enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype
                                      struct wf_backend **be);
 /* Opens one that stands in the place of `like`: it takes its types and rooms, computes nothing and
    counts everything, bytes that it would hold in mem. like outlives it. */
-enum wf_status wf_backend_open_plan(const struct wf_backend *like, struct wf_mem *mem,
+enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
                                     struct wf_error *err, struct wf_backend **be);
 void wf_backend_close(struct wf_backend **be);
 struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activations */
@@ -310,7 +334,7 @@ enum wf_dtype wf_operand_type(const struct wf_backend *be, const struct wf_param
 /* The same for the queries, keys and values of heads of that width. */
 enum { WF_BF16_HEAD = 64 };
 enum wf_dtype wf_attention_type(const struct wf_backend *be, int64_t width);
-double wf_flops(const struct wf_backend *be); /* of the work counted, passes left out */
+double wf_flops(const struct wf_tally *tally); /* multiplications and additions */
 #define WF_OP_CALL(name)                                                                           \
     enum wf_status wf_##name(struct wf_backend *be, const struct wf_##name *args);
 WF_OPS(WF_OP_CALL)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "kernels/backend.h"
+#include "kernels/base/clock.h"
 
 #define ADVICE "this model is not supported, or it is a bug in weft"
 
@@ -182,7 +183,6 @@ static enum wf_status check_act(struct wf_backend *be, const char *what, enum wf
 struct work {
     enum wf_kind kind;
     double amount;
-    uint64_t moved; /* bytes of parameters that it brings in */
 };
 
 static void count(struct work *work, enum wf_kind kind, double amount)
@@ -200,9 +200,15 @@ static void count_pass(struct work *work, const struct wf_tensor *x, int inputs,
     count(work, WF_KIND_PASS, bytes);
 }
 
-double wf_flops(const struct wf_backend *be)
+static void note(struct wf_backend *be, const struct work *work, double began)
 {
-    return be->work[WF_KIND_GEMM] + be->work[WF_KIND_CONV] + be->work[WF_KIND_ATTENTION];
+    be->tally.work[work->kind] += work->amount;
+    be->tally.seconds[work->kind] += wf_clock() - began;
+}
+
+double wf_flops(const struct wf_tally *tally)
+{
+    return tally->work[WF_KIND_GEMM] + tally->work[WF_KIND_CONV] + tally->work[WF_KIND_ATTENTION];
 }
 
 enum wf_status wf_sync(struct wf_backend *be)
@@ -286,7 +292,9 @@ enum wf_status wf_param_load_begin(struct wf_backend *be, struct wf_param *p, vo
     p->state = WF_PARAM_LOADING;
     p->room = room;
     p->source = src;
+    const double began = wf_clock();
     const enum wf_status status = be->ops.load_begin(be, p);
+    note(be, &(const struct work){.kind = WF_KIND_LOAD}, began);
     if (status != WF_OK)
         wf_param_unload(be, p);
     return status;
@@ -296,16 +304,19 @@ enum wf_status wf_param_load_end(struct wf_backend *be, struct wf_param *p)
 {
     if (p->state != WF_PARAM_LOADING)
         return wf_fail(be->err, WF_FAILED, "load: the parameter is not being loaded; " ADVICE);
+    struct work work = {.kind = WF_KIND_LOAD};
+    if (p->kind != WF_PARAM_TABLE) /* its rows are counted when they are gathered */
+        work.amount = (double)p->source->bytes;
+    const double began = wf_clock();
     const enum wf_status status = be->ops.load_end(be, p);
+    note(be, &work, began);
     if (status != WF_OK) {
         wf_param_unload(be, p);
         return status;
     }
     p->state = WF_PARAM_LOADED;
-    if (p->kind != WF_PARAM_TABLE) { /* its rows are counted when they are gathered */
-        be->moved += p->source->bytes;
+    if (p->kind != WF_PARAM_TABLE)
         p->source = NULL;
-    }
     return WF_OK;
 }
 
@@ -548,8 +559,8 @@ static enum wf_status check_gather(struct wf_backend *be, const struct wf_gather
                            "encoder belong together",
                            (int)a->ids[i], (long long)a->table->dim[0]);
     }
-    count_pass(work, &a->y, 1, &a->y);
-    work->moved = (uint64_t)wf_tensor_count(&a->y) * wf_dtype_bytes(a->table->source->dtype);
+    count(work, WF_KIND_LOAD,
+          (double)wf_tensor_count(&a->y) * (double)wf_dtype_bytes(a->table->source->dtype));
     return WF_OK;
 }
 
@@ -575,8 +586,9 @@ static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_
         WF_TRY(check_##name(be, a, &work));                                                        \
         if (be->cancel && atomic_load_explicit(be->cancel, memory_order_relaxed))                  \
             return wf_fail_cancelled(be->err);                                                     \
-        be->work[work.kind] += work.amount;                                                        \
-        be->moved += work.moved;                                                                   \
-        return be->ops.name(be, a);                                                                \
+        const double began = wf_clock();                                                           \
+        const enum wf_status status = be->ops.name(be, a);                                         \
+        note(be, &work, began);                                                                    \
+        return status;                                                                             \
     }
 WF_OPS(CALL)

@@ -83,7 +83,7 @@ static double time_call(struct stand *s, const char *name, const char *shape, ca
 {
     double best = 1e30, spent = 0;
     for (int i = 0; i < 3 || (spent < 0.4 && i < 1000); i++) {
-        memset(s->be->work, 0, sizeof s->be->work);
+        s->be->tally = (struct wf_tally){0};
         const double start = clock_seconds();
         if (run(s->be, args) != WF_OK) {
             printf("%-11s %-44s %s\n", name, shape, s->err.text);
@@ -111,7 +111,7 @@ static void measure_flops(struct stand *s, const char *name, const char *shape, 
                           const void *args, enum wf_dtype type)
 {
     const double time = time_call(s, name, shape, run, args);
-    print_rate(name, shape, time, wf_flops(s->be), s->flops[type], "GFLOP/s");
+    print_rate(name, shape, time, wf_flops(&s->be->tally), s->flops[type], "GFLOP/s");
 }
 
 /* For what is bound by memory: bytes are those read and written once. */

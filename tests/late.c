@@ -106,6 +106,7 @@ static enum wf_status compute(struct wf_backend *be, const struct item *i)
         return wf_ref_##name(be, &i->args.name);
         WF_OPS(RUN)
     case WF_OP_COUNT:
+    case WF_OP_LOAD:
         break;
     }
     return WF_FAILED;

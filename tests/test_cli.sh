@@ -231,6 +231,21 @@ if [ -s clip.mp4 ] && command -v ffprobe >/dev/null; then
     ok 'piped mp4: frames' has probe.txt 'nb_read_frames="9"'
 fi
 
+# --- the plan ---
+before=$(listing)
+gen --plan
+ok 'plan: exit' [ "$code" = 0 ]
+for stage in encode denoise decode; do
+    ok "plan: $stage" has "$work/stdout" "^$stage .* s .* GFLOP .* MB at most"
+done
+gen --plan --json -o none.mp4 --offload sequential
+ok 'plan: json' has "$work/stdout" '"offload": *"sequential"'
+ok 'plan: transfers' has "$work/stdout" '"transfer_bytes": *[1-9]'
+ok 'plan: nothing is made' [ "$before" = "$(listing)" ]
+run decode "$model" dump/latents.safetensors --plan
+ok 'plan of decode' has "$work/stdout" '^decode'
+ok 'plan of decode: that alone' sh -c "! grep -q denoise '$work/stdout'"
+
 # --- dump, report, decode ---
 for name in prompt_embeds negative_prompt_embeds latents_initial latents_step_000 \
     latents_step_001 latents; do

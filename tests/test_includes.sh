@@ -38,7 +38,7 @@ faults() {
             return "engine/weft.h"
         return "engine/ vae/ temporal/ io/ kernels/ tests/"
     }
-    BEGIN { device = "kernels/base/ kernels/backend.h kernels/source.h kernels/tensor.h" }
+    BEGIN { device = "kernels/base/ kernels/backend.h kernels/rates.h kernels/source.h kernels/tensor.h" }
     /^[ \t]*#[ \t]*include[ \t]*"/ {
         split($0, part, "\"")
         to = part[2]

@@ -31,19 +31,20 @@ static void close_all(struct opened *o, struct weft_job **job)
 }
 
 /* WEFT_TEST_THREADS: as in test_threads.c. */
-static void open_engine(struct opened *o)
+static void open_engine(struct opened *o, const char *dtype)
 {
     const char *threads = getenv("WEFT_TEST_THREADS");
     struct weft_settings settings;
     weft_settings_defaults(&settings);
     settings.threads = threads ? atoi(threads) : 0;
+    settings.dtype = dtype;
     assert_int_equal(weft_engine_open(&settings, &o->engine), WEFT_OK);
 }
 
-static void open_small(struct opened *o)
+static void open_typed(struct opened *o, const char *dtype)
 {
     *o = (struct opened){0};
-    open_engine(o);
+    open_engine(o, dtype);
     assert_int_equal(weft_model_open(o->engine, model_folder, NULL, &o->model), WEFT_OK);
     weft_request_defaults(o->model, &o->request);
     o->request.prompt = "a fox";
@@ -53,6 +54,11 @@ static void open_small(struct opened *o)
     o->request.steps = 2;
     o->request.seed = 3;
     o->request.random_seed = 0;
+}
+
+static void open_small(struct opened *o)
+{
+    open_typed(o, NULL);
 }
 
 /* The sum of all samples, which two equal clips share; the job's last status. */
@@ -148,17 +154,17 @@ static void activations_are_known_beforehand(void **state)
         o.request.prompt = cases[i].prompt;
         o.request.steps = 6;
         assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
-        const struct wf_vae_room planned = job->room.vae;
+        const struct wf_vae_room planned = job->plan.room.vae;
         struct wf_vae_room used = {0};
         struct weft_frame frame;
         while (weft_job_next(job, &frame) == WEFT_OK && frame.rgb)
             used = wf_decoder_room_used(job->decoder);
         assert_int_equal(job->phase, WF_JOB_DONE);
-        assert_int_equal(job->arena.peak, job->room.activations);
+        assert_int_equal(job->arena.peak, job->plan.room.activations);
         assert_int_equal(used.hidden[0], planned.hidden[0]);
         assert_int_equal(used.hidden[1], planned.hidden[1]);
         assert_int_equal(used.scratch, planned.scratch);
-        assert_true(planned.scratch > 0 && job->room.activations > 0);
+        assert_true(planned.scratch > 0 && job->plan.room.activations > 0);
         weft_job_close(&job);
     }
     close_all(&o, &(struct weft_job *){NULL});
@@ -196,10 +202,10 @@ static void frames_come_before_the_clip_is_decoded(void **state)
     o.request.num_frames = 13;
     assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
     assert_int_equal(weft_job_next(job, &frame), WEFT_OK);
-    const double first = job->stats[WEFT_STAGE_DECODE].flops;
+    const double first = wf_flops(&job->stats[WEFT_STAGE_DECODE].tally);
     while (weft_job_next(job, &frame) == WEFT_OK && frame.rgb) {
     }
-    assert_true(first > 0 && first < job->stats[WEFT_STAGE_DECODE].flops / 3);
+    assert_true(first > 0 && first < wf_flops(&job->stats[WEFT_STAGE_DECODE].tally) / 3);
     close_all(&o, &job);
 }
 
@@ -294,6 +300,47 @@ static void policies_give_the_same_pixels(void **state)
         assert_true(i ? weights == 0 : weights > 0);
         first = i ? first : sum;
         assert_true(sum == first);
+        close_all(&o, &job);
+    }
+}
+
+/* The plan is the run: its work and its transfers are those of the run, its peaks nearly. */
+static void the_plan_is_the_run(void **state)
+{
+    static const struct {
+        struct wf_policy policy;
+        const char *dtype;
+        int width, frames;
+        double guidance;
+    } cases[] = {{{WF_OFFLOAD_NONE, 0}, "f32", 32, 5, 5},
+                 {{WF_OFFLOAD_MODEL, 0}, "bf16", 48, 9, 1},
+                 {{WF_OFFLOAD_GROUP, 1}, "f32", 64, 13, 4},
+                 {{WF_OFFLOAD_GROUP, 3}, "bf16", 32, 5, 4},
+                 {{WF_OFFLOAD_SEQUENTIAL, 0}, "f32", 48, 9, 1},
+                 {{WF_OFFLOAD_SEQUENTIAL, 0}, "bf16", 64, 5, 5}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct opened o;
+        struct weft_job *job = NULL;
+        double sum;
+        open_typed(&o, cases[i].dtype);
+        o.engine->policy = cases[i].policy;
+        o.request.width = cases[i].width;
+        o.request.num_frames = cases[i].frames;
+        o.request.guidance_scale = cases[i].guidance;
+        assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        assert_int_equal(run(job, &sum), WEFT_OK);
+        for (int stage = 0; stage < 3; stage++) {
+            const struct wf_stage_stats *done = &job->stats[stage];
+            struct weft_stage_plan plan;
+            assert_int_equal(weft_job_plan(job, (enum weft_stage)stage, &plan), WEFT_OK);
+            assert_true(plan.flops == wf_flops(&done->tally));
+            assert_true((double)plan.transfer_bytes == done->tally.work[WF_KIND_LOAD]);
+            assert_true(plan.seconds > 0);
+            const double off = (double)plan.peak_host_bytes / (double)done->peak_host_bytes - 1;
+            if (off < -0.03 || off > 0.03)
+                fail_msg("case %zu, stage %d: the peak is off by %.1f %%", i, stage, 100 * off);
+        }
         close_all(&o, &job);
     }
 }
@@ -553,7 +600,7 @@ static void every_allocation_may_fail(void **state)
         struct opened o = {0};
         struct weft_job *job = NULL;
         double sum;
-        open_engine(&o);
+        open_engine(&o, NULL);
         const size_t before = wf_mem_live_all(o.engine->mem);
         wf_mem_fail_at(o.engine->mem, nth);
         enum weft_status status = weft_model_open(o.engine, model_folder, NULL, &o.model);
@@ -599,6 +646,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_gives_the_same_clip),
         cmocka_unit_test(latents_of_a_file_take_the_place_of_the_noise),
         cmocka_unit_test(policies_give_the_same_pixels),
+        cmocka_unit_test(the_plan_is_the_run),
         cmocka_unit_test(engines_are_independent),
         cmocka_unit_test(a_model_serves_many_jobs),
         cmocka_unit_test(jobs_of_one_model_can_be_pulled_in_turns),

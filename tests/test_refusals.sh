@@ -70,6 +70,7 @@ gen 'device' --device cuda
 gen 'device' --device cuda:7
 gen 'dtype' --dtype int4
 gen '--offload' --offload sometimes
+gen '--json' --json
 gen '--offload-blocks' --offload group --offload-blocks 0
 gen 'offload-blocks' --offload-blocks 2
 gen 'offload-blocks' --offload sequential --offload-blocks 2

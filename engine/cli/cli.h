@@ -32,7 +32,7 @@ struct cli {
     struct weft_output output;
     const char *report;
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
-    bool quiet, verbose, json, help;
+    bool quiet, verbose, json, plan, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
     const char *read[2];               /* these files, or NULL; the second the negative one's */
     const char *keep[3];               /* those that are, for output.keep */

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "engine/cli/cli.h"
 
@@ -128,13 +129,40 @@ static int exit_code(const struct run *r, enum weft_status status)
     return status == WEFT_REFUSED ? CLI_REFUSED : CLI_FAILED;
 }
 
+static enum weft_status print_plan(struct run *r)
+{
+    static const char *const names[] = {"encode", "denoise", "decode"};
+    struct weft_stage_plan plan;
+    cli_accept(r->cli);
+    if (r->cli->json)
+        return weft_job_plan_report(r->job, "-");
+    for (int i = 0; i < 3; i++) {
+        const enum weft_status status = weft_job_plan(r->job, (enum weft_stage)i, &plan);
+        if (status != WEFT_OK)
+            return status;
+        if (plan.peak_host_bytes) /* else the job does not have it */
+            printf("%-8s %10.2f s %12.1f GFLOP %10.1f MB at most %10.1f MB of weights brought in\n",
+                   names[i], plan.seconds, plan.flops * 1e-9, (double)plan.peak_host_bytes * 1e-6,
+                   (double)plan.transfer_bytes * 1e-6);
+    }
+    return WEFT_OK;
+}
+
+static enum weft_status open_and_plan(struct run *r, struct weft_request *request)
+{
+    enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
+    if (status == WEFT_OK)
+        status = open_job(r, request);
+    return status == WEFT_OK ? print_plan(r) : status;
+}
+
 int cli_run_clip(struct cli *cli)
 {
     struct run r = {.cli = cli};
     struct weft_request request;
     catch_signals();
-    enum weft_status status = open_all(&r, &request);
-    if (status == WEFT_OK)
+    enum weft_status status = cli->plan ? open_and_plan(&r, &request) : open_all(&r, &request);
+    if (status == WEFT_OK && !cli->plan)
         status = run_all(&r);
     signal_job = NULL;
     weft_writer_close(&r.writer);

@@ -82,7 +82,9 @@ static const struct spec specs[] = {
      "write embeddings and the latents of each step there"},
     {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
      "write what each stage took and what the encoder made, JSON"},
-    {NULL, "json", 0, FLAG, I, AT(json), 0, 0, NULL, "the result as JSON"},
+    {NULL, "plan", 0, FLAG, G | D, AT(plan), 0, 0, NULL,
+     "print the predicted time, work and memory; make nothing"},
+    {NULL, "json", 0, FLAG, G | D | I, AT(json), 0, 0, NULL, "info, plan: the result as JSON"},
     {"Messages", "progress", 0, CHOICE, G | D, AT(progress), 0, 0, "auto|bar|plain|json|none",
      "on standard error [auto]"},
     {NULL, "quiet", 'q', FLAG, G | D, AT(quiet), 0, 0, NULL, "errors only"},
@@ -354,7 +356,11 @@ static int check_clip(const struct cli *cli)
     if (cli->verb == CLI_INFO)
         return CLI_OK;
     const bool null = cli->output.format && strcmp(cli->output.format, "null") == 0;
-    if (!cli->output.path && !null) {
+    if (cli->json && !cli->plan) {
+        cli_say("--json: goes with --plan, or with info; leave it away");
+        return CLI_REFUSED;
+    }
+    if (!cli->output.path && !null && !cli->plan) {
         cli_say("usage: the output is missing; give -o FILE, or --format null to drop the frames");
         return CLI_REFUSED;
     }

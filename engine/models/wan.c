@@ -20,8 +20,7 @@ enum { MAX_TEXT = 4096 };
 
 struct wan_pipeline {
     struct weft_model *model;
-    struct wf_checkpoint *text_ckpt, *transformer_ckpt;
-    struct wf_tokenizer *tokenizer;
+    struct wf_tokenizer *tokenizer; /* a twin's: borrowed */
     struct wf_umt5 *text_encoder;
     struct wf_wan *transformer;
 };
@@ -41,9 +40,8 @@ static void wan_close(void *pipeline)
     struct wan_pipeline *p = pipeline;
     wf_wan_close(&p->transformer);
     wf_umt5_close(&p->text_encoder);
-    wf_tokenizer_close(&p->tokenizer);
-    wf_checkpoint_close(&p->transformer_ckpt);
-    wf_checkpoint_close(&p->text_ckpt);
+    if (!p->model->twin_of)
+        wf_tokenizer_close(&p->tokenizer);
     wf_free(p);
 }
 
@@ -87,19 +85,29 @@ static enum wf_status check_widths(const struct wan_pipeline *p, struct wf_error
     return WF_OK;
 }
 
-static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
+static enum wf_status open_tokenizer(struct wan_pipeline *p, struct wf_error *err)
 {
     const struct weft_model *m = p->model;
-    const struct weft_engine *e = m->engine;
     char path[WF_PATH_BYTES];
-    WF_TRY(refuse_unsupported(&m->index, err));
+    if (m->twin_of) {
+        p->tokenizer = ((const struct wan_pipeline *)m->twin_of->pipeline)->tokenizer;
+        return WF_OK;
+    }
     WF_TRY(wf_model_path(m, "tokenizer", path, err));
-    WF_TRY(wf_tokenizer_open(path, e->mem, &p->tokenizer, err));
-    WF_TRY(wf_model_open_checkpoint(m, "text_encoder", "model", &p->text_ckpt, err));
-    WF_TRY(wf_umt5_open(p->text_ckpt, e->policy, e->be, e->mem, &p->text_encoder, err));
-    WF_TRY(wf_model_open_checkpoint(m, "transformer", "diffusion_pytorch_model",
-                                    &p->transformer_ckpt, err));
-    WF_TRY(wf_wan_open(p->transformer_ckpt, e->policy, e->be, e->mem, &p->transformer, err));
+    return wf_tokenizer_open(path, m->engine->mem, &p->tokenizer, err);
+}
+
+static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
+{
+    struct weft_model *m = p->model;
+    const struct weft_engine *e = m->engine;
+    struct wf_checkpoint *text, *transformer;
+    WF_TRY(refuse_unsupported(&m->index, err));
+    WF_TRY(open_tokenizer(p, err));
+    WF_TRY(wf_model_checkpoint(m, "text_encoder", &text, err));
+    WF_TRY(wf_umt5_open(text, e->policy, e->be, e->mem, &p->text_encoder, err));
+    WF_TRY(wf_model_checkpoint(m, "transformer", &transformer, err));
+    WF_TRY(wf_wan_open(transformer, e->policy, e->be, e->mem, &p->transformer, err));
     return check_widths(p, err);
 }
 

@@ -271,6 +271,11 @@ static void run_job(const struct job *job)
     store_rows(job);
 }
 
+struct wf_cpu_need wf_cpu_need_attention(struct wf_backend *be, const struct wf_attention *a)
+{
+    return (struct wf_cpu_need){.thread = make_shape(be, a).end * sizeof(float)};
+}
+
 enum wf_status wf_cpu_attention(struct wf_backend *be, const struct wf_attention *a)
 {
     const struct shape p = make_shape(be, a);

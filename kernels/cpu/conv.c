@@ -90,26 +90,46 @@ static void finish_conv(const void *context, const struct wf_loops *loops, int64
     loops->epilogue(y, sums, n, &e);
 }
 
+static struct conv_job job_of(const struct wf_conv *a)
+{
+    return (struct conv_job){.a = a,
+                             .window = {.x = &a->x,
+                                        .taps_h = a->w->dim[3],
+                                        .taps_w = a->w->dim[4],
+                                        .before_t = a->pad_front,
+                                        .before_h = a->pad_h[0],
+                                        .before_w = a->pad_w[0],
+                                        .stride_t = a->stride_t,
+                                        .stride_hw = a->stride_hw,
+                                        .width = a->y.dim[2]}};
+}
+
+static struct wf_product product_of(const struct conv_job *job)
+{
+    const struct wf_tensor *y = &job->a->y;
+    return (struct wf_product){.right = job->a->w,
+                               .frames = y->dim[0],
+                               .rows = y->dim[1] * y->dim[2],
+                               .context = job,
+                               .fill = fill_conv,
+                               .start = start_conv,
+                               .finish = finish_conv};
+}
+
 static enum wf_status own_conv(struct wf_backend *be, const struct wf_conv *a)
 {
-    const struct conv_job job = {.a = a,
-                                 .window = {.x = &a->x,
-                                            .taps_h = a->w->dim[3],
-                                            .taps_w = a->w->dim[4],
-                                            .before_t = a->pad_front,
-                                            .before_h = a->pad_h[0],
-                                            .before_w = a->pad_w[0],
-                                            .stride_t = a->stride_t,
-                                            .stride_hw = a->stride_hw,
-                                            .width = a->y.dim[2]}};
-    return wf_product_run(be, "conv",
-                          &(const struct wf_product){.right = a->w,
-                                                     .frames = a->y.dim[0],
-                                                     .rows = a->y.dim[1] * a->y.dim[2],
-                                                     .context = &job,
-                                                     .fill = fill_conv,
-                                                     .start = start_conv,
-                                                     .finish = finish_conv});
+    const struct conv_job job = job_of(a);
+    const struct wf_product product = product_of(&job);
+    return wf_product_run(be, "conv", &product);
+}
+
+static struct wf_cpu_need need_own_conv(struct wf_backend *be, const struct wf_conv *a)
+{
+    const struct conv_job job = job_of(a);
+    const struct wf_product product = product_of(&job);
+    struct wf_cpu_need need = wf_product_need(be, &product);
+    need.passing = wf_panels_made_bytes(be, a->w);
+    return need;
 }
 
 /* The same convolution for one frame of y alone, with the frames of x that it sees. */
@@ -122,6 +142,27 @@ static struct wf_conv one_frame(const struct wf_conv *a, int64_t t)
     one.x = wf_tensor_slice(a->x, 0, first > 0 ? first : 0, missing < depth ? depth - missing : 1);
     one.pad_front = (int)missing;
     return one;
+}
+
+static void widen(struct wf_cpu_need *need, struct wf_cpu_need other)
+{
+    need->thread = other.thread > need->thread ? other.thread : need->thread;
+    need->passing = other.passing > need->passing ? other.passing : need->passing;
+}
+
+struct wf_cpu_need wf_cpu_need_conv(struct wf_backend *be, const struct wf_conv *a)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    const struct wf_layout *layout = wf_cpu_layout(be, a->w);
+    struct wf_cpu_need need = {0};
+    if (!layout)
+        return need_own_conv(be, a);
+    for (int64_t t = 0; t < a->y.dim[0]; t++) {
+        const struct wf_conv one = one_frame(a, t);
+        const size_t thread = cpu->library->conv_scratch(be, cpu->library_state, &one, layout);
+        widen(&need, thread ? (struct wf_cpu_need){.thread = thread} : need_own_conv(be, &one));
+    }
+    return need;
 }
 
 /* The library gets a frame at a time: its sums may be ordered by the shape of a call, and pixels
@@ -186,37 +227,43 @@ static void finish_upconv(const void *context, const struct wf_loops *loops, int
     }
 }
 
-static enum wf_status own_upconv(struct wf_backend *be, const struct upconv_job *job)
+static struct wf_product upconv_product(const struct upconv_job *job)
 {
-    const struct wf_upconv *a = job->a;
-    return wf_product_run(be, "upconv",
-                          &(const struct wf_product){.right = a->w,
-                                                     .frames = a->x.dim[0],
-                                                     .rows = (a->x.dim[1] + 1) * (a->x.dim[2] + 1),
-                                                     .context = job,
-                                                     .fill = fill_upconv,
-                                                     .finish = finish_upconv});
+    const struct wf_tensor *x = &job->a->x;
+    return (struct wf_product){.right = job->a->w,
+                               .frames = x->dim[0],
+                               .rows = (x->dim[1] + 1) * (x->dim[2] + 1),
+                               .context = job,
+                               .fill = fill_upconv,
+                               .finish = finish_upconv};
 }
 
 /* Lines of places that the library computes at a time, so that the cases stay in the cache. */
 enum { STRIP = 16 };
 
-/* The cases at places of `count` lines from line `first` on of a frame; y [1,count,W+1,4 O]. */
+/* The convolution of `count` lines of places from line `first` on of a frame; w is the folded
+   parameter, y [1,count,W+1,4 O]. */
+static struct wf_conv strip_of(const struct wf_upconv *a, int64_t frame, int64_t first,
+                               int64_t count, const struct wf_param *w, struct wf_tensor y)
+{
+    const int64_t height = a->x.dim[1], above = first == 0, below = first + count > height;
+    const int64_t top = first - 1 + above, lines = count + 1 - above - below;
+    const struct wf_tensor x = wf_tensor_slice(a->x, 0, frame, 1);
+    return (struct wf_conv){.x = wf_tensor_slice(x, 1, top, lines),
+                            .y = y,
+                            .w = w,
+                            .pad_h = {(int)above, (int)below},
+                            .pad_w = {1, 1},
+                            .stride_t = 1,
+                            .stride_hw = 1};
+}
+
 static enum wf_status library_strip(struct wf_backend *be, const struct wf_upconv *a, int64_t frame,
                                     int64_t first, int64_t count, struct wf_tensor y, bool *done)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_param folded = wf_folded(a->w);
-    const int64_t height = a->x.dim[1], above = first == 0, below = first + count > height;
-    const int64_t top = first - 1 + above, lines = count + 1 - above - below;
-    const struct wf_tensor x = wf_tensor_slice(a->x, 0, frame, 1);
-    const struct wf_conv strip = {.x = wf_tensor_slice(x, 1, top, lines),
-                                  .y = y,
-                                  .w = &folded,
-                                  .pad_h = {(int)above, (int)below},
-                                  .pad_w = {1, 1},
-                                  .stride_t = 1,
-                                  .stride_hw = 1};
+    const struct wf_conv strip = strip_of(a, frame, first, count, &folded, y);
     return cpu->library->conv(be, cpu->library_state, &strip, a->w->layout, a->w->room, done);
 }
 
@@ -243,11 +290,17 @@ static enum wf_status library_frame(struct wf_backend *be, const struct upconv_j
     return WF_OK;
 }
 
+/* Of the cases of a strip. */
+static size_t case_bytes(const struct wf_upconv *a)
+{
+    const int64_t lines = a->x.dim[1] + 1, strip = lines < STRIP ? lines : STRIP;
+    return (size_t)(strip * (a->x.dim[2] + 1) * 4 * a->y.dim[3]) * sizeof(float);
+}
+
 static enum wf_status library_upconv(struct wf_backend *be, const struct upconv_job *job,
                                      bool *done)
 {
-    const int64_t lines = job->a->x.dim[1] + 1, strip = lines < STRIP ? lines : STRIP;
-    const size_t bytes = (size_t)(strip * job->window.width * 4 * job->a->y.dim[3]) * sizeof(float);
+    const size_t bytes = case_bytes(job->a);
     float *cases = be->ops.take(be, WF_MEM_ACTIVATIONS, bytes);
     if (!cases)
         return wf_fail_memory(be->err, "upconv", bytes);
@@ -259,20 +312,51 @@ static enum wf_status library_upconv(struct wf_backend *be, const struct upconv_
     return status;
 }
 
+static struct upconv_job upconv_job_of(const struct wf_upconv *a)
+{
+    return (struct upconv_job){.a = a,
+                               .window = {.x = &a->x,
+                                          .taps_h = 2,
+                                          .taps_w = 2,
+                                          .before_h = 1,
+                                          .before_w = 1,
+                                          .stride_t = 1,
+                                          .stride_hw = 1,
+                                          .width = a->x.dim[2] + 1}};
+}
+
+struct wf_cpu_need wf_cpu_need_upconv(struct wf_backend *be, const struct wf_upconv *a)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    const struct wf_layout *layout = wf_cpu_layout(be, a->w);
+    const struct wf_param folded = wf_folded(a->w);
+    const struct upconv_job job = upconv_job_of(a);
+    const struct wf_product product = upconv_product(&job);
+    const int64_t lines = a->x.dim[1] + 1;
+    struct wf_cpu_need need = {0};
+    for (int64_t first = 0; layout && first < lines; first += STRIP) {
+        const int64_t count = lines - first < STRIP ? lines - first : STRIP;
+        const struct wf_tensor y =
+            wf_tensor_of(NULL, WF_F32, WF_DIMS(1, count, a->x.dim[2] + 1, 4 * a->y.dim[3]));
+        const struct wf_conv strip = strip_of(a, 0, first, count, &folded, y);
+        widen(&need, (struct wf_cpu_need){.thread = cpu->library->conv_scratch(
+                                              be, cpu->library_state, &strip, layout),
+                                          .passing = case_bytes(a)});
+    }
+    if (need.thread)
+        return need;
+    need = wf_product_need(be, &product);
+    need.passing = wf_panels_made_bytes(be, a->w);
+    return need;
+}
+
 enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)
 {
-    const struct upconv_job job = {.a = a,
-                                   .window = {.x = &a->x,
-                                              .taps_h = 2,
-                                              .taps_w = 2,
-                                              .before_h = 1,
-                                              .before_w = 1,
-                                              .stride_t = 1,
-                                              .stride_hw = 1,
-                                              .width = a->x.dim[2] + 1}};
+    const struct upconv_job job = upconv_job_of(a);
+    const struct wf_product product = upconv_product(&job);
     bool done = false;
     if (a->w->layout)
         WF_TRY(library_upconv(be, &job, &done));
     be->path = done ? "library" : "own";
-    return done ? WF_OK : own_upconv(be, &job);
+    return done ? WF_OK : wf_product_run(be, "upconv", &product);
 }

@@ -8,8 +8,6 @@
 #include "kernels/cpu/library.h"
 #include "kernels/ref/ref.h"
 
-enum { LINE = 64 };
-
 #ifdef WEFT_HAVE_ONEDNN
 static const struct wf_library *const built_in_library = &wf_onednn;
 #else
@@ -83,13 +81,15 @@ enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t b
 {
     struct wf_cpu *cpu = wf_cpu_of(be);
     const int threads = wf_cpu_threads(be);
-    bytes = (bytes + LINE - 1) / LINE * LINE;
+    bytes = (bytes + WF_CPU_LINE - 1) / WF_CPU_LINE * WF_CPU_LINE;
     if (cpu->scratch && cpu->scratch_bytes >= bytes && cpu->scratch_threads >= threads)
         return WF_OK;
     wf_free(cpu->scratch);
+    be->kept = 0;
     cpu->scratch = wf_calloc(be->mem, WF_MEM_ACTIVATIONS, (size_t)threads, bytes);
     if (!cpu->scratch)
         return wf_fail_memory(be->err, where, (unsigned long long)threads * bytes);
+    be->kept = (size_t)threads * bytes;
     cpu->scratch_bytes = bytes;
     cpu->scratch_threads = threads;
     return WF_OK;
@@ -107,6 +107,7 @@ const struct wf_ops wf_cpu_ops = {
     .open = cpu_open,
     .is_fast = cpu_is_fast,
     .close = cpu_close,
+    .scratch = wf_cpu_scratch_needed,
     .param_bytes = wf_cpu_param_bytes,
     .load_end = wf_cpu_load_end,
     .copy = wf_cpu_copy,

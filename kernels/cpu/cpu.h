@@ -45,6 +45,8 @@ static inline int wf_cpu_team(const struct wf_backend *be, int64_t work, int64_t
     return work > small ? wf_cpu_threads(be) : 1;
 }
 
+enum { WF_CPU_LINE = 64 }; /* bytes of a cache line */
+
 /* Working memory of at least `bytes` for each thread, until the next call; rounded up so that no
    two threads share a cache line. Taken before a parallel region, where failing is still easy. */
 enum wf_status wf_cpu_scratch(struct wf_backend *be, const char *where, size_t bytes);
@@ -57,6 +59,18 @@ enum wf_status wf_cpu_noted(struct wf_backend *be, const struct wf_error *failur
 /* count values of a source from `first` on, read by several threads. type: F32, or the source's. */
 enum wf_status wf_cpu_read(struct wf_backend *be, const struct wf_source *src, int64_t first,
                            int64_t count, void *dst, enum wf_dtype type);
+
+/* scratch.c; and its parts: what one thread needs, and what passes. */
+void wf_cpu_scratch_needed(struct wf_backend *be, enum wf_op op, const void *args,
+                           struct wf_scratch *scratch);
+struct wf_cpu_need {
+    size_t thread, passing;
+};
+struct wf_cpu_need wf_cpu_need_gemm(struct wf_backend *be, const struct wf_gemm *a);
+struct wf_cpu_need wf_cpu_need_conv(struct wf_backend *be, const struct wf_conv *a);
+struct wf_cpu_need wf_cpu_need_upconv(struct wf_backend *be, const struct wf_upconv *a);
+struct wf_cpu_need wf_cpu_need_attention(struct wf_backend *be, const struct wf_attention *a);
+struct wf_cpu_need wf_cpu_need_load(struct wf_backend *be, const struct wf_param *p);
 
 size_t wf_cpu_param_bytes(const struct wf_backend *be, const struct wf_param *p);
 enum wf_status wf_cpu_load_end(struct wf_backend *be, struct wf_param *p);

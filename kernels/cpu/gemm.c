@@ -31,6 +31,30 @@ static void finish_row(const void *context, const struct wf_loops *loops, int64_
     loops->from_f32(y, g->y.dtype, values, n);
 }
 
+static struct wf_product product_of(const struct wf_gemm *a)
+{
+    return (struct wf_product){.right = a->w,
+                               .frames = 1,
+                               .rows = a->x.dim[0],
+                               .context = a,
+                               .fill = fill_rows,
+                               .finish = finish_row};
+}
+
+struct wf_cpu_need wf_cpu_need_gemm(struct wf_backend *be, const struct wf_gemm *a)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    const struct wf_layout *layout = wf_cpu_layout(be, a->w);
+    const struct wf_product product = product_of(a);
+    const size_t thread =
+        layout ? cpu->library->gemm_scratch(be, cpu->library_state, a, layout) : 0;
+    if (thread)
+        return (struct wf_cpu_need){.thread = thread};
+    struct wf_cpu_need need = wf_product_need(be, &product);
+    need.passing = wf_panels_made_bytes(be, a->w);
+    return need;
+}
+
 enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
@@ -40,11 +64,6 @@ enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)
     be->path = done ? "library" : "own";
     if (done)
         return WF_OK;
-    return wf_product_run(be, "gemm",
-                          &(const struct wf_product){.right = a->w,
-                                                     .frames = 1,
-                                                     .rows = a->x.dim[0],
-                                                     .context = a,
-                                                     .fill = fill_rows,
-                                                     .finish = finish_row});
+    const struct wf_product product = product_of(a);
+    return wf_product_run(be, "gemm", &product);
 }

@@ -2,7 +2,7 @@
 #ifndef WEFT_KERNELS_CPU_LIBRARY_H
 #define WEFT_KERNELS_CPU_LIBRARY_H
 
-#include "kernels/backend.h"
+#include "kernels/cpu/cpu.h"
 
 /* How a parameter lies in its room: the first member of a library's own struct. */
 struct wf_layout {
@@ -22,6 +22,8 @@ struct wf_library {
     /* The values of a source, dense, into a room of layout->bytes; and back, as f32. */
     enum wf_status (*pack)(struct wf_backend *be, void *state, const struct wf_layout *layout,
                            const struct wf_source *src, void *room);
+    struct wf_cpu_need (*need_pack)(struct wf_backend *be, const struct wf_layout *layout,
+                                    enum wf_dtype source);
     enum wf_status (*unpack)(struct wf_backend *be, void *state, const struct wf_layout *layout,
                              const void *room, float *dense);
 
@@ -32,6 +34,11 @@ struct wf_library {
        up to the kernel's depth. */
     enum wf_status (*conv)(struct wf_backend *be, void *state, const struct wf_conv *a,
                            const struct wf_layout *layout, void *room, bool *done);
+    /* A thread's bytes for these; 0: there is no fast way. */
+    size_t (*gemm_scratch)(struct wf_backend *be, void *state, const struct wf_gemm *a,
+                           const struct wf_layout *layout);
+    size_t (*conv_scratch)(struct wf_backend *be, void *state, const struct wf_conv *a,
+                           const struct wf_layout *layout);
 };
 
 extern const struct wf_library wf_onednn;

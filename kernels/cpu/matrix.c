@@ -137,6 +137,19 @@ static void choose_block(const struct wf_backend *be, const struct task *t, int 
         *columns /= 2;
 }
 
+static size_t block_bytes(int rows)
+{
+    return (size_t)rows * (WF_TILE_PITCH + WF_BLOCK_COLUMNS) * sizeof(float);
+}
+
+struct wf_cpu_need wf_product_need(struct wf_backend *be, const struct wf_product *p)
+{
+    const struct task t = {.p = p, .right = wf_panels_shape(be, p->right)};
+    int rows, columns;
+    choose_block(be, &t, &rows, &columns);
+    return (struct wf_cpu_need){.thread = block_bytes(rows)};
+}
+
 static enum wf_status run_task(struct wf_backend *be, const char *where, const struct task *t)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
@@ -145,8 +158,7 @@ static enum wf_status run_task(struct wf_backend *be, const char *where, const s
     int rows, columns;
     choose_block(be, t, &rows, &columns);
     const size_t left_floats = (size_t)rows * WF_TILE_PITCH;
-    WF_TRY(
-        wf_cpu_scratch(be, where, (left_floats + (size_t)rows * WF_BLOCK_COLUMNS) * sizeof(float)));
+    WF_TRY(wf_cpu_scratch(be, where, block_bytes(rows)));
     const int64_t row_blocks = divide_up(p->rows, rows);
     const int64_t blocks = p->frames * row_blocks * divide_up(right->columns, columns);
     const double work =

@@ -13,6 +13,8 @@ struct wf_panels {
     float *data;
 };
 
+/* The panels that a parameter has or would have, without data. */
+struct wf_panels wf_panels_shape(const struct wf_backend *be, const struct wf_param *p);
 size_t wf_panels_bytes(const struct wf_backend *be, int64_t depth, int64_t columns);
 /* Packs columns into panels->data: source fills one column [depth] at a time, in any of the
    threads; `room` floats behind it are its own. */
@@ -26,6 +28,11 @@ enum wf_status wf_panels_pack(struct wf_backend *be, const struct wf_panels *pan
    else *made is NULL. */
 enum wf_status wf_panels_of(struct wf_backend *be, const struct wf_param *p,
                             struct wf_panels *panels, void **made);
+
+/* What making them takes, where they have to be made. */
+size_t wf_panels_made_bytes(const struct wf_backend *be, const struct wf_param *p);
+/* The library's layout of a parameter, loaded or not; NULL: ours. */
+const struct wf_layout *wf_cpu_layout(const struct wf_backend *be, const struct wf_param *p);
 
 /* An UPCONV's 2x2 kernel as the CONV that the library and the panels have: its outputs are the four
    cases of upconv (see conv.c), one after the other. */
@@ -48,6 +55,8 @@ struct wf_product {
                    int64_t column, int n, const float *sums);
 };
 
+/* What that takes. */
+struct wf_cpu_need wf_product_need(struct wf_backend *be, const struct wf_product *p);
 enum wf_status wf_product_run(struct wf_backend *be, const char *where, const struct wf_product *p);
 
 #endif

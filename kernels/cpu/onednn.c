@@ -493,6 +493,11 @@ static enum wf_status run_entry(struct wf_backend *be, struct onednn *lib, const
     return WF_OK;
 }
 
+static size_t thread_scratch(const struct entry *e)
+{
+    return e->scratch_bytes / (size_t)e->key.threads + 1;
+}
+
 static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const struct key *k,
                               const struct wf_layout *w, void *data[MAX_ARGS], bool *done)
 {
@@ -500,7 +505,7 @@ static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const s
     const struct team before = enter_team(be);
     enum wf_status status = find_entry(be, lib, k, desc_ref(&((const struct layout *)w)->desc), &e);
     if (status == WF_OK && e->primitive) {
-        status = wf_cpu_scratch(be, "oneDNN", e->scratch_bytes / (size_t)k->threads + 1);
+        status = wf_cpu_scratch(be, "oneDNN", thread_scratch(e));
         data[ARG_SCRATCH] = wf_cpu_of(be)->scratch;
         if (status == WF_OK)
             status = run_entry(be, lib, e, data);
@@ -508,6 +513,17 @@ static enum wf_status run_key(struct wf_backend *be, struct onednn *lib, const s
     }
     leave_team(before);
     return status;
+}
+
+static size_t key_scratch(struct wf_backend *be, struct onednn *lib, const struct key *k,
+                          const struct wf_layout *w)
+{
+    struct entry *e = NULL;
+    const struct team before = enter_team(be);
+    const enum wf_status status =
+        find_entry(be, lib, k, desc_ref(&((const struct layout *)w)->desc), &e);
+    leave_team(before);
+    return status == WF_OK && e->primitive ? thread_scratch(e) : 0;
 }
 
 static struct key empty_key(const struct wf_backend *be)
@@ -529,8 +545,7 @@ static void gemm_key(struct key *k, int64_t m, int64_t n, int64_t depth)
     k->x_stride[1] = k->y_stride[1] = 1;
 }
 
-static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const struct wf_gemm *a,
-                                  const struct wf_layout *layout, void *room, bool *done)
+static struct key key_of_gemm(const struct wf_backend *be, const struct wf_gemm *a)
 {
     struct key k = empty_key(be);
     gemm_key(&k, a->x.dim[0], a->y.dim[1], a->x.dim[1]);
@@ -544,12 +559,26 @@ static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const stru
     k.has_bias = a->bias != NULL;
     k.has_gate = a->gate.data != NULL;
     k.accumulate = a->accumulate;
+    return k;
+}
+
+static enum wf_status onednn_gemm(struct wf_backend *be, void *state, const struct wf_gemm *a,
+                                  const struct wf_layout *layout, void *room, bool *done)
+{
+    const struct key k = key_of_gemm(be, a);
     void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
                             [ARG_W] = room,
                             [ARG_BIAS] = a->bias ? a->bias->tensor.data : NULL,
                             [ARG_Y] = a->y.data,
                             [ARG_GATE] = a->gate.data};
     return run_key(be, state, &k, layout, data, done);
+}
+
+static size_t onednn_gemm_scratch(struct wf_backend *be, void *state, const struct wf_gemm *a,
+                                  const struct wf_layout *layout)
+{
+    const struct key k = key_of_gemm(be, a);
+    return key_scratch(be, state, &k, layout);
 }
 
 /* Dense channels-last strides of dims [n,c,t,h,w]. */
@@ -586,11 +615,8 @@ static bool conv_is_usual(const struct wf_conv *a)
            a->pad_w[0] < w[4] && a->pad_w[1] < w[4];
 }
 
-static enum wf_status onednn_conv(struct wf_backend *be, void *state, const struct wf_conv *a,
-                                  const struct wf_layout *layout, void *room, bool *done)
+static struct key key_of_conv(const struct wf_backend *be, const struct wf_conv *a)
 {
-    if (!conv_is_usual(a))
-        return WF_OK;
     struct key k = empty_key(be);
     conv_key(&k, a->w->dim, a->x.dim[0], a->x.dim[1], a->x.dim[2], a->y.dim[1], a->y.dim[2]);
     for (int i = 0; i < 2; i++) {
@@ -602,11 +628,29 @@ static enum wf_status onednn_conv(struct wf_backend *be, void *state, const stru
     k.y_type = type_of(a->y.dtype);
     k.has_bias = a->bias != NULL;
     k.accumulate = a->accumulate;
+    return k;
+}
+
+static enum wf_status onednn_conv(struct wf_backend *be, void *state, const struct wf_conv *a,
+                                  const struct wf_layout *layout, void *room, bool *done)
+{
+    if (!conv_is_usual(a))
+        return WF_OK;
+    const struct key k = key_of_conv(be, a);
     void *data[MAX_ARGS] = {[ARG_X] = a->x.data,
                             [ARG_W] = room,
                             [ARG_BIAS] = a->bias ? a->bias->tensor.data : NULL,
                             [ARG_Y] = a->y.data};
     return run_key(be, state, &k, layout, data, done);
+}
+
+static size_t onednn_conv_scratch(struct wf_backend *be, void *state, const struct wf_conv *a,
+                                  const struct wf_layout *layout)
+{
+    if (!conv_is_usual(a))
+        return 0;
+    const struct key k = key_of_conv(be, a);
+    return key_scratch(be, state, &k, layout);
 }
 
 /* --- weights --- */
@@ -723,19 +767,38 @@ static dnnl_status_t pack_slab(const struct onednn *lib, const struct layout *w,
     return status;
 }
 
+static size_t slab_bytes(const struct layout *w, enum wf_dtype source, int64_t *each,
+                         enum wf_dtype *type)
+{
+    const int64_t outputs = w->dim[w->rank == 2 ? 1 : 0], most = outputs < SLAB ? outputs : SLAB;
+    *type = source == w->type ? source : WF_F32;
+    *each = 1; /* values of an output channel */
+    for (int i = 0; i < w->rank; i++)
+        *each *= w->dim[i];
+    *each /= outputs;
+    return (size_t)(most * *each) * wf_dtype_bytes(*type);
+}
+
+static struct wf_cpu_need onednn_need_pack(struct wf_backend *be, const struct wf_layout *layout,
+                                           enum wf_dtype source)
+{
+    const struct layout *w = (const struct layout *)layout;
+    enum wf_dtype type;
+    int64_t each;
+    (void)be;
+    return w->panels.width ? wf_pack_words_need(&w->panels, source)
+                           : (struct wf_cpu_need){.passing = slab_bytes(w, source, &each, &type)};
+}
+
 /* In slabs of output channels: read by all threads, then brought into the library's layout. Values
    that need no rounding are not converted either. */
 static enum wf_status pack_slabs(struct wf_backend *be, const struct onednn *lib,
                                  const struct layout *w, const struct wf_source *src, void *room)
 {
-    const enum wf_dtype type = src->dtype == w->type ? src->dtype : WF_F32;
+    enum wf_dtype type;
+    int64_t each;
+    const size_t bytes = slab_bytes(w, src->dtype, &each, &type);
     const int64_t outputs = w->dim[w->rank == 2 ? 1 : 0];
-    int64_t each = 1; /* values of an output channel */
-    for (int i = 0; i < w->rank; i++)
-        each *= w->dim[i];
-    each /= outputs;
-    const int64_t most = outputs < SLAB ? outputs : SLAB;
-    const size_t bytes = (size_t)(most * each) * wf_dtype_bytes(type);
     void *slab = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
     if (!slab)
         return wf_fail_memory(be->err, "weights", bytes);
@@ -822,7 +885,10 @@ const struct wf_library wf_onednn = {
     .is_fast = onednn_is_fast,
     .layout = onednn_layout,
     .pack = onednn_pack,
+    .need_pack = onednn_need_pack,
     .unpack = onednn_unpack,
     .gemm = onednn_gemm,
     .conv = onednn_conv,
+    .gemm_scratch = onednn_gemm_scratch,
+    .conv_scratch = onednn_conv_scratch,
 };

@@ -93,6 +93,12 @@ static enum wf_status pack_group(const struct job *j, const struct desk *d, int6
     return WF_OK;
 }
 
+struct wf_cpu_need wf_pack_words_need(const struct wf_word_panels *panels, enum wf_dtype dtype)
+{
+    const struct job j = {.panels = panels, .each = wf_dtype_bytes(dtype)};
+    return (struct wf_cpu_need){.thread = desk_bytes(&j)};
+}
+
 enum wf_status wf_pack_words(struct wf_backend *be, const struct wf_word_panels *panels,
                              const struct wf_source *src, uint32_t *room)
 {

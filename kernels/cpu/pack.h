@@ -14,6 +14,8 @@ struct wf_word_panels {
     int64_t words;
 };
 
+/* What that takes of a source of that type. */
+struct wf_cpu_need wf_pack_words_need(const struct wf_word_panels *panels, enum wf_dtype dtype);
 /* src has outputs x depth values of any floating type. */
 enum wf_status wf_pack_words(struct wf_backend *be, const struct wf_word_panels *panels,
                              const struct wf_source *src, uint32_t *room);

@@ -111,11 +111,17 @@ static struct file_values values_of(const struct wf_backend *be, const struct wf
     return f;
 }
 
-static size_t panels_bytes(const struct wf_backend *be, const struct wf_param *p)
+struct wf_panels wf_panels_shape(const struct wf_backend *be, const struct wf_param *p)
 {
     int64_t columns, room;
     const struct file_values f = values_of(be, p, NULL, &columns, &room);
-    return wf_panels_bytes(be, depth_of(&f), columns);
+    return (struct wf_panels){depth_of(&f), columns, NULL};
+}
+
+static size_t panels_bytes(const struct wf_backend *be, const struct wf_param *p)
+{
+    const struct wf_panels panels = wf_panels_shape(be, p);
+    return wf_panels_bytes(be, panels.depth, panels.columns);
 }
 
 static enum wf_status pack(struct wf_backend *be, const struct wf_param *p,
@@ -146,6 +152,14 @@ static enum wf_status fold(struct wf_backend *be, const struct file_values *f, f
     return WF_OK;
 }
 
+/* Dense values of a folded kernel, and a column of it beside those of the file. */
+static size_t folded_bytes(const struct wf_param *p)
+{
+    const struct wf_param folded = wf_folded(p);
+    const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, folded.rank, folded.dim);
+    return wf_tensor_bytes(&shape) + (size_t)(4 + 9) * (size_t)p->dim[1] * sizeof(float);
+}
+
 static enum wf_status pack_folded(struct wf_backend *be, const struct wf_param *p)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
@@ -153,8 +167,7 @@ static enum wf_status pack_folded(struct wf_backend *be, const struct wf_param *
     const struct file_values f = {
         .src = p->source, .outputs = p->dim[0], .channels = p->dim[1], .taps = 4};
     const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, folded.rank, folded.dim);
-    const size_t bytes =
-        wf_tensor_bytes(&shape) + (size_t)(depth_of(&f) + f.channels * 9) * sizeof(float);
+    const size_t bytes = folded_bytes(p);
     float *dense = wf_alloc(be->mem, WF_MEM_WEIGHTS, bytes);
     if (!dense)
         return wf_fail_memory(be->err, "weights", bytes);
@@ -168,7 +181,7 @@ static enum wf_status pack_folded(struct wf_backend *be, const struct wf_param *
 
 /* The library's layout of a parameter, or NULL for ours. An UPCONV only in bf16: in f32 our own
    loops are as fast, and need no room for the four cases. */
-static const struct wf_layout *layout_of(const struct wf_backend *be, const struct wf_param *p)
+const struct wf_layout *wf_cpu_layout(const struct wf_backend *be, const struct wf_param *p)
 {
     const struct wf_cpu *cpu = wf_cpu_of(be);
     if (!cpu->library || (p->kind == WF_PARAM_UPCONV && wf_operand_type(be, p) != WF_BF16))
@@ -186,8 +199,26 @@ size_t wf_cpu_param_bytes(const struct wf_backend *be, const struct wf_param *p)
 {
     if (is_plain(p))
         return wf_ref_param_bytes(be, p);
-    const struct wf_layout *layout = layout_of(be, p);
+    const struct wf_layout *layout = wf_cpu_layout(be, p);
     return layout ? layout->bytes : panels_bytes(be, p);
+}
+
+struct wf_cpu_need wf_cpu_need_load(struct wf_backend *be, const struct wf_param *p)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    int64_t columns, room;
+    if (is_plain(p))
+        return (struct wf_cpu_need){0};
+    const struct wf_layout *layout = wf_cpu_layout(be, p);
+    if (layout) {
+        const bool folds = p->kind == WF_PARAM_UPCONV;
+        struct wf_cpu_need need =
+            cpu->library->need_pack(be, layout, folds ? WF_F32 : p->source->dtype);
+        need.passing += folds ? folded_bytes(p) : 0;
+        return need;
+    }
+    const struct file_values f = values_of(be, p, NULL, &columns, &room);
+    return (struct wf_cpu_need){.thread = (size_t)(depth_of(&f) + room) * sizeof(float)};
 }
 
 enum wf_status wf_cpu_load_end(struct wf_backend *be, struct wf_param *p)
@@ -195,7 +226,7 @@ enum wf_status wf_cpu_load_end(struct wf_backend *be, struct wf_param *p)
     const struct wf_cpu *cpu = wf_cpu_of(be);
     if (is_plain(p))
         return wf_ref_load_end(be, p);
-    const struct wf_layout *layout = layout_of(be, p);
+    const struct wf_layout *layout = wf_cpu_layout(be, p);
     p->layout = layout;
     if (!layout)
         return pack(be, p, p->source, p->room);
@@ -222,16 +253,22 @@ static enum wf_status repack(struct wf_backend *be, const struct wf_param *p, fl
     return status;
 }
 
+size_t wf_panels_made_bytes(const struct wf_backend *be, const struct wf_param *p)
+{
+    const struct wf_param form = p->kind == WF_PARAM_UPCONV ? wf_folded(p) : *p;
+    const struct wf_tensor dense = wf_tensor_of(NULL, WF_F32, form.rank, form.dim);
+    return wf_cpu_layout(be, p) ? panels_bytes(be, p) + wf_tensor_bytes(&dense) : 0;
+}
+
 enum wf_status wf_panels_of(struct wf_backend *be, const struct wf_param *p,
                             struct wf_panels *panels, void **made)
 {
-    int64_t columns, room;
-    const struct file_values f = values_of(be, p, NULL, &columns, &room);
-    *panels = (struct wf_panels){depth_of(&f), columns, p->room};
+    *panels = wf_panels_shape(be, p);
+    panels->data = p->room;
     *made = NULL;
     if (!p->layout)
         return WF_OK;
-    const size_t bytes = wf_panels_bytes(be, panels->depth, columns);
+    const size_t bytes = panels_bytes(be, p);
     *made = panels->data = be->ops.take(be, WF_MEM_ACTIVATIONS, bytes);
     if (!*made)
         return wf_fail_memory(be->err, "weights", bytes);

@@ -14,7 +14,7 @@ struct block {
 
 /* be->state */
 struct plan {
-    const struct wf_backend *like;
+    struct wf_backend *like;
     struct block *first;
 };
 
@@ -25,12 +25,13 @@ static enum wf_status plan_open(struct wf_backend *be)
     return be->state ? WF_OK : wf_fail_memory(be->err, "plan", sizeof(struct plan));
 }
 
-void wf_plan_stand_for(struct wf_backend *be, const struct wf_backend *like)
+void wf_plan_stand_for(struct wf_backend *be, struct wf_backend *like)
 {
     struct plan *p = be->state;
     p->like = like;
     be->compute = like->compute;
     be->device = like->device;
+    be->kept = like->kept;
 }
 
 static void plan_close(struct wf_backend *be)
@@ -81,9 +82,23 @@ static size_t plan_param_bytes(const struct wf_backend *be, const struct wf_para
     return like->ops.param_bytes(like, p);
 }
 
+/* What the other one would take besides; what it holds already is not held again. */
+static void count_scratch(struct wf_backend *be, enum wf_op op, const void *args)
+{
+    struct wf_backend *like = ((const struct plan *)be->state)->like;
+    struct wf_scratch scratch;
+    like->ops.scratch(like, op, args, &scratch);
+    if (scratch.kept > be->kept) {
+        wf_mem_hold(be->mem, WF_MEM_ACTIVATIONS, scratch.kept - be->kept);
+        be->kept = scratch.kept;
+    }
+    wf_mem_hold(be->mem, WF_MEM_ACTIVATIONS, scratch.passing);
+    wf_mem_drop(be->mem, WF_MEM_ACTIVATIONS, scratch.passing);
+}
+
 static enum wf_status plan_load_end(struct wf_backend *be, struct wf_param *p)
 {
-    (void)be;
+    count_scratch(be, WF_OP_LOAD, p);
     if (p->kind == WF_PARAM_VECTOR)
         p->tensor = wf_tensor_of(p->room, WF_F32, p->rank, p->dim);
     return WF_OK;
@@ -93,8 +108,7 @@ static enum wf_status plan_load_end(struct wf_backend *be, struct wf_param *p)
 #define NOTHING(name)                                                                              \
     static enum wf_status plan_##name(struct wf_backend *be, const struct wf_##name *a)            \
     {                                                                                              \
-        (void)be;                                                                                  \
-        (void)a;                                                                                   \
+        count_scratch(be, WF_OP_##name, a);                                                        \
         return WF_OK;                                                                              \
     }
 WF_OPS(NOTHING)

@@ -8,6 +8,6 @@
 extern const struct wf_ops wf_plan_ops;
 
 /* Once it is open: whose place it takes. */
-void wf_plan_stand_for(struct wf_backend *be, const struct wf_backend *like);
+void wf_plan_stand_for(struct wf_backend *be, struct wf_backend *like);
 
 #endif

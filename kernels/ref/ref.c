@@ -75,6 +75,15 @@ enum wf_status wf_ref_wait(struct wf_backend *be, uint64_t ticket)
     return WF_OK;
 }
 
+void wf_ref_scratch(struct wf_backend *be, enum wf_op op, const void *args,
+                    struct wf_scratch *scratch)
+{
+    (void)be;
+    (void)op;
+    (void)args;
+    *scratch = (struct wf_scratch){0};
+}
+
 const struct wf_ops wf_ref_ops = {.name = "ref",
                                   .open = wf_ref_open,
                                   .is_fast = wf_ref_is_fast,
@@ -88,6 +97,7 @@ const struct wf_ops wf_ref_ops = {.name = "ref",
                                   .download = wf_ref_download,
                                   .download_begin = wf_ref_download_begin,
                                   .wait = wf_ref_wait,
+                                  .scratch = wf_ref_scratch,
                                   .param_bytes = wf_ref_param_bytes,
                                   .load_begin = wf_ref_load_begin,
                                   .load_end = wf_ref_load_end,

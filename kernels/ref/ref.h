@@ -20,6 +20,8 @@ enum wf_status wf_ref_download_begin(struct wf_backend *be, void *dst, const str
                                      uint64_t *ticket);
 enum wf_status wf_ref_wait(struct wf_backend *be, uint64_t ticket);
 
+void wf_ref_scratch(struct wf_backend *be, enum wf_op op, const void *args,
+                    struct wf_scratch *scratch);
 size_t wf_ref_param_bytes(const struct wf_backend *be, const struct wf_param *p);
 enum wf_status wf_ref_load_begin(struct wf_backend *be, struct wf_param *p);
 enum wf_status wf_ref_load_end(struct wf_backend *be, struct wf_param *p);
