@@ -55,9 +55,10 @@ static enum wf_status check_settings(const struct weft_settings *s, struct wf_er
     if (s->threads < 0 || s->threads > 4096)
         return wf_fail(err, WF_REFUSED,
                        "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);
-    if ((int)s->offload < WEFT_OFFLOAD_NONE || s->offload > WEFT_OFFLOAD_SEQUENTIAL)
+    if ((int)s->offload < WEFT_OFFLOAD_NONE || s->offload > WEFT_OFFLOAD_AUTO)
         return wf_fail(err, WF_REFUSED,
-                       "offload: policy %d is not known; use none, model, group or sequential",
+                       "offload: policy %d is not known; use none, model, group, sequential or "
+                       "auto",
                        (int)s->offload);
     if (s->offload_blocks < 0 || (s->offload_blocks && s->offload != WEFT_OFFLOAD_GROUP))
         return wf_fail(err, WF_REFUSED,
@@ -100,7 +101,10 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     WF_TRY(check_settings(s, &e->err));
     WF_TRY(check_device(device, &e->err));
     strncpy(e->device, device, sizeof e->device - 1);
-    e->policy = (struct wf_policy){(enum wf_offload)s->offload, s->offload_blocks};
+    e->chooses = s->offload == WEFT_OFFLOAD_AUTO;
+    e->policy = (struct wf_policy){e->chooses ? WF_OFFLOAD_MODEL : (enum wf_offload)s->offload,
+                                   s->offload_blocks};
+    e->memory_limit = (size_t)s->memory_limit;
     e->log = s->log;
     e->log_context = s->log_context;
     e->mem = wf_mem_open();

@@ -3,6 +3,7 @@
 #define WEFT_ENGINE_ENGINE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "engine/weft.h"
 #include "io/json.h"
@@ -17,7 +18,9 @@ struct weft_engine {
     struct wf_error err; /* of the last call that failed */
     struct wf_mem *mem;
     struct wf_backend *be;
-    struct wf_policy policy;
+    struct wf_policy policy; /* of weights; where it is chosen: until a model has one of its own */
+    bool chooses;            /* it is chosen by the plan */
+    size_t memory_limit;     /* bytes; 0: what is free */
     char device[32];
     void (*log)(void *context, enum weft_log_level level, const char *line); /* NULL: none */
     void *log_context;
@@ -55,6 +58,10 @@ struct weft_model {
        index, checkpoints and tokenizer. NULL: not one. */
     const struct weft_model *twin_of;
 
+    bool has_policy; /* of its own, that was chosen */
+    struct wf_policy policy;
+    char chosen[192]; /* what was, and why */
+
     /* Opened when they are first needed. */
     struct wf_checkpoint *ckpts[WF_MAX_COMPONENTS]; /* by the family's components */
     struct wf_vae *vae;
@@ -74,6 +81,9 @@ enum wf_status wf_model_checkpoint(struct weft_model *model, const char *compone
 /* A twin of a model for an engine; closed by weft_model_close, before the model. */
 enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_engine *engine,
                                   struct weft_model **twin);
+struct wf_policy wf_model_policy(const struct weft_model *model);
+/* Nothing of the model is being computed. */
+void wf_model_set_policy(struct weft_model *model, struct wf_policy policy);
 /* The class that model_index.json gives a component, [library, class], or NULL. */
 const char *wf_model_class(const struct weft_model *model, const char *component);
 /* model->folder "/" name; WF_REFUSED when it is too long. */

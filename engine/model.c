@@ -196,9 +196,25 @@ enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_en
     **twin = *model;
     (*twin)->engine = engine;
     (*twin)->twin_of = model;
+    (*twin)->has_policy = false;
     (*twin)->vae = NULL;
     (*twin)->pipeline = NULL;
     return WF_OK;
+}
+
+struct wf_policy wf_model_policy(const struct weft_model *m)
+{
+    return m->has_policy ? m->policy : m->engine->policy;
+}
+
+void wf_model_set_policy(struct weft_model *m, struct wf_policy policy)
+{
+    m->has_policy = true;
+    m->policy = policy;
+    if (m->pipeline)
+        m->family->set_policy(m->pipeline, policy);
+    if (m->vae)
+        m->vae->driver->set_policy(m->vae, policy);
 }
 
 enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
@@ -207,7 +223,7 @@ enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
     if (m->vae)
         return WF_OK;
     WF_TRY(wf_model_checkpoint(m, "vae", &ckpt, err));
-    return wf_vae_open(ckpt, m->engine->policy, m->engine->be, m->engine->mem, &m->vae, err);
+    return wf_vae_open(ckpt, wf_model_policy(m), m->engine->be, m->engine->mem, &m->vae, err);
 }
 
 enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)

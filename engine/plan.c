@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum wf_status open_engine(struct weft_engine *planner, const struct weft_engine *engine)
+#include "kernels/rates.h"
+
+static enum wf_status open_engine(struct weft_engine *planner, const struct weft_engine *engine,
+                                  struct wf_policy policy)
 {
-    planner->policy = engine->policy;
+    planner->policy = policy;
     planner->mem = wf_mem_open();
     if (!planner->mem)
         return wf_fail_memory(&planner->err, "plan", 0);
@@ -47,13 +50,14 @@ static enum wf_status run_job(struct weft_model *twin, const struct weft_request
 }
 
 static enum wf_status plan_once(const struct weft_model *model, const struct weft_request *request,
-                                const char *latents, struct wf_job_plan *plan, struct wf_error *err)
+                                const char *latents, struct wf_policy policy,
+                                struct wf_job_plan *plan, struct wf_error *err)
 {
     struct weft_model *twin = NULL;
     struct weft_engine *planner = calloc(1, sizeof *planner);
     if (!planner)
         return wf_fail_memory(err, "plan", sizeof *planner);
-    enum wf_status status = open_engine(planner, model->engine);
+    enum wf_status status = open_engine(planner, model->engine, policy);
     if (status == WF_OK)
         status = wf_model_open_twin(model, planner, &twin);
     if (status == WF_OK)
@@ -65,14 +69,40 @@ static enum wf_status plan_once(const struct weft_model *model, const struct wef
     return status;
 }
 
+size_t wf_plan_peak(const struct wf_job_plan *plan)
+{
+    size_t peak = 0;
+    for (size_t i = 0; i < sizeof plan->stats / sizeof *plan->stats; i++)
+        peak = plan->stats[i].peak_host_bytes > peak ? plan->stats[i].peak_host_bytes : peak;
+    return peak;
+}
+
+enum wf_status wf_plan_time(struct wf_backend *be, struct wf_job_plan *plan, double *seconds)
+{
+    const double *rates;
+    WF_TRY(wf_backend_rates(be, &rates));
+    *seconds = 0;
+    for (size_t i = 0; i < sizeof plan->stats / sizeof *plan->stats; i++) {
+        struct wf_stage_stats *s = &plan->stats[i];
+        s->seconds = 0;
+        for (int kind = 0; kind < WF_KINDS; kind++) {
+            s->tally.seconds[kind] = s->tally.work[kind] / rates[kind];
+            s->seconds += s->tally.seconds[kind];
+        }
+        *seconds += s->seconds;
+    }
+    return WF_OK;
+}
+
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
-                           const char *latents, struct wf_job_plan *plan, struct wf_error *err)
+                           const char *latents, struct wf_policy policy, struct wf_job_plan *plan,
+                           struct wf_error *err)
 {
     struct weft_request r = *request;
     r.progress = NULL;
     r.dump = NULL;
     r.random_seed = 0;
     /* Twice: only when the arenas are known are they taken in one piece, as the job will. */
-    WF_TRY(plan_once(model, &r, latents, plan, err));
-    return plan_once(model, &r, latents, plan, err);
+    WF_TRY(plan_once(model, &r, latents, policy, plan, err));
+    return plan_once(model, &r, latents, policy, plan, err);
 }

@@ -77,15 +77,18 @@ static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *s
 static json_t *request(const struct weft_job *job)
 {
     const struct weft_engine *e = job->model->engine;
+    const struct wf_policy policy = wf_model_policy(job->model);
     static const char *const offloads[] = {"none", "model", "group", "sequential"};
     json_t *root =
         json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
                   text_of(job->model->folder), "family", job->model->family->name, "device",
                   e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
-                  offloads[e->policy.offload], "threads", wf_thread_granted(e->be->threads));
-    if (root && e->policy.offload == WF_OFFLOAD_GROUP)
+                  offloads[policy.offload], "threads", wf_thread_granted(e->be->threads));
+    if (root && job->model->has_policy)
+        json_object_set_new(root, "chosen", json_string(job->model->chosen));
+    if (root && policy.offload == WF_OFFLOAD_GROUP)
         json_object_set_new(root, "offload_blocks",
-                            json_integer(e->policy.blocks ? e->policy.blocks : 1));
+                            json_integer(policy.blocks ? policy.blocks : 1));
     if (root && !job->decode_only)
         json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
     return root;

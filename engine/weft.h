@@ -78,6 +78,7 @@ enum weft_offload {
     WEFT_OFFLOAD_MODEL, /* one component at a time: its weights go when its stage ends (default) */
     WEFT_OFFLOAD_GROUP, /* a few blocks of a component at a time, read again in every step */
     WEFT_OFFLOAD_SEQUENTIAL, /* one layer at a time: least memory */
+    WEFT_OFFLOAD_AUTO, /* of these, for a model's first job, the fastest by the plan that fits */
 };
 
 enum weft_log_level {
@@ -98,9 +99,12 @@ struct weft_settings {
        (default). Errors do not come here: they are the status and weft_engine_error. */
     void (*log)(void *context, enum weft_log_level level, const char *line);
     void *log_context;
-    int offload_blocks;   /* of WEFT_OFFLOAD_GROUP, blocks that are held together; 0: 1 */
-    int reserved_int;     /* zero */
-    uint64_t reserved[7]; /* zeros */
+    int offload_blocks; /* of WEFT_OFFLOAD_GROUP, blocks that are held together; 0: 1 */
+    int reserved_int;   /* zero */
+    /* Bytes that the engine may hold; 0: what is free, of the system and of the control groups. A
+       job that does not fit is refused. */
+    uint64_t memory_limit;
+    uint64_t reserved[6]; /* zeros */
 };
 
 WEFT_API void weft_settings_defaults(struct weft_settings *settings);

@@ -422,6 +422,11 @@ enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, 
     return status;
 }
 
+void wf_wan_set_policy(struct wf_wan *w, struct wf_policy policy)
+{
+    wf_residency_set_policy(w->res, policy);
+}
+
 void wf_wan_stage_end(struct wf_wan *w)
 {
     wf_residency_stage_end(w->res);

@@ -49,6 +49,7 @@ enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, 
                               int halves, const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err);
 
+void wf_wan_set_policy(struct wf_wan *wan, struct wf_policy policy); /* between forwards */
 /* Gives back what the offload policy says of the weights. */
 void wf_wan_stage_end(struct wf_wan *wan);
 

@@ -502,6 +502,60 @@ static void a_quota_limits_the_cores(void **state)
     }
 }
 
+/* What is left below the least limit on the way counts, and what the system has free. */
+static void a_limit_leaves_what_is_not_used(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *groups, *system; /* proc/self/cgroup, proc/meminfo */
+        const char *file[4][2];      /* below sys/fs/cgroup */
+        size_t bytes;
+    } cases[] = {
+        {"0::/\n", "MemFree: 1 kB\nMemAvailable:   2000 kB\n", {{NULL, NULL}}, 2048000},
+        {"0::/\n", "", {{"memory.max", "max\n"}, {"memory.current", "5\n"}}, SIZE_MAX},
+        {"0::/\n",
+         "MemAvailable: 9 kB\n",
+         {{"memory.max", "max\n"}, {"memory.current", "5\n"}},
+         9216},
+        {"0::/\n",
+         "MemAvailable: 2000 kB\n",
+         {{"memory.max", "1000000\n"},
+          {"memory.current", "400000\n"},
+          {"memory.stat", "anon 300000\nfile 90000\nfile_mapped 5\n"}},
+         690000},
+        {"0::/a/b\n",
+         "MemAvailable: 2000 kB\n",
+         {{"a/b/memory.max", "max\n"},
+          {"a/b/memory.current", "1\n"},
+          {"a/memory.max", "100\n"},
+          {"a/memory.current", "300\n"}},
+         0},
+        {"7:memory:/x\n",
+         "MemAvailable: 2000 kB\n",
+         {{"memory/x/memory.limit_in_bytes", "5000\n"},
+          {"memory/x/memory.usage_in_bytes", "2000\n"},
+          {"memory/x/memory.stat", "cache 7\ntotal_cache 1000\n"}},
+         4000},
+        {"7:memory:/\n",
+         "MemAvailable: 3 kB\n",
+         {{"memory/memory.limit_in_bytes", "9223372036854771712\n"},
+          {"memory/memory.usage_in_bytes", "2000\n"}},
+         3072},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char root[] = "/tmp/weft-cgroup-XXXXXX", name[128];
+        assert_non_null(mkdtemp(root));
+        write_file(root, "proc/self/cgroup", cases[i].groups);
+        write_file(root, "proc/meminfo", cases[i].system);
+        for (int j = 0; j < 4 && cases[i].file[j][0]; j++) {
+            snprintf(name, sizeof name, "sys/fs/cgroup/%s", cases[i].file[j][0]);
+            write_file(root, name, cases[i].file[j][1]);
+        }
+        assert_true(wf_memory_free(root) == cases[i].bytes);
+        remove_tree(root);
+    }
+}
+
 static void threads_are_what_openmp_grants(void **state)
 {
     (void)state;
@@ -594,6 +648,7 @@ int main(void)
         cmocka_unit_test(arena_keeps_what_lives),
         cmocka_unit_test(messages_are_one_line),
         cmocka_unit_test(a_quota_limits_the_cores),
+        cmocka_unit_test(a_limit_leaves_what_is_not_used),
         cmocka_unit_test(threads_are_what_openmp_grants),
         cmocka_unit_test(views_point_at_their_elements),
         cmocka_unit_test(impossible_tensors_are_refused),

@@ -71,6 +71,9 @@ gen 'device' --device cuda:7
 gen 'dtype' --dtype int4
 gen '--offload' --offload sometimes
 gen '--json' --json
+for value in 0 -1 x 12XB 1e6 '' ' 1GB' 99999999999999999999; do
+    gen '--memory-limit' --memory-limit "$value"
+done
 gen '--offload-blocks' --offload group --offload-blocks 0
 gen 'offload-blocks' --offload-blocks 2
 gen 'offload-blocks' --offload sequential --offload-blocks 2

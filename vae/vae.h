@@ -45,6 +45,7 @@ struct wf_vae_driver {
     void (*end)(struct wf_vae_state **state);
     /* Gives back what the offload policy says of the weights. */
     void (*stage_end)(struct wf_vae *vae);
+    void (*set_policy)(struct wf_vae *vae, struct wf_policy policy); /* no decode is open */
 };
 
 /* The first member of every family's own struct. */

@@ -323,6 +323,11 @@ static void wan_stage_end(struct wf_vae *vae)
     wf_residency_stage_end(((struct wf_wan_vae *)vae)->res);
 }
 
+static void wan_set_policy(struct wf_vae *vae, struct wf_policy policy)
+{
+    wf_residency_set_policy(((struct wf_wan_vae *)vae)->res, policy);
+}
+
 static void wan_close(struct wf_vae *vae)
 {
     struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
@@ -360,4 +365,5 @@ const struct wf_vae_driver wf_vae_wan = {
     .decode = wan_decode,
     .end = wan_end,
     .stage_end = wan_stage_end,
+    .set_policy = wan_set_policy,
 };

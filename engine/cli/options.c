@@ -10,7 +10,9 @@
 
 #include "engine/cli/cli.h"
 
-enum kind { FLAG, TEXT, PROMPT, INTEGER, NUMBER, SEED, RATE, CHOICE };
+enum kind { FLAG, TEXT, PROMPT, INTEGER, NUMBER, SEED, RATE, SIZE, CHOICE };
+
+enum { NOT_GIVEN = -1 };
 
 struct spec {
     const char *group; /* a heading of the help, above the first of its options */
@@ -62,6 +64,8 @@ static const struct spec specs[] = {
      "[OMP_NUM_THREADS, else the cores that are free to use]"},
     {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model|group|sequential",
      "which weights are held at a time [model]"},
+    {NULL, "memory-limit", 0, SIZE, G | D, AT(settings.memory_limit), 0, 0, "SIZE",
+     "e.g. 12GiB; a run that needs more is refused [what is free]"},
     {NULL, "offload-blocks", 0, INTEGER, G | D, AT(settings.offload_blocks), 1, 1024, "N",
      "blocks that group holds together [1]"},
     {NULL, "variant", 0, TEXT, G | D | I, AT(variant), 0, 0, "NAME",
@@ -151,6 +155,35 @@ static int parse_seed(const struct spec *s, const char *text, struct weft_reques
     request->seed = seed;
     request->random_seed = 0;
     return CLI_OK;
+}
+
+/* A number with a unit of bytes, or without. */
+static int parse_size(const struct spec *s, const char *text, uint64_t *bytes)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1},          {"B", 1},
+                 {"kB", 1e3},      {"KB", 1e3},
+                 {"MB", 1e6},      {"GB", 1e9},
+                 {"TB", 1e12},     {"K", 1024},
+                 {"KiB", 1024},    {"M", 1 << 20},
+                 {"MiB", 1 << 20}, {"G", 1 << 30},
+                 {"GiB", 1 << 30}, {"TiB", 1099511627776.0}};
+    char *unit;
+    const double number = strtod(text, &unit);
+    const size_t digits = (size_t)(unit - text);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        const double size = number * units[i].bytes;
+        if (digits && strspn(text, ".0123456789") == digits && size >= 1 && size < 9e18 &&
+            strcmp(unit, units[i].name) == 0) {
+            *bytes = (uint64_t)size;
+            return CLI_OK;
+        }
+    }
+    cli_say("--%s: %s is not possible; give bytes, or a number with MB, GB, MiB or GiB", s->name,
+            text);
+    return CLI_REFUSED;
 }
 
 static int parse_rate(const struct spec *s, const char *text, struct weft_request *request)
@@ -258,6 +291,8 @@ static int set(struct cli *cli, const struct spec *s, const char *text)
         return parse_seed(s, text, &cli->request);
     case RATE:
         return parse_rate(s, text, &cli->request);
+    case SIZE:
+        return parse_size(s, text, target);
     case CHOICE:
         return parse_choice(s, text, target);
     }
@@ -373,7 +408,7 @@ static int check_clip(const struct cli *cli)
 
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
 {
-    *cli = (struct cli){.verb = verb};
+    *cli = (struct cli){.verb = verb, .offload = NOT_GIVEN};
     weft_settings_defaults(&cli->settings);
     cli->settings.log = cli_log;
     cli->settings.log_context = cli;
@@ -384,10 +419,13 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
         return CLI_REFUSED;
     if (cli->help)
         return CLI_OK;
-    static const enum weft_offload offloads[] = {WEFT_OFFLOAD_MODEL, WEFT_OFFLOAD_NONE,
+    static const enum weft_offload offloads[] = {WEFT_OFFLOAD_AUTO, WEFT_OFFLOAD_NONE,
                                                  WEFT_OFFLOAD_MODEL, WEFT_OFFLOAD_GROUP,
                                                  WEFT_OFFLOAD_SEQUENTIAL};
-    cli->settings.offload = offloads[cli->offload];
+    if (cli->offload != NOT_GIVEN)
+        cli->settings.offload = offloads[cli->offload];
+    else if (cli->settings.memory_limit)
+        cli->settings.offload = WEFT_OFFLOAD_AUTO;
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;
     for (int i = 0, kept = 0; i < 2; i++) {

@@ -47,6 +47,8 @@ struct wf_family {
     enum wf_status (*denoise)(void *state, struct wf_tensor latents, double timestep,
                               const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err);
+    /* Another policy for its weights from here on; nothing is being computed. */
+    void (*set_policy)(void *pipeline, struct wf_policy policy);
     /* The encoders, the denoiser are not needed any more: the offload policy decides. */
     void (*encode_end)(void *pipeline);
     void (*denoise_end)(void *pipeline);

@@ -105,9 +105,9 @@ static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
     WF_TRY(refuse_unsupported(&m->index, err));
     WF_TRY(open_tokenizer(p, err));
     WF_TRY(wf_model_checkpoint(m, "text_encoder", &text, err));
-    WF_TRY(wf_umt5_open(text, e->policy, e->be, e->mem, &p->text_encoder, err));
+    WF_TRY(wf_umt5_open(text, wf_model_policy(m), e->be, e->mem, &p->text_encoder, err));
     WF_TRY(wf_model_checkpoint(m, "transformer", &transformer, err));
-    WF_TRY(wf_wan_open(transformer, e->policy, e->be, e->mem, &p->transformer, err));
+    WF_TRY(wf_wan_open(transformer, wf_model_policy(m), e->be, e->mem, &p->transformer, err));
     return check_widths(p, err);
 }
 
@@ -276,6 +276,13 @@ static enum wf_status wan_denoise(void *state, struct wf_tensor latents, double 
     return wf_wan_forward(s->run, latents, timestep, s->halves, velocity, arena, err);
 }
 
+static void wan_set_policy(void *pipeline, struct wf_policy policy)
+{
+    struct wan_pipeline *p = pipeline;
+    wf_umt5_set_policy(p->text_encoder, policy);
+    wf_wan_set_policy(p->transformer, policy);
+}
+
 static void wan_encode_end(void *pipeline)
 {
     wf_umt5_stage_end(((struct wan_pipeline *)pipeline)->text_encoder);
@@ -313,6 +320,7 @@ const struct wf_family wf_family_wan = {
     .text_rows = wan_text_rows,
     .condition = wan_condition,
     .denoise = wan_denoise,
+    .set_policy = wan_set_policy,
     .encode_end = wan_encode_end,
     .denoise_end = wan_denoise_end,
 };

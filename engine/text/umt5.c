@@ -403,6 +403,11 @@ enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *te
     return status;
 }
 
+void wf_umt5_set_policy(struct wf_umt5 *enc, struct wf_policy policy)
+{
+    wf_residency_set_policy(enc->res, policy);
+}
+
 void wf_umt5_stage_end(struct wf_umt5 *enc)
 {
     wf_residency_stage_end(enc->res);

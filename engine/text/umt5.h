@@ -26,6 +26,7 @@ struct wf_umt5_text {
    weights are given back at all, a layer is given back then. */
 enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *texts, int text_count,
                               struct wf_arena *arena, struct wf_error *err);
+void wf_umt5_set_policy(struct wf_umt5 *enc, struct wf_policy policy); /* between calls */
 void wf_umt5_stage_end(struct wf_umt5 *enc);
 
 /* The row of the relative position table for a key that lies offset tokens after its query. */

@@ -437,6 +437,17 @@ static void give_back(struct wf_residency *res)
 #endif
 }
 
+void wf_residency_set_policy(struct wf_residency *res, struct wf_policy policy)
+{
+    give_back(res);
+    wf_free(res->loads);
+    wf_free(res->rooms);
+    res->loads = NULL;
+    res->rooms = NULL;
+    res->load_count = 0;
+    res->policy = policy;
+}
+
 void wf_residency_stage_end(struct wf_residency *res)
 {
     if (res->policy.offload != WF_OFFLOAD_NONE)

@@ -32,6 +32,8 @@ enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *
                                  struct wf_residency **res, struct wf_error *err);
 void wf_residency_close(struct wf_residency **res);
 
+/* Another policy from here on; nothing is acquired. What was loaded is given back. */
+void wf_residency_set_policy(struct wf_residency *res, struct wf_policy policy);
 /* Groups are acquired in the order of their numbers, around and around (as it is when nothing is
    said) or once; out of turn is allowed, and loads when asked. */
 void wf_residency_order(struct wf_residency *res, bool around);

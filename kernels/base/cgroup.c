@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,4 +116,58 @@ int wf_cgroup_cores(const char *root)
     int cores = INT_MAX;
     wf_cgroup_walk(root, "cpu", look_at_quota, &cores);
     return cores;
+}
+
+/* The number behind a key of a file of lines "key number" or "key: number kB"; -1: not there. */
+static double read_key(const char *folder, const char *name, const char *key)
+{
+    char path[PATH], line[256];
+    double found = -1;
+    const size_t length = strlen(key);
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+        return found;
+    FILE *file = fopen(path, "re");
+    while (file && found < 0 && fgets(line, sizeof line, file)) {
+        if (strncmp(line, key, length) == 0 && (line[length] == ' ' || line[length] == ':'))
+            found = strtod(line + length + 1, NULL);
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/* memory.max is "max" without a limit, limit_in_bytes a number beyond all memory. */
+static void look_at_memory(void *context, const char *folder, bool version_2)
+{
+    double *least = context, limit[2], used[2];
+    const char *stat = "memory.stat";
+    if (read_numbers(folder, version_2 ? "memory.max" : "memory.limit_in_bytes", limit) < 1 ||
+        read_numbers(folder, version_2 ? "memory.current" : "memory.usage_in_bytes", used) < 1)
+        return;
+    const double cache = read_key(folder, stat, version_2 ? "file" : "total_cache");
+    const double left = limit[0] - used[0] + (cache > 0 ? cache : 0);
+    if (left < *least)
+        *least = left > 0 ? left : 0;
+}
+
+static size_t bytes_of(double bytes)
+{
+    return bytes < (double)(SIZE_MAX >> 1) ? (size_t)bytes : SIZE_MAX;
+}
+
+size_t wf_cgroup_memory(const char *root)
+{
+    double least = INFINITY;
+    wf_cgroup_walk(root, "memory", look_at_memory, &least);
+    return bytes_of(least);
+}
+
+size_t wf_memory_free(const char *root)
+{
+    char folder[PATH];
+    snprintf(folder, sizeof folder, "%s/proc", root);
+    const double kilobytes = read_key(folder, "meminfo", "MemAvailable");
+    const size_t system = kilobytes >= 0 ? bytes_of(kilobytes * 1024) : SIZE_MAX;
+    const size_t groups = wf_cgroup_memory(root);
+    return system < groups ? system : groups;
 }

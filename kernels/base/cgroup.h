@@ -3,6 +3,7 @@
 #define WEFT_KERNELS_BASE_CGROUP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Calls `look` for the folder of each group that this process is in and that may limit
    `controller` ("cpu", "memory"): from its own up to the root of the mount, of version 2 and of
@@ -11,6 +12,12 @@
 typedef void (*wf_cgroup_look)(void *context, const char *folder, bool version_2);
 void wf_cgroup_walk(const char *root, const char *controller, wf_cgroup_look look, void *context);
 
+/* Bytes that a process of these groups may still take before one of them is at its limit, file
+   cache that can be dropped counted as free; SIZE_MAX without a limit. */
+size_t wf_cgroup_memory(const char *root);
+/* The least of that and of what the system has free (MemAvailable); SIZE_MAX where neither is
+   known. */
+size_t wf_memory_free(const char *root);
 /* Cores that the least quota of these groups pays for, rounded up; INT_MAX without a quota. */
 int wf_cgroup_cores(const char *root);
 

@@ -1,0 +1,107 @@
+#include "engine/choose.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "engine/plan.h"
+#include "kernels/base/cgroup.h"
+
+static const struct wf_policy candidates[] = {
+    {WF_OFFLOAD_NONE, 0}, {WF_OFFLOAD_MODEL, 0}, {WF_OFFLOAD_GROUP, 1}, {WF_OFFLOAD_SEQUENTIAL, 0}};
+static const char *const names[] = {"none", "model", "group", "sequential"};
+
+enum { CANDIDATES = sizeof candidates / sizeof *candidates };
+
+/* What the engine's memory may come to. */
+static size_t limit_of(const struct weft_engine *e)
+{
+    if (e->memory_limit)
+        return e->memory_limit;
+    const size_t left = wf_memory_free(""), held = wf_mem_live_all(e->mem);
+    return left < SIZE_MAX - held ? left + held : SIZE_MAX;
+}
+
+static double megabytes(size_t bytes)
+{
+    return (double)bytes * 1e-6;
+}
+
+/* The policy that needs least, for the message. */
+static enum wf_status find_least(const struct weft_job *job, const char *latents, size_t *bytes,
+                                 enum wf_offload *offload)
+{
+    *bytes = SIZE_MAX;
+    for (int i = 0; i < CANDIDATES; i++) {
+        struct wf_job_plan plan = {0};
+        WF_TRY(wf_plan_job(job->model, &job->request, latents, candidates[i], &plan,
+                           wf_job_error(job)));
+        if (wf_plan_peak(&plan) < *bytes) {
+            *bytes = wf_plan_peak(&plan);
+            *offload = candidates[i].offload;
+        }
+    }
+    return WF_OK;
+}
+
+static enum wf_status refuse(const struct weft_job *job, const char *latents, size_t needed,
+                             size_t limit)
+{
+    enum wf_offload offload = WF_OFFLOAD_NONE;
+    size_t least;
+    char allowed[64];
+    snprintf(allowed, sizeof allowed,
+             job->model->engine->memory_limit ? "--memory-limit allows %.1f MB"
+                                              : "%.1f MB are free",
+             megabytes(limit));
+    WF_TRY(find_least(job, latents, &least, &offload));
+    if (least <= limit)
+        return wf_fail(wf_job_error(job), WF_REFUSED,
+                       "memory: the run needs %.1f MB, and %s; with --offload %s it needs %.1f MB",
+                       megabytes(needed), allowed, names[offload], megabytes(least));
+    return wf_fail(wf_job_error(job), WF_REFUSED,
+                   "memory: the run needs at least %.1f MB (with --offload %s), and %s; choose a "
+                   "smaller size or fewer frames",
+                   megabytes(least), names[offload], allowed);
+}
+
+/* The fastest that fits. */
+static enum wf_status choose(struct weft_job *job, const char *latents, size_t limit)
+{
+    struct weft_model *m = job->model;
+    double best = 0, seconds;
+    bool found = false;
+    size_t needed = 0;
+    struct wf_policy policy = {0};
+    for (int i = 0; i < CANDIDATES; i++) {
+        struct wf_job_plan plan = {0};
+        WF_TRY(wf_plan_job(m, &job->request, latents, candidates[i], &plan, wf_job_error(job)));
+        WF_TRY(wf_plan_time(wf_job_backend(job), &plan, &seconds));
+        needed = wf_plan_peak(&plan);
+        if (needed > limit || (found && seconds >= best))
+            continue;
+        found = true;
+        best = seconds;
+        policy = candidates[i];
+        job->plan = plan;
+    }
+    if (!found)
+        return refuse(job, latents, needed, limit);
+    wf_model_set_policy(m, policy);
+    snprintf(m->chosen, sizeof m->chosen,
+             "%s: the fastest that fits, %.1f s by the plan, %.1f of %.1f MB",
+             names[policy.offload], best, megabytes(wf_plan_peak(&job->plan)), megabytes(limit));
+    wf_log(m->engine, WEFT_LOG_INFO, "offload: %s", m->chosen);
+    return WF_OK;
+}
+
+enum wf_status wf_choose(struct weft_job *job, const char *latents)
+{
+    const struct weft_model *m = job->model;
+    const size_t limit = limit_of(m->engine);
+    if (m->engine->chooses && !m->has_policy)
+        return choose(job, latents, limit);
+    WF_TRY(
+        wf_plan_job(m, &job->request, latents, wf_model_policy(m), &job->plan, wf_job_error(job)));
+    const size_t needed = wf_plan_peak(&job->plan);
+    return needed <= limit ? WF_OK : refuse(job, latents, needed, limit);
+}
