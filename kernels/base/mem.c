@@ -4,13 +4,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum {
-    ALIGN = 64,
-    HUGE_PAGE = 2 << 20,
-    LARGE = 2 * HUGE_PAGE, /* bytes of a block from which on it lies on such pages */
-};
+enum { ALIGN = 64 };
 
 /* No single block is larger: a size that is comes from a damaged file. */
 static const size_t most_bytes = SIZE_MAX >> 25;
@@ -63,24 +58,12 @@ static int must_fail(struct wf_mem *mem)
     return atomic_fetch_sub(&mem->fail_at, 1) == 1;
 }
 
-/* Pages of two megabytes where the system has some: clearing and mapping small ones costs more than
-   what is then written to them. */
-static unsigned char *take_large(size_t bytes)
-{
-    unsigned char *base = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-#ifdef MADV_HUGEPAGE
-    if (base)
-        (void)madvise(base, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-#endif
-    return base;
-}
-
 void *wf_alloc(struct wf_mem *mem, enum wf_mem_tag tag, size_t bytes)
 {
     if (bytes > most_bytes || must_fail(mem))
         return NULL;
     const size_t whole = (bytes + 2 * (size_t)ALIGN - 1) / ALIGN * ALIGN;
-    unsigned char *base = whole < LARGE ? aligned_alloc(ALIGN, whole) : take_large(whole);
+    unsigned char *base = aligned_alloc(ALIGN, whole);
     if (!base)
         return NULL;
     *(struct block_header *)(void *)base = (struct block_header){mem, bytes, tag};
