@@ -8,7 +8,6 @@
 
 static const struct wf_policy candidates[] = {
     {WF_OFFLOAD_NONE, 0}, {WF_OFFLOAD_MODEL, 0}, {WF_OFFLOAD_GROUP, 1}, {WF_OFFLOAD_SEQUENTIAL, 0}};
-static const char *const names[] = {"none", "model", "group", "sequential"};
 
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
@@ -26,15 +25,24 @@ static double megabytes(size_t bytes)
     return (double)bytes * 1e-6;
 }
 
+/* Under another policy; the arenas are the same under each, and are looked for once. */
+static enum wf_status plan_under(struct weft_job *job, const char *latents, struct wf_policy policy,
+                                 struct wf_job_plan *plan)
+{
+    *plan = (struct wf_job_plan){.room = job->plan.room};
+    WF_TRY(wf_plan_job(job->model, &job->request, latents, policy, plan, wf_job_error(job)));
+    job->plan.room = plan->room;
+    return WF_OK;
+}
+
 /* The policy that needs least, for the message. */
-static enum wf_status find_least(const struct weft_job *job, const char *latents, size_t *bytes,
+static enum wf_status find_least(struct weft_job *job, const char *latents, size_t *bytes,
                                  enum wf_offload *offload)
 {
     *bytes = SIZE_MAX;
     for (int i = 0; i < CANDIDATES; i++) {
-        struct wf_job_plan plan = {0};
-        WF_TRY(wf_plan_job(job->model, &job->request, latents, candidates[i], &plan,
-                           wf_job_error(job)));
+        struct wf_job_plan plan;
+        WF_TRY(plan_under(job, latents, candidates[i], &plan));
         if (wf_plan_peak(&plan) < *bytes) {
             *bytes = wf_plan_peak(&plan);
             *offload = candidates[i].offload;
@@ -43,8 +51,7 @@ static enum wf_status find_least(const struct weft_job *job, const char *latents
     return WF_OK;
 }
 
-static enum wf_status refuse(const struct weft_job *job, const char *latents, size_t needed,
-                             size_t limit)
+static enum wf_status refuse(struct weft_job *job, const char *latents, size_t needed, size_t limit)
 {
     enum wf_offload offload = WF_OFFLOAD_NONE;
     size_t least;
@@ -57,11 +64,11 @@ static enum wf_status refuse(const struct weft_job *job, const char *latents, si
     if (least <= limit)
         return wf_fail(wf_job_error(job), WF_REFUSED,
                        "memory: the run needs %.1f MB, and %s; with --offload %s it needs %.1f MB",
-                       megabytes(needed), allowed, names[offload], megabytes(least));
+                       megabytes(needed), allowed, wf_offload_name(offload), megabytes(least));
     return wf_fail(wf_job_error(job), WF_REFUSED,
                    "memory: the run needs at least %.1f MB (with --offload %s), and %s; choose a "
                    "smaller size or fewer frames",
-                   megabytes(least), names[offload], allowed);
+                   megabytes(least), wf_offload_name(offload), allowed);
 }
 
 /* The fastest that fits. */
@@ -73,8 +80,8 @@ static enum wf_status choose(struct weft_job *job, const char *latents, size_t l
     size_t needed = 0;
     struct wf_policy policy = {0};
     for (int i = 0; i < CANDIDATES; i++) {
-        struct wf_job_plan plan = {0};
-        WF_TRY(wf_plan_job(m, &job->request, latents, candidates[i], &plan, wf_job_error(job)));
+        struct wf_job_plan plan;
+        WF_TRY(plan_under(job, latents, candidates[i], &plan));
         WF_TRY(wf_plan_time(wf_job_backend(job), &plan, &seconds));
         needed = wf_plan_peak(&plan);
         if (needed > limit || (found && seconds >= best))
@@ -89,7 +96,8 @@ static enum wf_status choose(struct weft_job *job, const char *latents, size_t l
     wf_model_set_policy(m, policy);
     snprintf(m->chosen, sizeof m->chosen,
              "%s: the fastest that fits, %.1f s by the plan, %.1f of %.1f MB",
-             names[policy.offload], best, megabytes(wf_plan_peak(&job->plan)), megabytes(limit));
+             wf_offload_name(policy.offload), best, megabytes(wf_plan_peak(&job->plan)),
+             megabytes(limit));
     wf_log(m->engine, WEFT_LOG_INFO, "offload: %s", m->chosen);
     return WF_OK;
 }

@@ -103,6 +103,7 @@ enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_req
     r.dump = NULL;
     r.random_seed = 0;
     /* Twice: only when the arenas are known are they taken in one piece, as the job will. */
-    WF_TRY(plan_once(model, &r, latents, policy, plan, err));
+    if (!plan->room.vae.scratch)
+        WF_TRY(plan_once(model, &r, latents, policy, plan, err));
     return plan_once(model, &r, latents, policy, plan, err);
 }

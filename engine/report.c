@@ -25,6 +25,15 @@ static json_t *text_of(const char *path)
     return json_stringn(valid, used);
 }
 
+/* root with the keys of more, whose reference is taken; either may be NULL: memory is short. */
+static json_t *joined(json_t *root, json_t *more)
+{
+    if (root && more)
+        json_object_update(root, more);
+    json_decref(more);
+    return root;
+}
+
 static json_t *stage(const char *name, const struct wf_stage_stats *s)
 {
     const double *by = s->tally.seconds;
@@ -48,10 +57,7 @@ static json_t *write_stage(const struct weft_writer_info *w)
         w->quality < 0 ? json_null() : json_real(w->quality), "encode_seconds", w->encode_seconds,
         "queue_peak_bytes", (json_int_t)w->queue_peak_bytes, "queue_limit_bytes",
         (json_int_t)w->queue_limit_bytes);
-    if (object && more)
-        json_object_update(object, more);
-    json_decref(more);
-    return object;
+    return joined(object, more);
 }
 
 static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *stats,
@@ -78,12 +84,11 @@ static json_t *request(const struct weft_job *job)
 {
     const struct weft_engine *e = job->model->engine;
     const struct wf_policy policy = wf_model_policy(job->model);
-    static const char *const offloads[] = {"none", "model", "group", "sequential"};
     json_t *root =
         json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
                   text_of(job->model->folder), "family", job->model->family->name, "device",
                   e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
-                  offloads[policy.offload], "threads", wf_thread_granted(e->be->threads));
+                  wf_offload_name(policy.offload), "threads", wf_thread_granted(e->be->threads));
     if (root && job->model->has_policy)
         json_object_set_new(root, "chosen", json_string(job->model->chosen));
     if (root && policy.offload == WF_OFFLOAD_GROUP)
@@ -100,10 +105,7 @@ static json_t *with_stages(json_t *root, const struct weft_job *job, json_t *sta
     json_t *rest =
         json_pack("{s:i, s:i, s:I, s:i, s:o}", "width", job->width, "height", job->height, "frames",
                   (json_int_t)job->frames, "steps", job->request.steps, "stages", stages);
-    if (root && rest)
-        json_object_update(root, rest);
-    json_decref(rest);
-    return root;
+    return joined(root, rest);
 }
 
 static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)
@@ -114,10 +116,7 @@ static json_t *report(const struct weft_job *job, const struct weft_writer_info 
     json_t *rest =
         json_pack("{s:f, s:f, s:I}", "first_frame_seconds", job->first_frame_seconds, "seconds",
                   job->seconds, "peak_rss_bytes", (json_int_t)usage.ru_maxrss * 1024);
-    if (root && rest)
-        json_object_update(root, rest);
-    json_decref(rest);
-    return root;
+    return joined(root, rest);
 }
 
 static json_t *plan_report(const struct weft_job *job)

@@ -1,5 +1,7 @@
 #include "kernels/rates.h"
 
+#include <string.h>
+
 #include "kernels/base/arena.h"
 #include "kernels/base/clock.h"
 
@@ -119,8 +121,7 @@ static enum wf_status read_zeros(void *context, uint64_t offset, void *dst, size
                                  struct wf_error *err)
 {
     (void)context, (void)offset, (void)err;
-    for (size_t i = 0; i < bytes; i++)
-        ((unsigned char *)dst)[i] = 0;
+    memset(dst, 0, bytes);
     return WF_OK;
 }
 
@@ -146,13 +147,12 @@ static enum wf_status measure_all(struct wf_backend *be, struct wf_arena *arena,
 {
     struct wf_param linear = {.kind = WF_PARAM_LINEAR, .rank = 2, .dim = {WIDTH, WIDTH}};
     struct wf_param conv = {.kind = WF_PARAM_CONV, .rank = 5, .dim = {CHANNELS, CHANNELS, 3, 3, 3}};
-    struct wf_source src = {WF_BF16, 2 * WIDTH * WIDTH, read_zeros, NULL};
+    struct wf_source src = {WF_BF16, 2 * CHANNELS * CHANNELS * 27, read_zeros, NULL};
     struct sample s = {.be = be, .arena = arena, .param = &conv};
     double unused;
     const float half = 0.5f;
     WF_TRY(wf_tensor_new(arena, WF_F32, &s.value, be->err, WF_DIMS(1)));
     WF_TRY(wf_upload(be, s.value, &half));
-    src.bytes = 2 * CHANNELS * CHANNELS * 27;
     enum wf_status status = load(&s, &src, &unused);
     if (status == WF_OK)
         status = measure(&s, WF_KIND_CONV, time_conv, &rates[WF_KIND_CONV]);

@@ -44,7 +44,9 @@ static void catch_signals(void)
 static enum weft_status open_job(struct run *r, struct weft_request *request)
 {
     const struct cli *cli = r->cli;
-    enum weft_status status = weft_model_open(r->engine, cli->model, cli->variant, &r->model);
+    enum weft_status status = weft_engine_open(&cli->settings, &r->engine);
+    if (status == WEFT_OK)
+        status = weft_model_open(r->engine, cli->model, cli->variant, &r->model);
     if (status != WEFT_OK)
         return status;
     *request = cli->request;
@@ -60,9 +62,7 @@ static enum weft_status open_job(struct run *r, struct weft_request *request)
 
 static enum weft_status open_all(struct run *r, struct weft_request *request)
 {
-    enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
-    if (status == WEFT_OK)
-        status = open_job(r, request);
+    enum weft_status status = open_job(r, request);
     if (status == WEFT_OK)
         status = weft_writer_open(r->job, &r->cli->output, &r->writer);
     if (status == WEFT_OK && r->cli->report)
@@ -148,22 +148,14 @@ static enum weft_status print_plan(struct run *r)
     return WEFT_OK;
 }
 
-static enum weft_status open_and_plan(struct run *r, struct weft_request *request)
-{
-    enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
-    if (status == WEFT_OK)
-        status = open_job(r, request);
-    return status == WEFT_OK ? print_plan(r) : status;
-}
-
 int cli_run_clip(struct cli *cli)
 {
     struct run r = {.cli = cli};
     struct weft_request request;
     catch_signals();
-    enum weft_status status = cli->plan ? open_and_plan(&r, &request) : open_all(&r, &request);
-    if (status == WEFT_OK && !cli->plan)
-        status = run_all(&r);
+    enum weft_status status = cli->plan ? open_job(&r, &request) : open_all(&r, &request);
+    if (status == WEFT_OK)
+        status = cli->plan ? print_plan(&r) : run_all(&r);
     signal_job = NULL;
     weft_writer_close(&r.writer);
     const int code = exit_code(&r, status);

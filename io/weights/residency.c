@@ -65,6 +65,15 @@ struct wf_residency {
     unsigned long turn;
 };
 
+const char *wf_offload_name(enum wf_offload offload)
+{
+    static const char *const names[] = {[WF_OFFLOAD_NONE] = "none",
+                                        [WF_OFFLOAD_MODEL] = "model",
+                                        [WF_OFFLOAD_GROUP] = "group",
+                                        [WF_OFFLOAD_SEQUENTIAL] = "sequential"};
+    return names[offload];
+}
+
 /* --- declaring --- */
 
 enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *ckpt,

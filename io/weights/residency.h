@@ -16,6 +16,8 @@ enum wf_offload {
     WF_OFFLOAD_SEQUENTIAL, /* one layer at a time, and its group's other weights */
 };
 
+const char *wf_offload_name(enum wf_offload offload); /* "none", ... */
+
 struct wf_policy {
     enum wf_offload offload;
     int blocks; /* GROUP: groups that are loaded together; 0: 1 */

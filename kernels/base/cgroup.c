@@ -155,19 +155,13 @@ static size_t bytes_of(double bytes)
     return bytes < (double)(SIZE_MAX >> 1) ? (size_t)bytes : SIZE_MAX;
 }
 
-size_t wf_cgroup_memory(const char *root)
-{
-    double least = INFINITY;
-    wf_cgroup_walk(root, "memory", look_at_memory, &least);
-    return bytes_of(least);
-}
-
 size_t wf_memory_free(const char *root)
 {
     char folder[PATH];
     snprintf(folder, sizeof folder, "%s/proc", root);
     const double kilobytes = read_key(folder, "meminfo", "MemAvailable");
     const size_t system = kilobytes >= 0 ? bytes_of(kilobytes * 1024) : SIZE_MAX;
-    const size_t groups = wf_cgroup_memory(root);
-    return system < groups ? system : groups;
+    double groups = INFINITY;
+    wf_cgroup_walk(root, "memory", look_at_memory, &groups);
+    return system < bytes_of(groups) ? system : bytes_of(groups);
 }

@@ -12,11 +12,9 @@
 typedef void (*wf_cgroup_look)(void *context, const char *folder, bool version_2);
 void wf_cgroup_walk(const char *root, const char *controller, wf_cgroup_look look, void *context);
 
-/* Bytes that a process of these groups may still take before one of them is at its limit, file
-   cache that can be dropped counted as free; SIZE_MAX without a limit. */
-size_t wf_cgroup_memory(const char *root);
-/* The least of that and of what the system has free (MemAvailable); SIZE_MAX where neither is
-   known. */
+/* Bytes that this process may still take: the least of what the system has free (MemAvailable) and
+   of what is left below the limits of these groups, file cache that can be dropped counted as free;
+   SIZE_MAX where neither is known. */
 size_t wf_memory_free(const char *root);
 /* Cores that the least quota of these groups pays for, rounded up; INT_MAX without a quota. */
 int wf_cgroup_cores(const char *root);

@@ -127,9 +127,7 @@ static struct wf_cpu_need need_own_conv(struct wf_backend *be, const struct wf_c
 {
     const struct conv_job job = job_of(a);
     const struct wf_product product = product_of(&job);
-    struct wf_cpu_need need = wf_product_need(be, &product);
-    need.passing = wf_panels_made_bytes(be, a->w);
-    return need;
+    return wf_product_need(be, &product);
 }
 
 /* The same convolution for one frame of y alone, with the frames of x that it sees. */
@@ -343,11 +341,7 @@ struct wf_cpu_need wf_cpu_need_upconv(struct wf_backend *be, const struct wf_upc
                                               be, cpu->library_state, &strip, layout),
                                           .passing = case_bytes(a)});
     }
-    if (need.thread)
-        return need;
-    need = wf_product_need(be, &product);
-    need.passing = wf_panels_made_bytes(be, a->w);
-    return need;
+    return need.thread ? need : wf_product_need(be, &product);
 }
 
 enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)

@@ -48,11 +48,7 @@ struct wf_cpu_need wf_cpu_need_gemm(struct wf_backend *be, const struct wf_gemm 
     const struct wf_product product = product_of(a);
     const size_t thread =
         layout ? cpu->library->gemm_scratch(be, cpu->library_state, a, layout) : 0;
-    if (thread)
-        return (struct wf_cpu_need){.thread = thread};
-    struct wf_cpu_need need = wf_product_need(be, &product);
-    need.passing = wf_panels_made_bytes(be, a->w);
-    return need;
+    return thread ? (struct wf_cpu_need){.thread = thread} : wf_product_need(be, &product);
 }
 
 enum wf_status wf_cpu_gemm(struct wf_backend *be, const struct wf_gemm *a)

@@ -147,7 +147,8 @@ struct wf_cpu_need wf_product_need(struct wf_backend *be, const struct wf_produc
     const struct task t = {.p = p, .right = wf_panels_shape(be, p->right)};
     int rows, columns;
     choose_block(be, &t, &rows, &columns);
-    return (struct wf_cpu_need){.thread = block_bytes(rows)};
+    return (struct wf_cpu_need){.thread = block_bytes(rows),
+                                .passing = wf_panels_made_bytes(be, p->right)};
 }
 
 static enum wf_status run_task(struct wf_backend *be, const char *where, const struct task *t)
