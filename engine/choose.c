@@ -40,7 +40,9 @@ static enum wf_status find_least(struct weft_job *job, const char *latents, size
                                  enum wf_offload *offload)
 {
     *bytes = SIZE_MAX;
-    for (int i = 0; i < CANDIDATES; i++) {
+    /* What a device map places stays. */
+    const int count = job->model->engine->device_map[0] ? 1 : CANDIDATES;
+    for (int i = 0; i < count; i++) {
         struct wf_job_plan plan;
         WF_TRY(plan_under(job, latents, candidates[i], &plan));
         if (wf_plan_peak(&plan) < *bytes) {
@@ -82,7 +84,7 @@ static enum wf_status choose(struct weft_job *job, const char *latents, size_t l
     for (int i = 0; i < CANDIDATES; i++) {
         struct wf_job_plan plan;
         WF_TRY(plan_under(job, latents, candidates[i], &plan));
-        WF_TRY(wf_plan_time(wf_job_backend(job), &plan, &seconds));
+        WF_TRY(wf_plan_time(m->engine, &plan, &seconds));
         needed = wf_plan_peak(&plan);
         if (needed > limit || (found && seconds >= best))
             continue;

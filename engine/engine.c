@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
-#include "kernels/base/threads.h"
+#include "engine/place.h"
 
 static_assert((int)WEFT_OK == (int)WF_OK && (int)WEFT_FAILED == (int)WF_FAILED &&
                   (int)WEFT_REFUSED == (int)WF_REFUSED && (int)WEFT_CANCELLED == (int)WF_CANCELLED,
@@ -31,7 +30,7 @@ const char *weft_version(void)
 
 void weft_settings_defaults(struct weft_settings *settings)
 {
-    *settings = (struct weft_settings){.offload = WEFT_OFFLOAD_MODEL};
+    *settings = (struct weft_settings){.offload = WEFT_OFFLOAD_DEFAULT};
 }
 
 enum wf_status wf_check_reserved(const uint64_t *reserved, size_t count, const char *what,
@@ -55,7 +54,7 @@ static enum wf_status check_settings(const struct weft_settings *s, struct wf_er
     if (s->threads < 0 || s->threads > 4096)
         return wf_fail(err, WF_REFUSED,
                        "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);
-    if ((int)s->offload < WEFT_OFFLOAD_NONE || s->offload > WEFT_OFFLOAD_AUTO)
+    if ((int)s->offload < WEFT_OFFLOAD_NONE || s->offload > WEFT_OFFLOAD_DEFAULT)
         return wf_fail(err, WF_REFUSED,
                        "offload: policy %d is not known; use none, model, group, sequential or "
                        "auto",
@@ -64,45 +63,30 @@ static enum wf_status check_settings(const struct weft_settings *s, struct wf_er
         return wf_fail(err, WF_REFUSED,
                        "offload-blocks: %d blocks go with offload group alone; leave it away",
                        s->offload_blocks);
+    if (s->device_map && s->device_map[0] && s->offload != WEFT_OFFLOAD_DEFAULT &&
+        s->offload != WEFT_OFFLOAD_NONE)
+        return wf_fail(err, WF_REFUSED,
+                       "device-map: it keeps every component's weights on its device, and an "
+                       "offload moves them; drop --offload to place them, or --device-map to "
+                       "offload them");
     return WF_OK;
 }
 
-/* "ref", the plain C that defines truth, is there for tests. */
-static enum wf_status check_device(const char *device, struct wf_error *err)
+static enum weft_offload offload_of(const struct weft_settings *s)
 {
-    if (strcmp(device, "cpu") == 0 || strcmp(device, "ref") == 0)
-        return WF_OK;
-    if (strncmp(device, "cuda", 4) == 0)
-        return wf_fail(err, WF_REFUSED, "device: this build has no CUDA backend; use --device cpu");
-    return wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu", device);
-}
-
-static void log_device(const struct weft_engine *e)
-{
-    const struct wf_backend *be = e->be;
-    const char *dtype = be->compute == WF_BF16 ? "bf16" : "f32";
-    wf_log(e, WEFT_LOG_INFO, "device: %s%s%s, products in %s, %d threads", e->device,
-           be->about[0] ? ", " : "", be->about, dtype, be->threads);
-    const int granted = wf_thread_granted(be->threads);
-    if (granted < be->threads)
-        wf_log(
-            e, WEFT_LOG_WARNING,
-            "threads: OpenMP grants %d of %d here (OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS, or a "
-            "parallel region around the call); %d are used",
-            granted, be->threads, granted);
-    if (!be->ops.is_fast(be, be->compute))
-        wf_log(e, WEFT_LOG_WARNING,
-               "dtype: this processor is not faster in %s; f32 is as fast and more exact", dtype);
+    if (s->offload != WEFT_OFFLOAD_DEFAULT)
+        return s->offload;
+    if (s->device_map && s->device_map[0])
+        return WEFT_OFFLOAD_NONE;
+    return s->memory_limit ? WEFT_OFFLOAD_AUTO : WEFT_OFFLOAD_MODEL;
 }
 
 static enum wf_status open_engine(struct weft_engine *e, const struct weft_settings *s)
 {
-    const char *device = s->device ? s->device : "cpu";
     WF_TRY(check_settings(s, &e->err));
-    WF_TRY(check_device(device, &e->err));
-    strncpy(e->device, device, sizeof e->device - 1);
-    e->chooses = s->offload == WEFT_OFFLOAD_AUTO;
-    e->policy = (struct wf_policy){e->chooses ? WF_OFFLOAD_MODEL : (enum wf_offload)s->offload,
+    const enum weft_offload offload = offload_of(s);
+    e->chooses = offload == WEFT_OFFLOAD_AUTO;
+    e->policy = (struct wf_policy){e->chooses ? WF_OFFLOAD_MODEL : (enum wf_offload)offload,
                                    s->offload_blocks};
     e->memory_limit = (size_t)s->memory_limit;
     e->log = s->log;
@@ -110,9 +94,7 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     e->mem = wf_mem_open();
     if (!e->mem)
         return wf_fail_memory(&e->err, "engine", 0);
-    WF_TRY(wf_backend_open(device, s->dtype, s->threads, e->mem, &e->err, &e->be));
-    log_device(e);
-    return WF_OK;
+    return wf_engine_place(e, s);
 }
 
 enum weft_status weft_engine_open(const struct weft_settings *settings, struct weft_engine **engine)
@@ -129,7 +111,7 @@ void weft_engine_close(struct weft_engine **engine)
 {
     if (!*engine)
         return;
-    wf_backend_close(&(*engine)->be);
+    wf_engine_close_backends(*engine);
     wf_mem_close(&(*engine)->mem);
     free(*engine);
     *engine = NULL;

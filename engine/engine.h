@@ -14,14 +14,24 @@
 
 struct wf_family;
 
+/* A device, and the type of its products; "": what it is fast at. */
+enum { WF_MAX_BACKENDS = 8, WF_PLACE_BYTES = 32 };
+struct wf_place {
+    char device[WF_PLACE_BYTES], dtype[WF_PLACE_BYTES];
+};
+
 struct weft_engine {
     struct wf_error err; /* of the last call that failed */
     struct wf_mem *mem;
-    struct wf_backend *be;
+    struct wf_backend *backends[WF_MAX_BACKENDS]; /* of places, by the same number */
+    struct wf_place places[WF_MAX_BACKENDS];
+    int backend_count;
+    struct wf_place place;                /* of a component that no map names */
+    char device_map[256], dtype_map[256]; /* COMPONENT=VALUE,...; "" */
+    int threads;                          /* asked for */
     struct wf_policy policy; /* of weights; where it is chosen: until a model has one of its own */
     bool chooses;            /* it is chosen by the plan */
     size_t memory_limit;     /* bytes; 0: what is free */
-    char device[32];
     void (*log)(void *context, enum weft_log_level level, const char *line); /* NULL: none */
     void *log_context;
 };
@@ -61,6 +71,8 @@ struct weft_model {
     bool has_policy; /* of its own, that was chosen */
     struct wf_policy policy;
     char chosen[192]; /* what was, and why */
+
+    int places[WF_MAX_COMPONENTS]; /* where they compute, by the family's components */
 
     /* Opened when they are first needed. */
     struct wf_checkpoint *ckpts[WF_MAX_COMPONENTS]; /* by the family's components */

@@ -34,21 +34,22 @@ enum weft_status weft_job_plan(struct weft_job *job, enum weft_stage stage,
                                struct weft_stage_plan *plan)
 {
     const struct wf_stage_stats *s = &job->plan.stats[stage];
+    const struct wf_tally all = wf_stage_tally(s);
     double seconds;
     *plan = (struct weft_stage_plan){0};
-    const enum wf_status status = wf_plan_time(wf_job_backend(job), &job->plan, &seconds);
+    const enum wf_status status = wf_plan_time(job->model->engine, &job->plan, &seconds);
     if (status == WF_OK)
         *plan = (struct weft_stage_plan){.seconds = s->seconds,
-                                         .flops = wf_flops(&s->tally),
+                                         .flops = wf_flops(&all),
                                          .peak_host_bytes = s->peak_host_bytes,
-                                         .transfer_bytes = (uint64_t)s->tally.work[WF_KIND_LOAD]};
+                                         .transfer_bytes = (uint64_t)all.work[WF_KIND_LOAD]};
     return (enum weft_status)status;
 }
 
 enum weft_status weft_job_plan_report(struct weft_job *job, const char *path)
 {
     double seconds;
-    enum wf_status status = wf_plan_time(wf_job_backend(job), &job->plan, &seconds);
+    enum wf_status status = wf_plan_time(job->model->engine, &job->plan, &seconds);
     if (status == WF_OK)
         status = wf_report_write_plan(job, path, wf_job_error(job));
     return (enum weft_status)status;

@@ -4,6 +4,7 @@
 
 #include "engine/dump.h"
 #include "engine/latents.h"
+#include "engine/place.h"
 #include "engine/request.h"
 
 static void log_unused(const struct weft_job *job, const struct wf_json *config)
@@ -101,7 +102,8 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     job->request = *request;
     job->decode_only = latents != NULL;
     wf_request_fill(&job->request, &model->defaults);
-    wf_arena_init(&job->arena, wf_backend_source(model->engine->be));
+    job->be = wf_model_backend(model, latents ? "vae" : model->family->denoiser);
+    wf_arena_init(&job->arena, wf_backend_source(job->be));
     enum wf_status status = note_inputs(job, latents ? latents : request->latents, err);
     if (status == WF_OK)
         status = latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
@@ -137,7 +139,7 @@ void weft_job_close(struct weft_job **out)
     wf_decoder_close(&job->decoder);
     wf_sampler_close(&job->sampler);
     wf_job_end_denoise(job);
-    wf_job_backend(job)->ops.give(wf_job_backend(job), job->latents.data);
+    job->be->ops.give(job->be, job->latents.data);
     wf_arena_close(&job->arena);
     wf_free(job->inputs.ids);
     wf_free(job->initial);

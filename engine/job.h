@@ -32,6 +32,7 @@ struct wf_job_plan {
 
 struct weft_job {
     struct weft_model *model;
+    struct wf_backend *be;       /* where its latents are: the denoiser's, then the VAE's */
     struct weft_request request; /* with every default filled in */
     enum wf_job_phase phase;
     atomic_bool cancelled;
@@ -66,11 +67,6 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
 enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame);
 /* The job needs nothing of what stands before the VAE any more; may be called twice. */
 void wf_job_end_denoise(struct weft_job *job);
-
-static inline struct wf_backend *wf_job_backend(const struct weft_job *job)
-{
-    return job->model->engine->be;
-}
 
 static inline struct wf_error *wf_job_error(const struct weft_job *job)
 {

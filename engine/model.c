@@ -4,6 +4,7 @@
 
 #include "engine/folder.h"
 #include "engine/models/family.h"
+#include "engine/place.h"
 
 enum wf_status wf_model_path(const struct weft_model *model, const char *name,
                              char path[WF_PATH_BYTES], struct wf_error *err)
@@ -104,6 +105,7 @@ static enum wf_status open_model(struct weft_model *model, const char *folder, c
     wf_log(model->engine, WEFT_LOG_INFO, "%s: %s, family %s", folder, model->pipeline_class,
            model->family->name);
     WF_TRY(check_variant(model, err));
+    WF_TRY(wf_model_place(model, err));
     return read_defaults(model, err);
 }
 
@@ -223,7 +225,8 @@ enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
     if (m->vae)
         return WF_OK;
     WF_TRY(wf_model_checkpoint(m, "vae", &ckpt, err));
-    return wf_vae_open(ckpt, wf_model_policy(m), m->engine->be, m->engine->mem, &m->vae, err);
+    return wf_vae_open(ckpt, wf_model_policy(m), wf_model_backend(m, "vae"), m->engine->mem,
+                       &m->vae, err);
 }
 
 enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)

@@ -12,7 +12,12 @@ static enum wf_status open_engine(struct weft_engine *planner, const struct weft
     planner->mem = wf_mem_open();
     if (!planner->mem)
         return wf_fail_memory(&planner->err, "plan", 0);
-    return wf_backend_open_plan(engine->be, planner->mem, &planner->err, &planner->be);
+    for (int i = 0; i < engine->backend_count; i++) {
+        WF_TRY(wf_backend_open_plan(engine->backends[i], planner->mem, &planner->err,
+                                    &planner->backends[i]));
+        planner->backend_count++;
+    }
+    return WF_OK;
 }
 
 /* base: bytes that the engine holds beside what the plan counts. */
@@ -77,20 +82,31 @@ size_t wf_plan_peak(const struct wf_job_plan *plan)
     return peak;
 }
 
-enum wf_status wf_plan_time(struct wf_backend *be, struct wf_job_plan *plan, double *seconds)
+/* At the rates of one of the engine's backends. */
+static void time_stage(struct wf_stage_stats *s, int backend, const double *rates)
 {
-    const double *rates;
-    WF_TRY(wf_backend_rates(be, &rates));
-    *seconds = 0;
-    for (size_t i = 0; i < sizeof plan->stats / sizeof *plan->stats; i++) {
-        struct wf_stage_stats *s = &plan->stats[i];
-        s->seconds = 0;
-        for (int kind = 0; kind < WF_KINDS; kind++) {
-            s->tally.seconds[kind] = s->tally.work[kind] / rates[kind];
-            s->seconds += s->tally.seconds[kind];
-        }
-        *seconds += s->seconds;
+    struct wf_tally *tally = &s->tally[backend];
+    for (int kind = 0; kind < WF_KINDS; kind++) {
+        tally->seconds[kind] = tally->work[kind] / rates[kind];
+        s->seconds += tally->seconds[kind];
     }
+}
+
+enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan,
+                            double *seconds)
+{
+    enum { STAGES = sizeof plan->stats / sizeof *plan->stats };
+    *seconds = 0;
+    for (int i = 0; i < STAGES; i++)
+        plan->stats[i].seconds = 0;
+    for (int b = 0; b < engine->backend_count; b++) {
+        const double *rates;
+        WF_TRY(wf_backend_rates(engine->backends[b], &rates));
+        for (int i = 0; i < STAGES; i++)
+            time_stage(&plan->stats[i], b, rates);
+    }
+    for (int i = 0; i < STAGES; i++)
+        *seconds += plan->stats[i].seconds;
     return WF_OK;
 }
 

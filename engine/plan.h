@@ -7,8 +7,10 @@
 
 /* Bytes at the worst moment of a plan. */
 size_t wf_plan_peak(const struct wf_job_plan *plan);
-/* Seconds at the rates of the backend, which are measured when they are first asked for. */
-enum wf_status wf_plan_time(struct wf_backend *be, struct wf_job_plan *plan, double *seconds);
+/* Seconds at the rates of the engine's backends, which are measured when they are first asked for.
+ */
+enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan,
+                            double *seconds);
 /* Plans a job of that request on a twin of the model; latents: the file of a decoding job, or NULL.
  */
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,

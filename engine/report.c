@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "engine/job.h"
+#include "engine/place.h"
 #include "engine/text/utf8.h"
 #include "io/output.h"
 #include "io/part.h"
@@ -34,13 +35,26 @@ static json_t *joined(json_t *root, json_t *more)
     return root;
 }
 
+struct wf_tally wf_stage_tally(const struct wf_stage_stats *s)
+{
+    struct wf_tally all = {0};
+    for (int b = 0; b < WF_MAX_BACKENDS; b++) {
+        for (int kind = 0; kind < WF_KINDS; kind++) {
+            all.work[kind] += s->tally[b].work[kind];
+            all.seconds[kind] += s->tally[b].seconds[kind];
+        }
+    }
+    return all;
+}
+
 static json_t *stage(const char *name, const struct wf_stage_stats *s)
 {
-    const double *by = s->tally.seconds;
+    const struct wf_tally all = wf_stage_tally(s);
+    const double *by = all.seconds;
     return json_pack("{s:s, s:f, s:f, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f}}", "name", name,
-                     "seconds", s->seconds, "flops", wf_flops(&s->tally), "peak_host_bytes",
+                     "seconds", s->seconds, "flops", wf_flops(&all), "peak_host_bytes",
                      (json_int_t)s->peak_host_bytes, "peak_device_bytes", (json_int_t)0,
-                     "transfer_bytes", (json_int_t)s->tally.work[WF_KIND_LOAD], "seconds_by_kind",
+                     "transfer_bytes", (json_int_t)all.work[WF_KIND_LOAD], "seconds_by_kind",
                      "gemm", by[WF_KIND_GEMM], "conv", by[WF_KIND_CONV], "attention",
                      by[WF_KIND_ATTENTION], "pass", by[WF_KIND_PASS], "load", by[WF_KIND_LOAD]);
 }
@@ -82,13 +96,15 @@ static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *s
 /* What was asked for, and how it is done. */
 static json_t *request(const struct weft_job *job)
 {
-    const struct weft_engine *e = job->model->engine;
+    char devices[WF_PLACES_BYTES], dtypes[WF_PLACES_BYTES];
     const struct wf_policy policy = wf_model_policy(job->model);
+    wf_model_devices(job->model, devices);
+    wf_model_dtypes(job->model, dtypes);
     json_t *root =
         json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
                   text_of(job->model->folder), "family", job->model->family->name, "device",
-                  e->device, "dtype", e->be->compute == WF_BF16 ? "bf16" : "f32", "offload",
-                  wf_offload_name(policy.offload), "threads", wf_thread_granted(e->be->threads));
+                  devices, "dtype", dtypes, "offload", wf_offload_name(policy.offload), "threads",
+                  wf_thread_granted(job->be->threads));
     if (root && job->model->has_policy)
         json_object_set_new(root, "chosen", json_string(job->model->chosen));
     if (root && policy.offload == WF_OFFLOAD_GROUP)

@@ -4,17 +4,18 @@
 
 #include <stddef.h>
 
-#include "kernels/backend.h"
+#include "engine/engine.h"
 
-struct wf_mem;
 struct weft_job;
 struct weft_writer_info;
 
 struct wf_stage_stats {
     double seconds;
-    struct wf_tally tally;
+    struct wf_tally tally[WF_MAX_BACKENDS]; /* by the engine's backends */
     size_t peak_host_bytes;
 };
+
+struct wf_tally wf_stage_tally(const struct wf_stage_stats *s); /* of all backends */
 
 /* write NULL: the job had no writer. */
 enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,

@@ -28,18 +28,23 @@ static void tell(const struct weft_job *job, enum weft_stage stage, int done, in
 static double unit_begin(struct weft_job *job)
 {
     wf_mem_peak_reset(job->model->engine->mem);
-    wf_job_backend(job)->tally = (struct wf_tally){0};
+    const struct weft_engine *e = job->model->engine;
+    for (int b = 0; b < e->backend_count; b++)
+        e->backends[b]->tally = (struct wf_tally){0};
     return wf_clock();
 }
 
 static void unit_end(struct weft_job *job, enum weft_stage stage, double began)
 {
     struct wf_stage_stats *s = &job->stats[stage];
-    const size_t peak = wf_mem_peak(job->model->engine->mem);
+    const struct weft_engine *e = job->model->engine;
+    const size_t peak = wf_mem_peak(e->mem);
     s->seconds += wf_clock() - began;
-    for (int i = 0; i < WF_KINDS; i++) {
-        s->tally.work[i] += wf_job_backend(job)->tally.work[i];
-        s->tally.seconds[i] += wf_job_backend(job)->tally.seconds[i];
+    for (int b = 0; b < e->backend_count; b++) {
+        for (int i = 0; i < WF_KINDS; i++) {
+            s->tally[b].work[i] += e->backends[b]->tally.work[i];
+            s->tally[b].seconds[i] += e->backends[b]->tally.seconds[i];
+        }
     }
     s->peak_host_bytes = peak > s->peak_host_bytes ? peak : s->peak_host_bytes;
 }
@@ -48,8 +53,9 @@ static void log_stage(const struct weft_job *job, enum weft_stage stage)
 {
     static const char *const names[] = {"encode", "denoise", "decode"};
     const struct wf_stage_stats *s = &job->stats[stage];
+    const struct wf_tally all = wf_stage_tally(s);
     wf_log(job->model->engine, WEFT_LOG_INFO, "%s: %.2f s, %.1f GFLOP, %.1f MB at most",
-           names[stage], s->seconds, wf_flops(&s->tally) * 1e-9, (double)s->peak_host_bytes * 1e-6);
+           names[stage], s->seconds, wf_flops(&all) * 1e-9, (double)s->peak_host_bytes * 1e-6);
 }
 
 /* --- encode --- */
@@ -57,7 +63,7 @@ static void log_stage(const struct weft_job *job, enum weft_stage stage)
 static enum wf_status look_at_embeds(struct weft_job *job, int half, struct wf_tensor embeds)
 {
     static const char *const names[WF_HALVES] = {"prompt_embeds", "negative_prompt_embeds"};
-    struct wf_backend *be = wf_job_backend(job);
+    struct wf_backend *be = job->be;
     const int64_t rows = job->model->family->text_rows(job->state);
     if (job->request.dump)
         WF_TRY(wf_dump_embeds(job->request.dump, names[half], be, embeds, rows, wf_job_error(job)));
@@ -98,7 +104,7 @@ static enum wf_status run_encode(struct weft_job *job)
 /* job->latents from a file's values or the seed's noise. */
 static enum wf_status place_latents(struct weft_job *job)
 {
-    struct wf_backend *be = wf_job_backend(job);
+    struct wf_backend *be = job->be;
     struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, job->dims);
     latents.data = be->ops.take(be, WF_MEM_CACHE, wf_tensor_bytes(&latents));
     if (!latents.data)
@@ -117,7 +123,7 @@ static enum wf_status dump_latents(struct weft_job *job, const char *name)
 {
     if (!job->request.dump)
         return WF_OK;
-    return wf_dump_latents(job->request.dump, name, wf_job_backend(job), job->latents, &job->arena,
+    return wf_dump_latents(job->request.dump, name, job->be, job->latents, &job->arena,
                            wf_job_error(job));
 }
 
@@ -127,10 +133,10 @@ static enum wf_status guide(struct weft_job *job, const struct wf_tensor *veloci
     if (job->halves == 1)
         return WF_OK;
     const float g = (float)job->request.guidance_scale;
-    return wf_lincomb(wf_job_backend(job), &(struct wf_lincomb){.x = {velocity[0], velocity[1]},
-                                                                .c = {g, 1 - g},
-                                                                .terms = 2,
-                                                                .y = velocity[0]});
+    return wf_lincomb(job->be, &(struct wf_lincomb){.x = {velocity[0], velocity[1]},
+                                                    .c = {g, 1 - g},
+                                                    .terms = 2,
+                                                    .y = velocity[0]});
 }
 
 static enum wf_status denoise_step(struct weft_job *job, int step)
@@ -144,13 +150,13 @@ static enum wf_status denoise_step(struct weft_job *job, int step)
     WF_TRY(m->family->denoise(job->state, job->latents, wf_sampler_timestep(job->sampler, step),
                               velocity, &job->arena, wf_job_error(job)));
     WF_TRY(guide(job, velocity));
-    WF_TRY(wf_sampler_step(job->sampler, wf_job_backend(job), step, velocity[0], job->latents));
-    WF_TRY(wf_sync(wf_job_backend(job)));
+    WF_TRY(wf_sampler_step(job->sampler, job->be, step, velocity[0], job->latents));
+    WF_TRY(wf_sync(job->be));
     wf_arena_release(&job->arena, mark);
     char name[32];
     snprintf(name, sizeof name, "latents_step_%03d", step);
     WF_TRY(dump_latents(job, name));
-    return wf_check_finite(wf_job_backend(job), job->latents, wf_job_error(job),
+    return wf_check_finite(job->be, job->latents, wf_job_error(job),
                            "denoise: step %d of %d: the latents", step + 1, job->request.steps);
 }
 
@@ -161,9 +167,27 @@ static enum wf_status begin_denoise(struct weft_job *job)
     return dump_latents(job, "latents_initial");
 }
 
+/* To where the VAE computes. */
+static enum wf_status move_latents(struct weft_job *job)
+{
+    struct wf_backend *from = job->be, *to = job->model->vae->be;
+    struct wf_tensor moved = job->latents;
+    if (from == to)
+        return WF_OK;
+    moved.data = to->ops.take(to, WF_MEM_CACHE, wf_tensor_bytes(&moved));
+    if (!moved.data)
+        return wf_fail_memory(wf_job_error(job), "latents", wf_tensor_bytes(&moved));
+    const enum wf_status status = wf_cross(from, job->latents, to, moved);
+    from->ops.give(from, job->latents.data);
+    job->latents = moved;
+    job->be = to;
+    return status;
+}
+
 static enum wf_status begin_decode(struct weft_job *job)
 {
     wf_arena_close(&job->arena);
+    WF_TRY(move_latents(job));
     job->phase = WF_JOB_DECODING;
     return wf_decoder_open(job->model->vae, job->latents, job->request.decode_chunk_size,
                            &job->plan.room.vae, &job->decoder, wf_job_error(job));
@@ -196,7 +220,7 @@ static enum wf_status run_denoise(struct weft_job *job)
 static enum wf_status check_frame(const struct weft_job *job, const struct weft_frame *frame)
 {
     const size_t count = (size_t)frame->width * (size_t)frame->height * 3;
-    if (wf_job_backend(job)->is_plan || wf_all_finite(frame->rgb, count))
+    if (job->be->is_plan || wf_all_finite(frame->rgb, count))
         return WF_OK;
     return wf_fail_not_finite(wf_job_error(job), "decode: frame %lld: the samples",
                               (long long)job->given);
@@ -270,11 +294,13 @@ static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
 
 enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame)
 {
-    struct wf_backend *be = wf_job_backend(job);
+    const struct weft_engine *e = job->model->engine;
     *frame = (struct weft_frame){.width = job->width, .height = job->height};
-    be->cancel = &job->cancelled;
+    for (int b = 0; b < e->backend_count; b++)
+        e->backends[b]->cancel = &job->cancelled;
     const enum wf_status status = pull(job, frame);
-    be->cancel = NULL;
+    for (int b = 0; b < e->backend_count; b++)
+        e->backends[b]->cancel = NULL;
     if (status != WF_OK) {
         frame->rgb = NULL;
         job->phase = WF_JOB_BROKEN;

@@ -74,11 +74,12 @@ WEFT_API const char *weft_version(void); /* of the library at run time: "0.1.0" 
 /* --- engine: a device and its memory --- */
 
 enum weft_offload {
-    WEFT_OFFLOAD_NONE,  /* weights stay from their first use to the end of the model */
-    WEFT_OFFLOAD_MODEL, /* one component at a time: its weights go when its stage ends (default) */
-    WEFT_OFFLOAD_GROUP, /* a few blocks of a component at a time, read again in every step */
+    WEFT_OFFLOAD_NONE,       /* weights stay from their first use to the end of the model */
+    WEFT_OFFLOAD_MODEL,      /* one component at a time: its weights go when its stage ends */
+    WEFT_OFFLOAD_GROUP,      /* a few blocks of a component at a time, read again in every step */
     WEFT_OFFLOAD_SEQUENTIAL, /* one layer at a time: least memory */
-    WEFT_OFFLOAD_AUTO, /* of these, for a model's first job, the fastest by the plan that fits */
+    WEFT_OFFLOAD_AUTO,    /* of these, for a model's first job, the fastest by the plan that fits */
+    WEFT_OFFLOAD_DEFAULT, /* NONE with a device map, AUTO with a memory limit, else MODEL */
 };
 
 enum weft_log_level {
@@ -88,8 +89,10 @@ enum weft_log_level {
 
 struct weft_settings {
     const char *device; /* "cpu"; NULL: cpu */
-    const char *dtype; /* of products: "f32" (diffusers' numbers) or "bf16" (half the memory); NULL:
-                          bf16 where the processor multiplies it faster, else f32 */
+    /* Of products: "f32" (diffusers' numbers) or "bf16" (half the memory); or by component,
+       "transformer=bf16,vae=f32". NULL, or a component that is not named: bf16 where the device
+       multiplies it faster, else f32. */
+    const char *dtype;
     /* 0: OMP_NUM_THREADS, else the cores that affinity, the container's quota and OMP_THREAD_LIMIT
        leave. Where OpenMP grants fewer at the time of a call, that many compute. */
     int threads;
@@ -104,7 +107,10 @@ struct weft_settings {
     /* Bytes that the engine may hold; 0: what is free, of the system and of the control groups. A
        job that does not fit is refused. */
     uint64_t memory_limit;
-    uint64_t reserved[6]; /* zeros */
+    /* Where components compute, "text_encoder=cpu,vae=cpu", the others on `device`; weights stay
+       there, so offload is NONE with it. NULL: all on `device`. */
+    const char *device_map;
+    uint64_t reserved[5]; /* zeros */
 };
 
 WEFT_API void weft_settings_defaults(struct weft_settings *settings);

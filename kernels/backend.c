@@ -109,6 +109,11 @@ void wf_backend_close(struct wf_backend **be)
     *be = NULL;
 }
 
+const char *wf_backend_dtype(const struct wf_backend *be)
+{
+    return be->compute == WF_BF16 ? "bf16" : "f32";
+}
+
 static void *take_activations(void *context, size_t bytes)
 {
     struct wf_backend *be = context;

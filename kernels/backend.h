@@ -158,6 +158,7 @@ enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype
 enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
                                     struct wf_error *err, struct wf_backend **be);
 void wf_backend_close(struct wf_backend **be);
+const char *wf_backend_dtype(const struct wf_backend *be);       /* of products: "f32" or "bf16" */
 struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activations */
 
 /* The operations, with their contracts checked: a violation is a WF_FAILED that names it. */
@@ -167,6 +168,10 @@ enum wf_status wf_download(struct wf_backend *be, void *dst, struct wf_tensor sr
 enum wf_status wf_download_begin(struct wf_backend *be, void *dst, struct wf_tensor src,
                                  uint64_t *ticket);
 enum wf_status wf_wait(struct wf_backend *be, uint64_t ticket);
+/* Dense tensors of the same dims and type from one backend's memory to another's, by the host; done
+   when it returns. */
+enum wf_status wf_cross(struct wf_backend *from, struct wf_tensor x, struct wf_backend *to,
+                        struct wf_tensor y);
 /* Bytes of a parameter's room, a multiple of WF_ROOM_ALIGN: several may lie in one piece of memory.
  */
 enum { WF_ROOM_ALIGN = 256 };

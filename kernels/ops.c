@@ -243,6 +243,20 @@ enum wf_status wf_wait(struct wf_backend *be, uint64_t ticket)
     return be->ops.wait(be, ticket);
 }
 
+enum wf_status wf_cross(struct wf_backend *from, struct wf_tensor x, struct wf_backend *to,
+                        struct wf_tensor y)
+{
+    const size_t bytes = wf_tensor_bytes(&x);
+    void *values = to->ops.take_host(to, WF_MEM_ACTIVATIONS, bytes);
+    if (!values)
+        return wf_fail_memory(to->err, "a tensor between two devices", bytes);
+    enum wf_status status = wf_download(from, values, x);
+    if (status == WF_OK)
+        status = wf_upload(to, y, values);
+    to->ops.give_host(to, values);
+    return status;
+}
+
 static bool param_fits(const struct wf_param *p)
 {
     static const int rank[] = {[WF_PARAM_VECTOR] = 0,

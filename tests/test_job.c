@@ -1,5 +1,6 @@
 /* Jobs through weft.h: what holds beside the pixels. Streaming memory, cancelling, failing
    allocations, several engines, own noise. The model is the smallest fixture. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,6 +15,7 @@
 
 #include "engine/engine.h"
 #include "engine/job.h"
+#include "engine/place.h"
 
 static char model_folder[4096];
 
@@ -31,20 +33,21 @@ static void close_all(struct opened *o, struct weft_job **job)
 }
 
 /* WEFT_TEST_THREADS: as in test_threads.c. */
-static void open_engine(struct opened *o, const char *dtype)
+static void open_engine(struct opened *o, const char *dtype, const char *device_map)
 {
     const char *threads = getenv("WEFT_TEST_THREADS");
     struct weft_settings settings;
     weft_settings_defaults(&settings);
     settings.threads = threads ? atoi(threads) : 0;
     settings.dtype = dtype;
+    settings.device_map = device_map;
     assert_int_equal(weft_engine_open(&settings, &o->engine), WEFT_OK);
 }
 
-static void open_typed(struct opened *o, const char *dtype)
+static void open_placed(struct opened *o, const char *dtype, const char *device_map)
 {
     *o = (struct opened){0};
-    open_engine(o, dtype);
+    open_engine(o, dtype, device_map);
     assert_int_equal(weft_model_open(o->engine, model_folder, NULL, &o->model), WEFT_OK);
     weft_request_defaults(o->model, &o->request);
     o->request.prompt = "a fox";
@@ -54,6 +57,11 @@ static void open_typed(struct opened *o, const char *dtype)
     o->request.steps = 2;
     o->request.seed = 3;
     o->request.random_seed = 0;
+}
+
+static void open_typed(struct opened *o, const char *dtype)
+{
+    open_placed(o, dtype, NULL);
 }
 
 static void open_small(struct opened *o)
@@ -202,10 +210,12 @@ static void frames_come_before_the_clip_is_decoded(void **state)
     o.request.num_frames = 13;
     assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
     assert_int_equal(weft_job_next(job, &frame), WEFT_OK);
-    const double first = wf_flops(&job->stats[WEFT_STAGE_DECODE].tally);
+    struct wf_tally all = wf_stage_tally(&job->stats[WEFT_STAGE_DECODE]);
+    const double first = wf_flops(&all);
     while (weft_job_next(job, &frame) == WEFT_OK && frame.rgb) {
     }
-    assert_true(first > 0 && first < wf_flops(&job->stats[WEFT_STAGE_DECODE].tally) / 3);
+    all = wf_stage_tally(&job->stats[WEFT_STAGE_DECODE]);
+    assert_true(first > 0 && first < wf_flops(&all) / 3);
     close_all(&o, &job);
 }
 
@@ -312,18 +322,22 @@ static void the_plan_is_the_run(void **state)
         const char *dtype;
         int width, frames;
         double guidance;
-    } cases[] = {{{WF_OFFLOAD_NONE, 0}, "f32", 32, 5, 5},
-                 {{WF_OFFLOAD_MODEL, 0}, "bf16", 48, 9, 1},
-                 {{WF_OFFLOAD_GROUP, 1}, "f32", 64, 13, 4},
-                 {{WF_OFFLOAD_GROUP, 3}, "bf16", 32, 5, 4},
-                 {{WF_OFFLOAD_SEQUENTIAL, 0}, "f32", 48, 9, 1},
-                 {{WF_OFFLOAD_SEQUENTIAL, 0}, "bf16", 64, 5, 5}};
+        const char *map;
+    } cases[] = {{{WF_OFFLOAD_NONE, 0}, "f32", 32, 5, 5, NULL},
+                 {{WF_OFFLOAD_MODEL, 0}, "bf16", 48, 9, 1, NULL},
+                 {{WF_OFFLOAD_GROUP, 1}, "f32", 64, 13, 4, NULL},
+                 {{WF_OFFLOAD_GROUP, 3}, "bf16", 32, 5, 4, NULL},
+                 {{WF_OFFLOAD_SEQUENTIAL, 0}, "f32", 48, 9, 1, NULL},
+                 {{WF_OFFLOAD_SEQUENTIAL, 0}, "bf16", 64, 5, 5, NULL},
+                 {{WF_OFFLOAD_NONE, 0}, "f32", 32, 9, 5, "transformer=ref"},
+                 {{WF_OFFLOAD_NONE, 0}, "text_encoder=f32,vae=bf16", 48, 5, 4, "vae=ref"},
+                 {{WF_OFFLOAD_NONE, 0}, "transformer=bf16", 32, 5, 1, "text_encoder=ref"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct opened o;
         struct weft_job *job = NULL;
         double sum;
-        open_typed(&o, cases[i].dtype);
+        open_placed(&o, cases[i].dtype, cases[i].map);
         o.engine->policy = cases[i].policy;
         o.request.width = cases[i].width;
         o.request.num_frames = cases[i].frames;
@@ -334,8 +348,9 @@ static void the_plan_is_the_run(void **state)
             const struct wf_stage_stats *done = &job->stats[stage];
             struct weft_stage_plan plan;
             assert_int_equal(weft_job_plan(job, (enum weft_stage)stage, &plan), WEFT_OK);
-            assert_true(plan.flops == wf_flops(&done->tally));
-            assert_true((double)plan.transfer_bytes == done->tally.work[WF_KIND_LOAD]);
+            const struct wf_tally all = wf_stage_tally(done);
+            assert_true(plan.flops == wf_flops(&all));
+            assert_true((double)plan.transfer_bytes == all.work[WF_KIND_LOAD]);
             assert_true(plan.seconds > 0);
             const double off = (double)plan.peak_host_bytes / (double)done->peak_host_bytes - 1;
             if (off < -0.03 || off > 0.03)
@@ -343,6 +358,33 @@ static void the_plan_is_the_run(void **state)
         }
         close_all(&o, &job);
     }
+}
+
+/* What a map names is there, the rest on the device, each in its type; all on ref is ref. */
+static void a_map_places_components(void **state)
+{
+    struct opened o;
+    struct weft_job *job = NULL;
+    double sums[2];
+    (void)state;
+    open_placed(&o, "transformer=bf16,vae=f32", "vae=ref,text_encoder=cpu");
+    assert_string_equal(wf_model_backend(o.model, "vae")->ops.name, "ref");
+    assert_string_equal(wf_model_backend(o.model, "transformer")->ops.name, "cpu");
+    assert_string_equal(wf_model_backend(o.model, "text_encoder")->ops.name, "cpu");
+    assert_int_equal(wf_model_backend(o.model, "transformer")->compute, WF_BF16);
+    assert_int_equal(wf_model_backend(o.model, "vae")->compute, WF_F32);
+    assert_int_equal(wf_model_policy(o.model).offload, WF_OFFLOAD_NONE);
+    close_all(&o, &job);
+    for (int i = 0; i < 2; i++) {
+        if (i)
+            open_placed(&o, "f32", "text_encoder=ref,transformer=ref,vae=ref");
+        else
+            open_placed(&o, "f32", "text_encoder=cpu,transformer=ref,vae=ref");
+        assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        assert_int_equal(run(job, &sums[i]), WEFT_OK);
+        close_all(&o, &job);
+    }
+    assert_true(fabs(sums[0] - sums[1]) < 1e-5 * fabs(sums[1]));
 }
 
 static void engines_are_independent(void **state)
@@ -600,7 +642,7 @@ static void every_allocation_may_fail(void **state)
         struct opened o = {0};
         struct weft_job *job = NULL;
         double sum;
-        open_engine(&o, NULL);
+        open_engine(&o, NULL, NULL);
         const size_t before = wf_mem_live_all(o.engine->mem);
         wf_mem_fail_at(o.engine->mem, nth);
         enum weft_status status = weft_model_open(o.engine, model_folder, NULL, &o.model);
@@ -647,6 +689,7 @@ int main(void)
         cmocka_unit_test(latents_of_a_file_take_the_place_of_the_noise),
         cmocka_unit_test(policies_give_the_same_pixels),
         cmocka_unit_test(the_plan_is_the_run),
+        cmocka_unit_test(a_map_places_components),
         cmocka_unit_test(engines_are_independent),
         cmocka_unit_test(a_model_serves_many_jobs),
         cmocka_unit_test(jobs_of_one_model_can_be_pulled_in_turns),

@@ -76,6 +76,17 @@ for value in 0 -1 x 12XB 1e6 '' ' 1GB' 99999999999999999999; do
 done
 gen '--offload-blocks' --offload group --offload-blocks 0
 gen 'offload-blocks' --offload-blocks 2
+gen 'device-map' --device-map vae=cpu --offload model
+gen 'device-map' --device-map vae=cpu --offload auto
+gen 'device-map' --device-map vae
+gen 'device-map' --device-map vae=cpu,
+gen 'device-map' --device-map vae=cpu,vae=ref
+gen 'device-map: unet' --device-map unet=cpu
+gen 'device-map: tokenizer' --device-map tokenizer=cpu
+gen 'device: gpu' --device-map vae=gpu
+gen 'dtype: unet' --dtype unet=f32
+gen 'dtype: f64' --dtype vae=f64
+gen 'dtype' --dtype vae=f32,f32
 gen 'offload-blocks' --offload sequential --offload-blocks 2
 gen '--progress' --progress loud
 gen 'variant' --variant fp16

@@ -59,7 +59,9 @@ static const struct spec specs[] = {
      "frames decoded at a time; same pixels [fewest]"},
     {"Machine", "device", 0, TEXT, G | D, AT(settings.device), 0, 0, "NAME", "cpu [cpu]"},
     {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME",
-     "f32, or bf16: half the memory [bf16 where it is fast]"},
+     "f32, bf16, or vae=f32,transformer=bf16 [where fast: bf16]"},
+    {NULL, "device-map", 0, TEXT, G | D, AT(settings.device_map), 0, 0, "MAP",
+     "e.g. vae=cpu,transformer=cpu: weights stay there"},
     {NULL, "threads", 0, INTEGER, G | D, AT(settings.threads), 1, 4096, "N",
      "[OMP_NUM_THREADS, else the cores that are free to use]"},
     {NULL, "offload", 0, CHOICE, G | D, AT(offload), 0, 0, "auto|none|model|group|sequential",
@@ -424,8 +426,6 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
                                                  WEFT_OFFLOAD_SEQUENTIAL};
     if (cli->offload != NOT_GIVEN)
         cli->settings.offload = offloads[cli->offload];
-    else if (cli->settings.memory_limit)
-        cli->settings.offload = WEFT_OFFLOAD_AUTO;
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;
     for (int i = 0, kept = 0; i < 2; i++) {

@@ -19,6 +19,7 @@ struct wf_family {
     const char *name;
     const char *pipelines[4]; /* class names in model_index.json, NULL at the end */
     struct wf_component components[WF_MAX_COMPONENTS]; /* in the order of their stages */
+    const char *denoiser; /* of these; conditions and latents are where it computes */
     struct wf_defaults defaults;
 
     /* The parts before the VAE. open checks all weights and loads none; the VAE is open. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/models/family.h"
+#include "engine/place.h"
 #include "engine/text/text.h"
 #include "engine/text/umt5.h"
 #include "temporal/wan_transformer.h"
@@ -105,9 +106,11 @@ static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
     WF_TRY(refuse_unsupported(&m->index, err));
     WF_TRY(open_tokenizer(p, err));
     WF_TRY(wf_model_checkpoint(m, "text_encoder", &text, err));
-    WF_TRY(wf_umt5_open(text, wf_model_policy(m), e->be, e->mem, &p->text_encoder, err));
+    WF_TRY(wf_umt5_open(text, wf_model_policy(m), wf_model_backend(m, "text_encoder"), e->mem,
+                        &p->text_encoder, err));
     WF_TRY(wf_model_checkpoint(m, "transformer", &transformer, err));
-    WF_TRY(wf_wan_open(transformer, wf_model_policy(m), e->be, e->mem, &p->transformer, err));
+    WF_TRY(wf_wan_open(transformer, wf_model_policy(m), wf_model_backend(m, "transformer"), e->mem,
+                       &p->transformer, err));
     return check_widths(p, err);
 }
 
@@ -242,18 +245,45 @@ static enum wf_status wan_prepare(void *pipeline, const struct weft_request *r, 
     return WF_OK;
 }
 
+static enum wf_status new_embeds(const struct wan_state *s, struct wf_arena *arena,
+                                 struct wf_tensor *embeds, struct wf_error *err)
+{
+    for (int half = 0; half < s->halves; half++)
+        WF_TRY(wf_tensor_new(arena, WF_F32, &embeds[half], err,
+                             WF_DIMS(s->id_count[half], wf_umt5_width(s->pipeline->text_encoder))));
+    return WF_OK;
+}
+
+static enum wf_status encode_texts(const struct wan_state *s, struct wf_arena *arena,
+                                   const struct wf_tensor *embeds, struct wf_error *err)
+{
+    struct wf_umt5_text texts[WF_HALVES];
+    for (int half = 0; half < s->halves; half++)
+        texts[half] = (struct wf_umt5_text){s->ids[half], s->id_count[half], embeds[half]};
+    return wf_umt5_encode(s->pipeline->text_encoder, texts, s->halves, arena, err);
+}
+
+/* The embeddings come to where the transformer computes. */
 static enum wf_status wan_encode(void *state, struct wf_arena *arena, struct wf_tensor *embeds,
                                  struct wf_error *err)
 {
     const struct wan_state *s = state;
-    struct wf_umt5 *encoder = s->pipeline->text_encoder;
-    struct wf_umt5_text texts[WF_HALVES];
-    for (int half = 0; half < s->halves; half++) {
-        WF_TRY(wf_tensor_new(arena, WF_F32, &embeds[half], err,
-                             WF_DIMS(s->id_count[half], wf_umt5_width(encoder))));
-        texts[half] = (struct wf_umt5_text){s->ids[half], s->id_count[half], embeds[half]};
-    }
-    return wf_umt5_encode(encoder, texts, s->halves, arena, err);
+    const struct weft_model *m = s->pipeline->model;
+    struct wf_backend *from = wf_model_backend(m, "text_encoder");
+    struct wf_backend *to = wf_model_backend(m, "transformer");
+    struct wf_tensor there[WF_HALVES];
+    struct wf_arena own;
+    WF_TRY(new_embeds(s, arena, embeds, err));
+    if (from == to)
+        return encode_texts(s, arena, embeds, err);
+    wf_arena_init(&own, wf_backend_source(from));
+    enum wf_status status = new_embeds(s, &own, there, err);
+    if (status == WF_OK)
+        status = encode_texts(s, &own, there, err);
+    for (int half = 0; half < s->halves && status == WF_OK; half++)
+        status = wf_cross(from, there[half], to, embeds[half]);
+    wf_arena_close(&own);
+    return status;
 }
 
 static int64_t wan_text_rows(const void *state)
@@ -303,6 +333,7 @@ const struct wf_family wf_family_wan = {
                     .keys = TRANSFORMER_KEYS},
                    {.name = "scheduler"},
                    {.name = "vae", .base = "diffusion_pytorch_model", .keys = VAE_KEYS}},
+    .denoiser = "transformer",
     .defaults = {.width = 832,
                  .height = 480,
                  .num_frames = 81,
