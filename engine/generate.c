@@ -3,11 +3,28 @@
 #include "engine/choose.h"
 #include "engine/plan.h"
 
+/* Seconds too, where somebody is told how long it will take: not of a job that is done before its
+   rates are measured. */
+static enum wf_status plan_seconds(struct weft_job *job)
+{
+    const double long_job = 1e12; /* FLOPs */
+    double flops = 0, seconds;
+    for (size_t i = 0; i < sizeof job->plan.stats / sizeof *job->plan.stats; i++) {
+        const struct wf_tally all = wf_stage_tally(&job->plan.stats[i]);
+        flops += wf_flops(&all);
+    }
+    if (!job->request.progress || flops < long_job)
+        return WF_OK;
+    return wf_plan_time(job->model->engine, &job->plan, &seconds);
+}
+
 static enum wf_status open_planned(struct weft_model *model, const struct weft_request *request,
                                    const char *latents, struct weft_job **job)
 {
     WF_TRY(wf_job_open(model, request, latents, job));
-    const enum wf_status status = wf_choose(*job, latents);
+    enum wf_status status = wf_choose(*job, latents);
+    if (status == WF_OK)
+        status = plan_seconds(*job);
     if (status != WF_OK)
         weft_job_close(job);
     return status;

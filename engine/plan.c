@@ -33,6 +33,7 @@ static enum wf_status run(struct weft_job *job, size_t base, struct wf_job_plan 
     plan->room.activations = job->arena.peak;
     memcpy(plan->stats, job->stats, sizeof plan->stats);
     for (size_t i = 0; i < sizeof plan->stats / sizeof *plan->stats; i++) {
+        plan->stats[i].seconds = 0; /* those that the planning took */
         if (plan->stats[i].peak_host_bytes)
             plan->stats[i].peak_host_bytes += base - opened;
     }

@@ -10,17 +10,32 @@
 
 /* --- what a unit took --- */
 
+/* Seconds until the last frame, where they are planned. What was spent so far corrects the plan, by
+   its share of the whole: the first units are the least like the others. */
+static double remaining(const struct weft_job *job, enum weft_stage stage, int done, int total)
+{
+    const double part = done / (double)total, own = job->plan.stats[stage].seconds;
+    double spent = 0, passed = own * part, later = 0;
+    for (int i = 0; i < 3; i++) {
+        spent += job->stats[i].seconds;
+        passed += i < (int)stage ? job->plan.stats[i].seconds : 0;
+        later += i > (int)stage ? job->plan.stats[i].seconds : 0;
+    }
+    const double whole = passed + own * (1 - part) + later, trust = 0.1 * whole;
+    if (whole <= 0)
+        return done ? job->stats[stage].seconds / done * (total - done) : -1;
+    return (whole - passed) * (spent + trust) / (passed + trust);
+}
+
 static void tell(const struct weft_job *job, enum weft_stage stage, int done, int total)
 {
     if (!job->request.progress)
         return;
-    const double spent = job->stats[stage].seconds;
     const struct weft_progress progress = {.stage = stage,
                                            .done = done,
                                            .total = total,
                                            .seconds = wf_clock() - job->started,
-                                           .remaining_seconds =
-                                               done ? spent / done * (total - done) : -1};
+                                           .remaining_seconds = remaining(job, stage, done, total)};
     job->request.progress(job->request.progress_context, &progress);
 }
 

@@ -164,8 +164,10 @@ struct weft_progress {
     enum weft_stage stage;
     int done, total; /* steps of denoising, frames of decoding; 0 of 1 or 1 of 1 for encoding */
     double seconds;  /* since the job began */
-    double remaining_seconds; /* of the stage, by the pace so far; below 0: not known yet */
-    uint64_t reserved[4];     /* zeros */
+    /* Of the job, by its plan and the pace so far; of the stage, where a job is too short to be
+       planned in seconds. Below 0: not known yet. */
+    double remaining_seconds;
+    uint64_t reserved[4]; /* zeros */
 };
 
 /* All pointers must stay valid until the job is closed. */

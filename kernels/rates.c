@@ -7,7 +7,7 @@
 
 /* Shapes as models have them: large enough that what a call costs beside its work does not count.
  */
-enum { WIDTH = 1536, ROWS = 1024, CHANNELS = 96, SIDE = 64, HEADS = 12, HEAD = 128, TIMES = 3 };
+enum { WIDTH = 1536, ROWS = 1024, CHANNELS = 96, SIDE = 128, HEADS = 12, HEAD = 128, TIMES = 3 };
 
 static const double enough = 5e-3; /* seconds */
 
@@ -74,8 +74,12 @@ static enum wf_status time_gemm(struct sample *s, double *seconds)
 static enum wf_status time_conv(struct sample *s, double *seconds)
 {
     const int64_t side = s->rows < SIDE ? s->rows : SIDE;
-    struct wf_conv a = {
-        .w = s->param, .pad_h = {1, 1}, .pad_w = {1, 1}, .stride_t = 1, .stride_hw = 1};
+    struct wf_conv a = {.w = s->param,
+                        .pad_h = {1, 1},
+                        .pad_w = {1, 1},
+                        .stride_t = 1,
+                        .stride_hw = 1,
+                        .accumulate = true};
     WF_TRY(operand(s, wf_operand_type(s->be, s->param), WF_DIMS(3, side, side, CHANNELS), &a.x));
     WF_TRY(operand(s, WF_F32, WF_DIMS(1, side, side, CHANNELS), &a.y));
     return best_of(s, WF_KIND_CONV, run_conv, &a, seconds);
@@ -94,9 +98,9 @@ static enum wf_status time_attention(struct sample *s, double *seconds)
 
 static enum wf_status time_pass(struct sample *s, double *seconds)
 {
-    struct wf_rms_norm a = {.form = WF_RMS_MEAN, .eps = 1e-6f};
-    WF_TRY(operand(s, WF_F32, WF_DIMS(4 * s->rows, WIDTH), &a.x));
-    WF_TRY(operand(s, WF_F32, WF_DIMS(4 * s->rows, WIDTH), &a.y));
+    struct wf_rms_norm a = {.form = WF_RMS_L2, .eps = 1e-6f, .act = WF_ACT_SILU};
+    WF_TRY(operand(s, WF_F32, WF_DIMS(64 * s->rows, 96), &a.x));
+    WF_TRY(operand(s, s->be->compute, WF_DIMS(64 * s->rows, 96), &a.y));
     return best_of(s, WF_KIND_PASS, run_rms_norm, &a, seconds);
 }
 

@@ -387,6 +387,43 @@ static void a_map_places_components(void **state)
     assert_true(fabs(sums[0] - sums[1]) < 1e-5 * fabs(sums[1]));
 }
 
+struct told {
+    double first, last;
+    int count;
+};
+
+static void note_progress(void *context, const struct weft_progress *progress)
+{
+    struct told *told = context;
+    if (!told->count++)
+        told->first = progress->remaining_seconds;
+    told->last = progress->remaining_seconds;
+}
+
+/* A job too short to be planned in seconds says nothing at first; else the plan speaks. */
+static void what_is_left_comes_from_the_plan(void **state)
+{
+    (void)state;
+    for (int planned = 0; planned < 2; planned++) {
+        struct opened o;
+        struct weft_job *job = NULL;
+        struct told told = {0};
+        double sum;
+        open_small(&o);
+        o.request.progress = note_progress;
+        o.request.progress_context = &told;
+        assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        for (int stage = 0; stage < 3; stage++) {
+            assert_true(job->plan.stats[stage].seconds == 0);
+            job->plan.stats[stage].seconds = planned * (stage + 1);
+        }
+        assert_int_equal(run(job, &sum), WEFT_OK);
+        assert_true(planned ? fabs(told.first - 6) < 1e-9 : told.first < 0);
+        assert_true(told.last == 0);
+        close_all(&o, &job);
+    }
+}
+
 static void engines_are_independent(void **state)
 {
     struct opened a, b;
@@ -690,6 +727,7 @@ int main(void)
         cmocka_unit_test(policies_give_the_same_pixels),
         cmocka_unit_test(the_plan_is_the_run),
         cmocka_unit_test(a_map_places_components),
+        cmocka_unit_test(what_is_left_comes_from_the_plan),
         cmocka_unit_test(engines_are_independent),
         cmocka_unit_test(a_model_serves_many_jobs),
         cmocka_unit_test(jobs_of_one_model_can_be_pulled_in_turns),
