@@ -92,7 +92,8 @@ static enum wf_status open_engine(struct weft_engine *e, const struct weft_setti
     e->log = s->log;
     e->log_context = s->log_context;
     e->mem = wf_mem_open();
-    if (!e->mem)
+    e->device_mem = wf_mem_open();
+    if (!e->mem || !e->device_mem)
         return wf_fail_memory(&e->err, "engine", 0);
     return wf_engine_place(e, s);
 }
@@ -113,6 +114,7 @@ void weft_engine_close(struct weft_engine **engine)
         return;
     wf_engine_close_backends(*engine);
     wf_mem_close(&(*engine)->mem);
+    wf_mem_close(&(*engine)->device_mem);
     free(*engine);
     *engine = NULL;
 }

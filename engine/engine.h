@@ -23,8 +23,9 @@ struct wf_place {
 struct weft_engine {
     struct wf_error err; /* of the last call that failed */
     struct wf_mem *mem;
-    struct wf_backend *backends[WF_MAX_BACKENDS]; /* of places, by the same number */
-    struct wf_place places[WF_MAX_BACKENDS];
+    struct wf_mem *device_mem; /* of devices that have their own */
+    struct wf_backend *backends[WF_MAX_BACKENDS];
+    char devices[WF_MAX_BACKENDS][WF_PLACE_BYTES]; /* of the backends */
     int backend_count;
     struct wf_place place;                /* of a component that no map names */
     char device_map[256], dtype_map[256]; /* COMPONENT=VALUE,...; "" */
@@ -72,7 +73,7 @@ struct weft_model {
     struct wf_policy policy;
     char chosen[192]; /* what was, and why */
 
-    int places[WF_MAX_COMPONENTS]; /* where they compute, by the family's components */
+    int places[WF_MAX_COMPONENTS]; /* the family's components' backends, by number */
 
     /* Opened when they are first needed. */
     struct wf_checkpoint *ckpts[WF_MAX_COMPONENTS]; /* by the family's components */

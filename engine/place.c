@@ -5,6 +5,7 @@
 
 #include "engine/models/family.h"
 #include "kernels/base/threads.h"
+#include "kernels/module.h"
 
 /* --- maps: COMPONENT=VALUE,... --- */
 
@@ -57,11 +58,9 @@ static enum wf_status check_map(const char *what, const char *map,
 /* "ref", the plain C that defines truth, is there for tests. */
 static enum wf_status check_device(const char *device, struct wf_error *err)
 {
-    if (strcmp(device, "cpu") == 0 || strcmp(device, "ref") == 0)
-        return WF_OK;
-    if (strncmp(device, "cuda", 4) == 0)
-        return wf_fail(err, WF_REFUSED, "device: this build has no CUDA backend; use --device cpu");
-    return wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu", device);
+    return wf_backend_is_known(device)
+               ? WF_OK
+               : wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu or cuda", device);
 }
 
 static enum wf_status check_dtype(const char *dtype, struct wf_error *err)
@@ -73,10 +72,10 @@ static enum wf_status check_dtype(const char *dtype, struct wf_error *err)
 
 /* --- the engine's backends --- */
 
-static void log_device(const struct weft_engine *e, const struct wf_backend *be)
+static void log_device(const struct weft_engine *e, const char *device, const struct wf_backend *be)
 {
     const char *dtype = wf_backend_dtype(be);
-    wf_log(e, WEFT_LOG_INFO, "device: %s%s%s, products in %s, %d threads", be->ops.name,
+    wf_log(e, WEFT_LOG_INFO, "device: %s%s%s, products in %s, %d threads", device,
            be->about[0] ? ", " : "", be->about, dtype, be->threads);
     const int granted = wf_thread_granted(be->threads);
     if (granted < be->threads)
@@ -95,20 +94,21 @@ static enum wf_status open_place(struct weft_engine *e, const struct wf_place *p
                                  struct wf_error *err)
 {
     struct wf_backend *be;
+    const char *dtype = place->dtype[0] ? place->dtype : NULL;
     for (*index = 0; *index < e->backend_count; ++*index) {
-        const struct wf_place *p = &e->places[*index];
-        if (strcmp(p->device, place->device) == 0 && strcmp(p->dtype, place->dtype) == 0)
+        if (strcmp(e->devices[*index], place->device) == 0 &&
+            wf_backend_suits(e->backends[*index], dtype))
             return WF_OK;
     }
     if (*index == WF_MAX_BACKENDS)
         return wf_fail(err, WF_REFUSED, "device-map: more than %d devices and types; use fewer",
                        WF_MAX_BACKENDS);
-    WF_TRY(wf_backend_open(place->device, place->dtype[0] ? place->dtype : NULL, e->threads, e->mem,
-                           &e->err, &be));
-    e->places[*index] = *place;
+    WF_TRY(wf_backend_open(place->device, dtype, e->threads, e->mem, e->device_mem, err, &be));
+    be->err = &e->err;
+    strcpy(e->devices[*index], place->device);
     e->backends[*index] = be;
     e->backend_count++;
-    log_device(e, be);
+    log_device(e, place->device, be);
     return WF_OK;
 }
 
@@ -122,26 +122,48 @@ static enum wf_status copy_setting(const char *what, const char *from, char *to,
     return WF_OK;
 }
 
+/* A GPU, where there is one that can be used. */
+static void find_device(struct weft_engine *e)
+{
+    struct wf_error why = {.text = "device: there is no NVIDIA driver"};
+    int first;
+    strcpy(e->place.device, "cuda");
+    if (wf_module_cuda_driver() && open_place(e, &e->place, &first, &why) == WF_OK)
+        return;
+    wf_log(e, WEFT_LOG_INFO, "%s", why.text);
+    strcpy(e->place.device, "cpu");
+}
+
+/* One type for all, or a map. */
+static enum wf_status take_dtype(struct weft_engine *e, const char *dtype)
+{
+    if (strchr(dtype, '=')) {
+        WF_TRY(copy_setting("dtype", dtype, e->dtype_map, sizeof e->dtype_map, &e->err));
+        return check_map("dtype", e->dtype_map, check_dtype, &e->err);
+    }
+    if (!dtype[0])
+        return WF_OK;
+    WF_TRY(check_dtype(dtype, &e->err));
+    strcpy(e->place.dtype, dtype);
+    return WF_OK;
+}
+
 enum wf_status wf_engine_place(struct weft_engine *e, const struct weft_settings *s)
 {
-    const char *device = s->device ? s->device : "cpu", *dtype = s->dtype ? s->dtype : "";
-    const bool has_types = strchr(dtype, '=') != NULL;
     int first;
     e->threads = s->threads;
-    WF_TRY(check_device(device, &e->err));
-    WF_TRY(copy_setting("device", device, e->place.device, sizeof e->place.device, &e->err));
+    WF_TRY(take_dtype(e, s->dtype ? s->dtype : ""));
     if (s->device_map)
         WF_TRY(copy_setting("device-map", s->device_map, e->device_map, sizeof e->device_map,
                             &e->err));
     WF_TRY(check_map("device-map", e->device_map, check_device, &e->err));
-    if (has_types) {
-        WF_TRY(copy_setting("dtype", dtype, e->dtype_map, sizeof e->dtype_map, &e->err));
-        WF_TRY(check_map("dtype", e->dtype_map, check_dtype, &e->err));
-    } else if (dtype[0]) {
-        WF_TRY(check_dtype(dtype, &e->err));
-        strcpy(e->place.dtype, dtype);
+    if (!s->device) {
+        find_device(e);
+    } else {
+        WF_TRY(check_device(s->device, &e->err));
+        strcpy(e->place.device, s->device); /* what is known is short */
     }
-    return has_types || e->device_map[0] ? WF_OK : open_place(e, &e->place, &first, &e->err);
+    return e->dtype_map[0] || e->device_map[0] ? WF_OK : open_place(e, &e->place, &first, &e->err);
 }
 
 void wf_engine_close_backends(struct weft_engine *e)
@@ -222,7 +244,7 @@ static void describe(const struct weft_model *m,
 
 static const char *device_of(const struct weft_engine *e, int place)
 {
-    return e->places[place].device;
+    return e->devices[place];
 }
 
 static const char *dtype_of(const struct weft_engine *e, int place)

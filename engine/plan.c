@@ -10,11 +10,12 @@ static enum wf_status open_engine(struct weft_engine *planner, const struct weft
 {
     planner->policy = policy;
     planner->mem = wf_mem_open();
-    if (!planner->mem)
+    planner->device_mem = wf_mem_open();
+    if (!planner->mem || !planner->device_mem)
         return wf_fail_memory(&planner->err, "plan", 0);
     for (int i = 0; i < engine->backend_count; i++) {
-        WF_TRY(wf_backend_open_plan(engine->backends[i], planner->mem, &planner->err,
-                                    &planner->backends[i]));
+        WF_TRY(wf_backend_open_plan(engine->backends[i], planner->mem, planner->device_mem,
+                                    &planner->err, &planner->backends[i]));
         planner->backend_count++;
     }
     return WF_OK;

@@ -1,14 +1,23 @@
 #include "kernels/backend.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/base/arena.h"
 #include "kernels/base/threads.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/module.h"
 #include "kernels/plan/plan.h"
 #include "kernels/ref/ref.h"
 
-static const struct wf_ops *const registry[] = {&wf_ref_ops, &wf_cpu_ops};
+/* A device's table, or what opens the module that has it. */
+static const struct device {
+    const char *name;
+    const struct wf_ops *ops;
+    enum wf_status (*load)(const struct wf_ops **ops, struct wf_error *err);
+} registry[] = {{.name = "ref", .ops = &wf_ref_ops},
+                {.name = "cpu", .ops = &wf_cpu_ops},
+                {.name = "cuda", .load = wf_module_cuda}};
 
 /* Fills the empty slots of a table from its base. False where one stays empty: a crash in mid-run.
    Every member from `open` on is a function. */
@@ -26,13 +35,31 @@ static bool complete(struct wf_ops *ops)
     return true;
 }
 
-static const struct wf_ops *find_ops(const char *name)
+/* NAME or NAME:N; N is for devices that there may be several of. */
+static const struct device *find_device(const char *name, int *ordinal)
 {
+    const size_t length = strcspn(name, ":");
+    const char *number = name + length;
+    *ordinal = 0;
     for (size_t i = 0; i < sizeof registry / sizeof *registry; i++) {
-        if (strcmp(registry[i]->name, name) == 0)
-            return registry[i];
+        const struct device *d = &registry[i];
+        if (strlen(d->name) != length || strncmp(d->name, name, length) != 0)
+            continue;
+        if (!*number)
+            return d;
+        if (!d->load || strlen(number) < 2 || strlen(number) > 4 ||
+            strspn(number + 1, "0123456789") != strlen(number) - 1)
+            return NULL;
+        *ordinal = (int)strtol(number + 1, NULL, 10);
+        return d;
     }
     return NULL;
+}
+
+bool wf_backend_is_known(const char *name)
+{
+    int ordinal;
+    return find_device(name, &ordinal) != NULL;
 }
 
 static bool is_known(const char *dtype)
@@ -46,8 +73,14 @@ static enum wf_dtype choose_compute(const struct wf_backend *be, const char *dty
     return narrow ? WF_BF16 : WF_F32;
 }
 
-static enum wf_status open_with(const struct wf_ops *ops, int threads, struct wf_mem *mem,
-                                struct wf_error *err, struct wf_backend **be)
+bool wf_backend_suits(const struct wf_backend *be, const char *dtype)
+{
+    return be->compute == choose_compute(be, dtype);
+}
+
+static enum wf_status open_with(const struct wf_ops *ops, int ordinal, int threads,
+                                struct wf_mem *mem, struct wf_mem *device_mem, struct wf_error *err,
+                                struct wf_backend **be)
 {
     struct wf_ops table = *ops;
     if (!complete(&table))
@@ -58,6 +91,8 @@ static enum wf_status open_with(const struct wf_ops *ops, int threads, struct wf
         return wf_fail_memory(err, ops->name, sizeof *opened);
     opened->ops = table;
     opened->mem = mem;
+    opened->device_mem = device_mem ? device_mem : mem;
+    opened->ordinal = ordinal;
     opened->err = err;
     opened->threads = threads > 0 ? threads : wf_thread_default();
     const enum wf_status status = opened->ops.open(opened);
@@ -68,34 +103,47 @@ static enum wf_status open_with(const struct wf_ops *ops, int threads, struct wf
     return status;
 }
 
-enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
-                               struct wf_error *err, struct wf_backend **be)
+static enum wf_status open_table(const struct wf_ops *ops, int ordinal, const char *dtype,
+                                 int threads, struct wf_mem *mem, struct wf_mem *device_mem,
+                                 struct wf_error *err, struct wf_backend **be)
 {
-    *be = NULL;
-    const struct wf_ops *ops = find_ops(name);
-    if (!ops)
-        return wf_fail(err, WF_REFUSED, "device %s: unknown; use cpu", name);
-    return wf_backend_open_table(ops, dtype, threads, mem, err, be);
-}
-
-enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype, int threads,
-                                     struct wf_mem *mem, struct wf_error *err,
-                                     struct wf_backend **be)
-{
-    *be = NULL;
     if (!is_known(dtype))
         return wf_fail(err, WF_REFUSED,
                        "dtype: %s is not supported on this device; use f32 or bf16", dtype);
-    WF_TRY(open_with(ops, threads, mem, err, be));
+    WF_TRY(open_with(ops, ordinal, threads, mem, device_mem, err, be));
     (*be)->compute = choose_compute(*be, dtype);
     return WF_OK;
 }
 
-enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
-                                    struct wf_error *err, struct wf_backend **be)
+enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
+                               struct wf_mem *device_mem, struct wf_error *err,
+                               struct wf_backend **be)
+{
+    int ordinal;
+    *be = NULL;
+    const struct device *device = find_device(name, &ordinal);
+    if (!device)
+        return wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu or cuda", name);
+    const struct wf_ops *ops = device->ops;
+    if (!ops)
+        WF_TRY(device->load(&ops, err));
+    return open_table(ops, ordinal, dtype, threads, mem, device_mem, err, be);
+}
+
+enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype, int threads,
+                                     struct wf_mem *mem, struct wf_mem *device_mem,
+                                     struct wf_error *err, struct wf_backend **be)
 {
     *be = NULL;
-    WF_TRY(open_with(&wf_plan_ops, like->threads, mem, err, be));
+    return open_table(ops, 0, dtype, threads, mem, device_mem, err, be);
+}
+
+enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
+                                    struct wf_mem *device_mem, struct wf_error *err,
+                                    struct wf_backend **be)
+{
+    *be = NULL;
+    WF_TRY(open_with(&wf_plan_ops, like->ordinal, like->threads, mem, device_mem, err, be));
     wf_plan_stand_for(*be, like);
     return WF_OK;
 }

@@ -123,18 +123,22 @@ struct wf_ops {
 
 /* Constant once the backend is open. */
 struct wf_device {
-    bool queued; /* operations may still run when the call returns */
+    bool queued;     /* operations may still run when the call returns */
+    bool own_memory; /* what take gives is not the host's, and counts on an account of its own */
+    size_t memory;   /* bytes of that which were free when it was opened; 0: the host's */
 };
 
 struct wf_backend {
-    struct wf_ops ops; /* a copy: what is not overridden is ref's */
-    struct wf_mem *mem;
-    struct wf_error *err; /* where a failing call leaves its message */
-    void *state;          /* the backend's own */
+    struct wf_ops ops;         /* a copy: what is not overridden is ref's */
+    struct wf_mem *mem;        /* the host's account */
+    struct wf_mem *device_mem; /* of what take gives; mem, where that is the host's memory */
+    struct wf_error *err;      /* where a failing call leaves its message */
+    void *state;               /* the backend's own */
     const char *path; /* for tests, how the last product was computed: "library", "own", "pairs" */
     struct wf_device device;
     char about[64];        /* what it chose on this machine: "avx512, oneDNN 2.6.3"; "" */
     enum wf_dtype compute; /* of products that are wide enough: F32 or BF16 */
+    int ordinal;           /* of the devices of its kind: 1 of "cuda:1" */
     int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
     struct wf_tally tally;  /* since the caller cleared it; seconds of the calls, so without those
@@ -144,20 +148,26 @@ struct wf_backend {
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
-/* Opens "ref" or "cpu". dtype: "f32" or "bf16" for products, NULL for what the device is
-   fast at. threads: 0 for wf_thread_default. *be is NULL on failure. err must
-   outlive the backend. */
+/* Whether a name is one of a device: "ref", "cpu", "cuda" or "cuda:1". Opens nothing. */
+bool wf_backend_is_known(const char *name);
+/* Opens a device. dtype: "f32" or "bf16" for products, NULL for what the device is fast at.
+   threads: 0 for wf_thread_default. device_mem: the account of its memory, where it has one of its
+   own; NULL: mem. *be is NULL on failure. err must outlive the backend. */
 enum wf_status wf_backend_open(const char *name, const char *dtype, int threads, struct wf_mem *mem,
-                               struct wf_error *err, struct wf_backend **be);
+                               struct wf_mem *device_mem, struct wf_error *err,
+                               struct wf_backend **be);
 /* The same with a table that is not in the registry. */
 enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype, int threads,
-                                     struct wf_mem *mem, struct wf_error *err,
-                                     struct wf_backend **be);
+                                     struct wf_mem *mem, struct wf_mem *device_mem,
+                                     struct wf_error *err, struct wf_backend **be);
 /* Opens one that stands in the place of `like`: it takes its types and rooms, computes nothing and
-   counts everything, bytes that it would hold in mem. like outlives it. */
+   counts everything, on the accounts on which `like` would hold it. like outlives it. */
 enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
-                                    struct wf_error *err, struct wf_backend **be);
+                                    struct wf_mem *device_mem, struct wf_error *err,
+                                    struct wf_backend **be);
 void wf_backend_close(struct wf_backend **be);
+/* Whether a device that is opened with that dtype computes as this one of the same does. */
+bool wf_backend_suits(const struct wf_backend *be, const char *dtype);
 const char *wf_backend_dtype(const struct wf_backend *be);       /* of products: "f32" or "bf16" */
 struct wf_arena_source wf_backend_source(struct wf_backend *be); /* of activations */
 

@@ -386,7 +386,7 @@ static bool open_backends(struct check *c, const char *dtype, int threads)
 {
     static const char *const names[BACKENDS] = {"ref", "cpu"};
     for (int b = 0; b < BACKENDS; b++) {
-        if (wf_backend_open(names[b], dtype, threads, c->mem, &c->err, &c->be[b]) != WF_OK) {
+        if (wf_backend_open(names[b], dtype, threads, c->mem, NULL, &c->err, &c->be[b]) != WF_OK) {
             printf("  %s\n", c->err.text);
             return false;
         }

@@ -391,7 +391,7 @@ static void bench_all(struct stand *s)
 int bench(const char *device, const char *dtype, const char *only, int threads)
 {
     struct stand s = {.mem = wf_mem_open(), .only = only};
-    if (!s.mem || wf_backend_open(device, dtype, threads, s.mem, &s.err, &s.be) != WF_OK) {
+    if (!s.mem || wf_backend_open(device, dtype, threads, s.mem, NULL, &s.err, &s.be) != WF_OK) {
         printf("%s\n", s.err.text);
         wf_mem_close(&s.mem);
         return 1;

@@ -429,7 +429,7 @@ static void load_case(struct check *c, enum wf_param_kind kind, int rank, const 
         const size_t bytes = wf_param_bytes(be, &p);
         if ((bytes == 0) != (kind == WF_PARAM_TABLE))
             fail(c, "%zu bytes", bytes);
-        expect_ok(c, wf_backend_open_plan(be, c->mem, &c->err, &plan));
+        expect_ok(c, wf_backend_open_plan(be, c->mem, NULL, &c->err, &plan));
         if (wf_param_bytes(plan, &p) != bytes)
             fail(c, "the plan says %zu bytes, not %zu", wf_param_bytes(plan, &p), bytes);
         wf_backend_close(&plan);
@@ -456,10 +456,10 @@ void test_open(struct check *c)
 {
     struct wf_backend *be;
     label(c, "unknown name");
-    if (wf_backend_open("none", NULL, 1, c->mem, &c->err, &be) != WF_REFUSED || be)
+    if (wf_backend_open("none", NULL, 1, c->mem, NULL, &c->err, &be) != WF_REFUSED || be)
         fail(c, "an unknown backend opened");
     label(c, "unknown type");
-    if (wf_backend_open("cpu", "f8", 1, c->mem, &c->err, &be) != WF_REFUSED || be)
+    if (wf_backend_open("cpu", "f8", 1, c->mem, NULL, &c->err, &be) != WF_REFUSED || be)
         fail(c, "an unknown type was taken");
     static const char *const names[] = {"ref", "cpu"};
     for (int b = 0; b < BACKENDS; b++) {
@@ -467,7 +467,8 @@ void test_open(struct check *c)
         const size_t live = wf_mem_live_all(c->mem);
         for (long nth = 1;; nth++) {
             wf_mem_fail_at(c->mem, nth);
-            const enum wf_status status = wf_backend_open(names[b], NULL, 3, c->mem, &c->err, &be);
+            const enum wf_status status =
+                wf_backend_open(names[b], NULL, 3, c->mem, NULL, &c->err, &be);
             wf_mem_fail_at(c->mem, 0);
             if (status == WF_OK)
                 break;

@@ -41,7 +41,8 @@ static struct weft_engine *open_engine(bool is_late, struct wf_policy policy, co
     if (is_late) {
         wf_backend_close(&e->backends[0]);
         assert_int_equal(
-            wf_backend_open_table(&late_ops, dtype, 1, e->mem, &e->err, &e->backends[0]), WF_OK);
+            wf_backend_open_table(&late_ops, dtype, 1, e->mem, NULL, &e->err, &e->backends[0]),
+            WF_OK);
     }
     return e;
 }
@@ -147,8 +148,9 @@ static void a_map_crosses(void **state)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         e = open_engine(false, none, "f32");
         assert_int_equal(
-            wf_backend_open_table(&late_ops, "f32", 1, e->mem, &e->err, &e->backends[1]), WF_OK);
-        e->places[1] = (struct wf_place){"late", "f32"};
+            wf_backend_open_table(&late_ops, "f32", 1, e->mem, NULL, &e->err, &e->backends[1]),
+            WF_OK);
+        strcpy(e->devices[1], "late");
         e->backend_count = 2;
         strcpy(e->device_map, maps[i]);
         const struct clip have = make(e, "basic", false);

@@ -84,7 +84,7 @@ static void open_model(struct opened *o, const char *model, enum wf_offload offl
     strcat(o->path, "/transformer");
     o->mem = wf_mem_open();
     assert_non_null(o->mem);
-    assert_int_equal(wf_backend_open("cpu", NULL, 0, o->mem, &o->err, &o->be), WF_OK);
+    assert_int_equal(wf_backend_open("cpu", NULL, 0, o->mem, NULL, &o->err, &o->be), WF_OK);
     if (wf_checkpoint_open(o->path, "diffusion_pytorch_model", NULL, o->mem, &o->ckpt, &o->err) !=
             WF_OK ||
         wf_wan_open(o->ckpt, (struct wf_policy){offload, 0}, o->be, o->mem, &o->wan, &o->err) !=

@@ -41,7 +41,7 @@ static int setup(void **state)
     snprintf(f->path, sizeof f->path, "%s/scheduler_config.json", f->folder);
     f->mem = wf_mem_open();
     assert_non_null(f->mem);
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, &f->err, &f->be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->mem, NULL, &f->err, &f->be), WF_OK);
     *state = f;
     return 0;
 }

@@ -32,7 +32,8 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     desk_open(&f->desk, "umt5");
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &f->be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, NULL, &f->desk.err, &f->be),
+                     WF_OK);
     wf_arena_init(&f->arena, wf_backend_source(f->be));
     *state = f;
     return 0;

@@ -533,7 +533,8 @@ static void open_house(struct fixture *f, struct house *h, enum wf_offload offlo
                                                          "4],\"data_offsets\":[68,72]}}",
         72);
     assert_int_equal(open_folder(f, "model", NULL, &h->ckpt), WF_OK);
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &h->be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, NULL, &f->desk.err, &h->be),
+                     WF_OK);
     assert_int_equal(wf_residency_open(policy, h->ckpt, h->be, f->desk.mem, &h->res, &f->desk.err),
                      WF_OK);
     assert_int_equal(wf_residency_group(h->res, &h->first, &f->desk.err), WF_OK);
@@ -747,7 +748,7 @@ static void a_thousand_weights_are_no_trouble(void **state)
     write_text(f, "config.json", "{}");
     write_named_st(f, "model.safetensors", header, 4 * WEIGHTS);
     assert_int_equal(open_folder(f, "model", NULL, &ckpt), WF_OK);
-    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, &f->desk.err, &be), WF_OK);
+    assert_int_equal(wf_backend_open("ref", NULL, 1, f->desk.mem, NULL, &f->desk.err, &be), WF_OK);
     assert_int_equal(wf_residency_open((struct wf_policy){WF_OFFLOAD_MODEL, 0}, ckpt, be,
                                        f->desk.mem, &res, &f->desk.err),
                      WF_OK);

@@ -7,6 +7,7 @@
 
 struct block {
     struct block *next;
+    struct wf_mem *account;
     void *data;
     size_t bytes;
     enum wf_mem_tag tag;
@@ -43,7 +44,7 @@ static void plan_close(struct wf_backend *be)
     be->state = NULL;
 }
 
-static void *plan_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
+static void *take(struct wf_backend *be, struct wf_mem *account, enum wf_mem_tag tag, size_t bytes)
 {
     struct plan *p = be->state;
     struct block *block = malloc(sizeof *block);
@@ -55,10 +56,26 @@ static void *plan_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
         free(block);
         return NULL;
     }
-    *block = (struct block){.next = p->first, .data = data, .bytes = bytes, .tag = tag};
+    *block = (struct block){p->first, account, data, bytes, tag};
     p->first = block;
-    wf_mem_hold(be->mem, tag, bytes);
+    wf_mem_hold(account, tag, bytes);
     return data;
+}
+
+/* Memory of the device, where that has its own. */
+static struct wf_mem *account_of(const struct wf_backend *be)
+{
+    return be->device.own_memory ? be->device_mem : be->mem;
+}
+
+static void *plan_take(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
+{
+    return take(be, account_of(be), tag, bytes);
+}
+
+static void *plan_take_host(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes)
+{
+    return take(be, be->mem, tag, bytes);
 }
 
 static void plan_give(struct wf_backend *be, void *ptr)
@@ -71,7 +88,7 @@ static void plan_give(struct wf_backend *be, void *ptr)
     if (!block)
         return;
     *link = block->next;
-    wf_mem_drop(be->mem, block->tag, block->bytes);
+    wf_mem_drop(block->account, block->tag, block->bytes);
     (void)munmap(block->data, block->bytes ? block->bytes : 1);
     free(block);
 }
@@ -89,11 +106,11 @@ static void count_scratch(struct wf_backend *be, enum wf_op op, const void *args
     struct wf_scratch scratch;
     like->ops.scratch(like, op, args, &scratch);
     if (scratch.kept > be->kept) {
-        wf_mem_hold(be->mem, WF_MEM_ACTIVATIONS, scratch.kept - be->kept);
+        wf_mem_hold(account_of(be), WF_MEM_ACTIVATIONS, scratch.kept - be->kept);
         be->kept = scratch.kept;
     }
-    wf_mem_hold(be->mem, WF_MEM_ACTIVATIONS, scratch.passing);
-    wf_mem_drop(be->mem, WF_MEM_ACTIVATIONS, scratch.passing);
+    wf_mem_hold(account_of(be), WF_MEM_ACTIVATIONS, scratch.passing);
+    wf_mem_drop(account_of(be), WF_MEM_ACTIVATIONS, scratch.passing);
 }
 
 static enum wf_status plan_load_end(struct wf_backend *be, struct wf_param *p)
@@ -136,7 +153,7 @@ const struct wf_ops wf_plan_ops = {.name = "plan",
                                    .close = plan_close,
                                    .take = plan_take,
                                    .give = plan_give,
-                                   .take_host = plan_take,
+                                   .take_host = plan_take_host,
                                    .give_host = plan_give,
                                    .upload = plan_upload,
                                    .download = plan_download,
