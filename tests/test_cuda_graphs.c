@@ -1,0 +1,265 @@
+/* cuDNN has an engine, made beforehand, for every convolution in bf16 that the published models ask
+   for, and one that it compiles for every attention, on each kind of GPU: plans are made from a
+   device's description, so that no GPU is needed. Every kind: with WEFT_TEST_LONG. */
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/base/clock.h"
+#include "tests/published.h"
+#include "tests/recorder.h"
+
+struct device {
+    const char *name, *gpu;
+    int version, processors, shared, l2, threads, blocks;
+    int clock, memory_clock; /* kHz */
+    long long memory;
+};
+
+static const struct device devices[] = {
+    {"sm_80", "NVIDIA A100-SXM4-40GB", 800, 108, 166912, 41943040, 2048, 32, 1410000, 1215000,
+     42405855232},
+    {"sm_90", "NVIDIA H100 80GB HBM3", 900, 132, 232448, 52428800, 2048, 32, 1980000, 2619000,
+     85045084160},
+    {"sm_100", "NVIDIA B200", 1000, 148, 232448, 132644864, 2048, 32, 1965000, 3996000,
+     191514214400},
+    {"sm_120", "NVIDIA GeForce RTX 5090", 1200, 170, 101376, 100663296, 1536, 24, 2407000, 14001000,
+     33700000000},
+};
+enum { DEVICES = sizeof devices / sizeof *devices, H100 = 1 };
+
+static struct wf_error err;
+
+static struct wf_graphs *open_for(const struct device *d)
+{
+    char text[1536];
+    struct wf_graphs *graphs;
+    snprintf(text, sizeof text,
+             "{\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64],"
+             "\"regsPerBlock\":65536,\"multiProcessorCount\":%d,\"warpSize\":32,"
+             "\"maxSharedMemoryPerBlock\":49152,\"maxSharedMemoryPerBlockOptin\":%d,"
+             "\"reservedSharedMemoryPerBlock\":1024,\"maxRegistersPerSM\":65536,"
+             "\"maxCtasPerSM\":%d,\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":%d,"
+             "\"pciDeviceId\":0,\"isTccDriver\":0,\"supportCoopLaunch\":1,"
+             "\"totalGlobalMem\":%lld,\"smClockRateKHz\":%d,\"memClockRateKHz\":%d,"
+             "\"l2CacheSize\":%d,\"cudaDeviceId\":0,\"deviceVer\":%d,\"driverVer\":13000,"
+             "\"deviceName\":\"%s\"}",
+             d->processors, d->shared, d->blocks, d->threads, d->memory, d->clock, d->memory_clock,
+             d->l2, d->version, d->gpu);
+    if (wf_graphs_open(NULL, text, &graphs, &err) != WF_OK)
+        fail_msg("%s", err.text);
+    return graphs;
+}
+
+/* A small one; what a case changes of it, it does itself. */
+static struct wf_graph_conv some_conv(void)
+{
+    return (struct wf_graph_conv){.x = {5, 20, 24, 96},
+                                  .y = {5, 20, 24, 64},
+                                  .kernel = {3, 3, 3},
+                                  .pad_front = 2,
+                                  .pad_h = {1, 1},
+                                  .pad_w = {1, 1},
+                                  .stride_t = 1,
+                                  .stride_hw = 1,
+                                  .y_type = WF_BF16,
+                                  .has_bias = true};
+}
+
+static struct wf_graph_attention some_attention(int64_t width)
+{
+    const int64_t heads = 2, row = heads * width;
+    return (struct wf_graph_attention){.batches = 1,
+                                       .queries = 100,
+                                       .keys = 40,
+                                       .heads = heads,
+                                       .width = width,
+                                       .value_width = width,
+                                       .q_stride = {100 * row, row, width},
+                                       .k_stride = {40 * row, row, width},
+                                       .v_stride = {40 * row, row, width},
+                                       .y_stride = {100 * row, row, width},
+                                       .y_type = WF_BF16,
+                                       .scale = 0.125f};
+}
+
+static void old_versions_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(wf_graphs_check_version(91500, &err), WF_OK);
+    assert_int_equal(wf_graphs_check_version(91001, &err), WF_REFUSED);
+    assert_non_null(strstr(err.text, "9.10.1"));
+}
+
+static void a_device_has_to_be_described(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs;
+    assert_int_equal(wf_graphs_open(NULL, "{}", &graphs, &err), WF_FAILED);
+    assert_null(graphs);
+    assert_non_null(strstr(err.text, "device description"));
+}
+
+static void a_plan_is_made_once(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(&devices[H100]);
+    struct wf_graph_conv conv = some_conv();
+    struct wf_graph_plan *first, *again, *other;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &first), WF_OK);
+    assert_int_equal(wf_graph_conv(graphs, &conv, &again), WF_OK);
+    conv.has_bias = false;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &other), WF_OK);
+    assert_non_null(first);
+    assert_non_null(other);
+    assert_ptr_equal(first, again);
+    assert_ptr_not_equal(first, other);
+    assert_int_equal(wf_graph_run(graphs, first, &(struct wf_graph_pointers){0}, NULL, NULL),
+                     WF_FAILED); /* there is nothing to run it on */
+    wf_graphs_close(&graphs);
+    assert_null(graphs);
+}
+
+static void what_breaks_the_contract_fails(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(&devices[H100]);
+    struct wf_graph_conv conv = some_conv();
+    struct wf_graph_plan *plan;
+    conv.y[0]++;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
+    assert_non_null(strstr(err.text, "contract"));
+    conv = some_conv();
+    conv.x[0] = conv.y[0] = 50000;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
+    assert_non_null(strstr(err.text, "cut it by frames"));
+    assert_null(plan);
+    struct wf_graph_attention attention = some_attention(64);
+    attention.keys = 0;
+    assert_int_equal(wf_graph_attention(graphs, &attention, &plan), WF_FAILED);
+    wf_graphs_close(&graphs);
+}
+
+/* An answer, each time: the caller has kernels of its own. */
+static void what_no_engine_does_is_not_taken(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(&devices[H100]);
+    const struct wf_graph_attention wide = some_attention(384), odd = some_attention(100);
+    struct wf_graph_plan *plan;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wf_graph_attention(graphs, &wide, &plan), WF_OK);
+        assert_null(plan);
+        if (wf_graph_attention(graphs, &odd, &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_null(plan);
+    }
+    wf_graphs_close(&graphs);
+}
+
+/* --- the published models --- */
+
+struct found {
+    int convs, attentions, not_taken, compiled;
+    size_t workspace; /* the largest */
+};
+
+static void note(struct found *f, const struct wf_graph_plan *plan)
+{
+    f->not_taken += !plan;
+    if (!plan)
+        return;
+    const size_t workspace = wf_graph_plan_workspace(plan);
+    assert_true(workspace <= WF_GRAPH_WORKSPACE);
+    f->workspace = workspace > f->workspace ? workspace : f->workspace;
+    f->compiled += wf_graph_plan_compiled(plan);
+}
+
+static void plan_convs(struct wf_graphs *graphs, const struct recorded *r, struct found *f)
+{
+    struct wf_graph_plan *plan;
+    for (int i = 0; i < r->convs; i++) {
+        if (wf_graph_conv(graphs, &r->conv[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        note(f, plan);
+    }
+}
+
+static void plan_attentions(struct wf_graphs *graphs, const struct recorded *r, struct found *f)
+{
+    struct wf_graph_plan *plan;
+    for (int i = 0; i < r->attentions; i++) {
+        if (wf_graph_attention(graphs, &r->attention[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        note(f, plan);
+    }
+}
+
+static void plan_all(const struct device *d, const struct recorded *r)
+{
+    struct found convs = {0}, attentions = {0};
+    struct wf_graphs *graphs = open_for(d);
+    const double start = wf_clock();
+    plan_convs(graphs, r, &convs);
+    const double middle = wf_clock();
+    plan_attentions(graphs, r, &attentions);
+    print_message("%s: %d convolutions in %.1f s, workspace %.1f MB; %d attentions in %.1f s, "
+                  "workspace %.1f MB\n",
+                  d->name, r->convs, middle - start, (double)convs.workspace / 1e6, r->attentions,
+                  wf_clock() - middle, (double)attentions.workspace / 1e6);
+    print_message("not taken %d %d compiled %d %d\n", convs.not_taken, attentions.not_taken,
+                  convs.compiled, attentions.compiled);
+    wf_graphs_close(&graphs);
+}
+
+static void every_shape_has_a_plan(void **state)
+{
+    (void)state;
+    static struct recorded recorded;
+    record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 16});
+    record(&recorded, "14b", &(struct recorder_clip){21, 90, 160, 16});
+    for (int i = 0; i < DEVICES; i++) {
+        if (i == H100 || getenv("WEFT_TEST_LONG"))
+            plan_all(&devices[i], &recorded);
+    }
+}
+
+/* cuDNN asks for a libcuda by its name: where there is none, the one of the tests is it. */
+static bool load_libcuda(void)
+{
+    char path[512];
+    const char *build = getenv("WEFT_BUILD_DIR");
+    if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL))
+        return true;
+    snprintf(path, sizeof path, "%s/no-gpu/libcuda.so.1", build ? build : ".");
+    return dlopen(path, RTLD_NOW | RTLD_GLOBAL) != NULL;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(old_versions_are_refused),
+        cmocka_unit_test(a_device_has_to_be_described),
+        cmocka_unit_test(a_plan_is_made_once),
+        cmocka_unit_test(what_breaks_the_contract_fails),
+        cmocka_unit_test(what_no_engine_does_is_not_taken),
+        cmocka_unit_test(every_shape_has_a_plan),
+    };
+    if (!load_libcuda()) {
+        fprintf(stderr, "%s\n", dlerror());
+        return EXIT_FAILURE;
+    }
+    int code = published_make("1.3b");
+    if (code == 0)
+        code = published_make("14b");
+    if (code == 0)
+        code = cmocka_run_group_tests(tests, NULL, NULL);
+    return published_end(code);
+}
