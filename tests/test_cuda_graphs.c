@@ -1,6 +1,6 @@
 /* cuDNN has an engine, made beforehand, for every convolution in bf16 that the published models ask
    for, and one that it compiles for every attention, on each kind of GPU: plans are made from a
-   device's description, so that no GPU is needed. Every kind: with WEFT_TEST_LONG. */
+   device's description, so that no GPU is needed. */
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,58 +164,108 @@ static void what_no_engine_does_is_not_taken(void **state)
     wf_graphs_close(&graphs);
 }
 
+/* Frames that are apart are what a causal cache hands on; f32 sums and sums in place are compiled.
+ */
+static void a_convolution_has_its_variants(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(&devices[H100]);
+    struct wf_graph_conv apart = some_conv(), f32 = some_conv(), sum = some_conv();
+    apart.x_frame = 3 * 20 * 24 * 96;
+    apart.y_frame = 2 * 20 * 24 * 64;
+    f32.y_type = sum.y_type = WF_F32;
+    sum.accumulate = true;
+    const struct wf_graph_conv *const all[] = {&apart, &f32, &sum};
+    for (int i = 0; i < 3; i++) {
+        struct wf_graph_plan *plan;
+        if (wf_graph_conv(graphs, all[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_non_null(plan);
+        assert_int_equal(wf_graph_plan_compiled(plan), i > 0);
+    }
+    wf_graphs_close(&graphs);
+}
+
+static void an_attention_has_its_variants(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(&devices[H100]);
+    struct wf_graph_attention f32 = some_attention(64), wide = some_attention(WF_GRAPH_HEAD);
+    f32.y_type = WF_F32;
+    wide.has_key_bias = true;
+    const struct wf_graph_attention *const all[] = {&f32, &wide};
+    for (int i = 0; i < 2; i++) {
+        struct wf_graph_plan *plan;
+        if (wf_graph_attention(graphs, all[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_non_null(plan);
+        assert_true(wf_graph_plan_compiled(plan));
+    }
+    wf_graphs_close(&graphs);
+}
+
 /* --- the published models --- */
 
+/* Of the plans of one kind. */
 struct found {
-    int convs, attentions, not_taken, compiled;
+    int taken, compiled;
     size_t workspace; /* the largest */
+    double seconds;
 };
 
 static void note(struct found *f, const struct wf_graph_plan *plan)
 {
-    f->not_taken += !plan;
-    if (!plan)
-        return;
     const size_t workspace = wf_graph_plan_workspace(plan);
-    assert_true(workspace <= WF_GRAPH_WORKSPACE);
     f->workspace = workspace > f->workspace ? workspace : f->workspace;
     f->compiled += wf_graph_plan_compiled(plan);
+    f->taken++;
 }
 
-static void plan_convs(struct wf_graphs *graphs, const struct recorded *r, struct found *f)
+static struct found plan_convs(struct wf_graphs *graphs, const struct recorded *r)
 {
+    struct found f = {.seconds = -wf_clock()};
     struct wf_graph_plan *plan;
     for (int i = 0; i < r->convs; i++) {
         if (wf_graph_conv(graphs, &r->conv[i], &plan) != WF_OK)
             fail_msg("%s", err.text);
-        note(f, plan);
+        assert_non_null(plan);
+        note(&f, plan);
     }
+    f.seconds += wf_clock();
+    return f;
 }
 
-static void plan_attentions(struct wf_graphs *graphs, const struct recorded *r, struct found *f)
+static struct found plan_attentions(struct wf_graphs *graphs, const struct recorded *r)
 {
+    struct found f = {.seconds = -wf_clock()};
     struct wf_graph_plan *plan;
     for (int i = 0; i < r->attentions; i++) {
         if (wf_graph_attention(graphs, &r->attention[i], &plan) != WF_OK)
             fail_msg("%s", err.text);
-        note(f, plan);
+        assert_int_equal(plan != NULL, r->attention[i].width <= WF_GRAPH_HEAD);
+        if (plan)
+            note(&f, plan);
     }
+    f.seconds += wf_clock();
+    return f;
 }
 
 static void plan_all(const struct device *d, const struct recorded *r)
 {
-    struct found convs = {0}, attentions = {0};
+    bool can_compile;
     struct wf_graphs *graphs = open_for(d);
-    const double start = wf_clock();
-    plan_convs(graphs, r, &convs);
-    const double middle = wf_clock();
-    plan_attentions(graphs, r, &attentions);
-    print_message("%s: %d convolutions in %.1f s, workspace %.1f MB; %d attentions in %.1f s, "
-                  "workspace %.1f MB\n",
-                  d->name, r->convs, middle - start, (double)convs.workspace / 1e6, r->attentions,
-                  wf_clock() - middle, (double)attentions.workspace / 1e6);
-    print_message("not taken %d %d compiled %d %d\n", convs.not_taken, attentions.not_taken,
-                  convs.compiled, attentions.compiled);
+    assert_int_equal(wf_graphs_can_compile(graphs, &can_compile), WF_OK);
+    assert_true(can_compile);
+    const struct found convs = plan_convs(graphs, r), attentions = plan_attentions(graphs, r);
+    print_message("%s: %d convolutions (%.1f s, at most %.1f MB), %d attentions (%.1f s, at most "
+                  "%.1f MB), %d of heads too wide\n",
+                  d->name, convs.taken, convs.seconds, (double)convs.workspace / 1e6,
+                  attentions.taken, attentions.seconds, (double)attentions.workspace / 1e6,
+                  r->attentions - attentions.taken);
+    assert_true(convs.workspace <= WF_GRAPH_WORKSPACE);
+    assert_true(attentions.workspace <= WF_GRAPH_WORKSPACE);
+    assert_int_equal(convs.compiled, 0);
+    assert_int_equal(attentions.compiled, attentions.taken);
     wf_graphs_close(&graphs);
 }
 
@@ -224,11 +274,11 @@ static void every_shape_has_a_plan(void **state)
     (void)state;
     static struct recorded recorded;
     record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 16});
+    record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 4});
     record(&recorded, "14b", &(struct recorder_clip){21, 90, 160, 16});
-    for (int i = 0; i < DEVICES; i++) {
-        if (i == H100 || getenv("WEFT_TEST_LONG"))
-            plan_all(&devices[i], &recorded);
-    }
+    assert_true(recorded.convs > 40 && recorded.attentions > 4);
+    for (int i = 0; i < DEVICES; i++)
+        plan_all(&devices[i], &recorded);
 }
 
 /* cuDNN asks for a libcuda by its name: where there is none, the one of the tests is it. */
@@ -250,6 +300,8 @@ int main(void)
         cmocka_unit_test(a_plan_is_made_once),
         cmocka_unit_test(what_breaks_the_contract_fails),
         cmocka_unit_test(what_no_engine_does_is_not_taken),
+        cmocka_unit_test(a_convolution_has_its_variants),
+        cmocka_unit_test(an_attention_has_its_variants),
         cmocka_unit_test(every_shape_has_a_plan),
     };
     if (!load_libcuda()) {

@@ -199,9 +199,8 @@ static enum wf_status search(const struct wf_graphs *g, cudnnBackendDescriptor_t
 
 /* --- plans by shape --- */
 
-/* The described operations as one graph, and its plan. */
-static enum wf_status make_plan(const struct wf_graphs *g, struct wf_build *b,
-                                struct wf_graph_plan *p)
+/* The described operations as one graph. */
+static cudnnBackendDescriptor_t make_graph(const struct wf_graphs *g, struct wf_build *b)
 {
     cudnnBackendDescriptor_t graph = wf_build_make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     wf_build_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
@@ -209,10 +208,49 @@ static enum wf_status make_plan(const struct wf_graphs *g, struct wf_build *b,
     if (g->handle)
         wf_build_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &g->handle);
     wf_build_done(b, graph);
+    return graph;
+}
+
+static enum wf_status make_plan(const struct wf_graphs *g, struct wf_build *b,
+                                struct wf_graph_plan *p)
+{
+    cudnnBackendDescriptor_t graph = make_graph(g, b);
     p->scale = b->scale;
     p->bound_count = b->bound_count;
     memcpy(p->bound, b->bound, sizeof p->bound);
     return wf_build_goes_on(b) ? search(g, graph, b->what, p) : b->status;
+}
+
+enum wf_status wf_graph_is_offered(const struct wf_graphs *g, const char *what, const void *shape,
+                                   void (*describe)(struct wf_build *b, const void *shape),
+                                   bool *offered)
+{
+    struct wf_build b = {.err = g->err, .what = what}, list = {.err = g->err, .what = what};
+    cudnnBackendDescriptor_t config;
+    describe(&b, shape);
+    cudnnBackendDescriptor_t graph = make_graph(g, &b);
+    *offered = wf_build_goes_on(&b) && ask(g, &list, graph, CUDNN_HEUR_MODE_A, 1, &config) > 0;
+    wf_build_end(&list);
+    wf_build_end(&b);
+    return b.status == WF_OK ? list.status : b.status;
+}
+
+/* A shape that was not met before. */
+static enum wf_status add_plan(struct wf_graphs *g, const struct wf_graph_key *key,
+                               struct wf_build *b, struct wf_graph_plan **plan)
+{
+    struct wf_graph_plan *p = calloc(1, sizeof *p);
+    if (!p)
+        return wf_fail_memory(g->err, "cuDNN", sizeof *p);
+    p->key = *key;
+    const enum wf_status status = make_plan(g, b, p);
+    if (status != WF_OK) {
+        free(p);
+        return status;
+    }
+    p->next = g->first;
+    *plan = g->first = p;
+    return WF_OK;
 }
 
 enum wf_status wf_graph_find(struct wf_graphs *g, const struct wf_graph_key *key, const char *what,
@@ -226,19 +264,10 @@ enum wf_status wf_graph_find(struct wf_graphs *g, const struct wf_graph_key *key
         p = p->next;
     if (!p) {
         struct wf_build b = {.err = g->err, .what = what};
-        p = calloc(1, sizeof *p);
-        if (!p)
-            return wf_fail_memory(g->err, "cuDNN", sizeof *p);
-        p->key = *key;
         describe(&b, shape);
-        const enum wf_status status = make_plan(g, &b, p);
+        const enum wf_status status = add_plan(g, key, &b, &p);
         wf_build_end(&b);
-        if (status != WF_OK) {
-            free(p);
-            return status;
-        }
-        p->next = g->first;
-        g->first = p;
+        WF_TRY(status);
     }
     *plan = p->plan ? p : NULL;
     return WF_OK;

@@ -46,9 +46,9 @@ void wf_graphs_close(struct wf_graphs **graphs); /* ends its plans */
    struct wf_conv has them.
 
    Engines that are compiled beforehand take a BF16 y only, and a BF16 bias with it; F32 is compiled
-   when its plan is made, 0.4 to 0.8 s a shape, so it is for what is rare. O and C are multiples of
-   8: weights are padded when they are loaded. Each tensor spans less than 2^31 elements: longer
-   ones are cut by frames. */
+   when its plan is made, 0.3 to 0.8 s a shape, so it is for what is rare. O and C are best
+   multiples of 8: weights are padded when they are loaded. Each tensor spans less than 2^31
+   elements: longer ones are cut by frames. */
 struct wf_graph_conv {
     int64_t x[4], y[4];       /* y: what the rest says, checked */
     int64_t x_frame, y_frame; /* elements from a frame to the next; 0: frames are dense */
@@ -61,8 +61,9 @@ struct wf_graph_conv {
 };
 
 /* y = softmax(scale * q k^T + key_bias) v for each batch and head: q [N,S,h,d], k [N,L,h,d],
-   v [N,L,h,e], all BF16; y [N,S,h,e] BF16 or F32; key_bias [L] F32. d and e are WF_GRAPH_HEAD at
-   most. Compiled when its plan is made. */
+   v [N,L,h,e], all BF16; y [N,S,h,e] BF16 or F32; key_bias [L] F32. Heads wider than WF_GRAPH_HEAD,
+   or of a width that is no multiple of 8, are not taken. Compiled when its plan is made, 0.3 to
+   1.5 s a shape. */
 struct wf_graph_attention {
     int64_t batches, queries, keys, heads, width, value_width; /* N, S, L, h, d, e */
     /* Elements from one batch, row and head to the next; the last axis is dense. Each tensor spans
@@ -72,6 +73,10 @@ struct wf_graph_attention {
     bool has_key_bias;
     float scale;
 };
+
+/* Whether cuDNN can compile kernels here. Where libnvrtc or libcuda is missing it says nothing, but
+   offers no engine for what it would compile: then no attention is taken. */
+enum wf_status wf_graphs_can_compile(struct wf_graphs *graphs, bool *can);
 
 /* The plan of a shape, made now or before; the graphs' own, until they are closed. WF_OK with *plan
    NULL: no engine takes this shape, and the caller computes it by other means; that is remembered

@@ -184,3 +184,21 @@ enum wf_status wf_graph_attention(struct wf_graphs *graphs, const struct wf_grap
     return wf_graph_find(graphs, &key, what, s, s->has_key_bias ? describe_biased : describe_plain,
                          plan);
 }
+
+enum wf_status wf_graphs_can_compile(struct wf_graphs *graphs, bool *can)
+{
+    const int64_t width = 64, stride[] = {128 * width, width, width};
+    struct wf_graph_attention s = {.batches = 1,
+                                   .queries = 128,
+                                   .keys = 128,
+                                   .heads = 1,
+                                   .width = width,
+                                   .value_width = width,
+                                   .y_type = WF_BF16,
+                                   .scale = 1};
+    memcpy(s.q_stride, stride, sizeof stride);
+    memcpy(s.k_stride, stride, sizeof stride);
+    memcpy(s.v_stride, stride, sizeof stride);
+    memcpy(s.y_stride, stride, sizeof stride);
+    return wf_graph_is_offered(graphs, "a first attention", &s, describe_plain, can);
+}

@@ -89,6 +89,11 @@ enum wf_status wf_graph_find(struct wf_graphs *graphs, const struct wf_graph_key
                              const char *what, const void *shape,
                              void (*describe)(struct wf_build *b, const void *shape),
                              struct wf_graph_plan **plan);
+/* Whether cuDNN has any engine for it; none is tried. */
+enum wf_status wf_graph_is_offered(const struct wf_graphs *graphs, const char *what,
+                                   const void *shape,
+                                   void (*describe)(struct wf_build *b, const void *shape),
+                                   bool *offered);
 struct wf_error *wf_graphs_error(const struct wf_graphs *graphs);
 
 #endif
