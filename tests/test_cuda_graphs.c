@@ -13,81 +13,18 @@
 #include <cmocka.h>
 
 #include "kernels/base/clock.h"
+#include "tests/cuda_devices.h"
 #include "tests/published.h"
 #include "tests/recorder.h"
 
-struct device {
-    const char *name, *gpu;
-    int version, processors, shared, l2, threads, blocks;
-    int clock, memory_clock; /* kHz */
-    long long memory;
-};
-
-static const struct device devices[] = {
-    {"sm_80", "NVIDIA A100-SXM4-40GB", 800, 108, 166912, 41943040, 2048, 32, 1410000, 1215000,
-     42405855232},
-    {"sm_90", "NVIDIA H100 80GB HBM3", 900, 132, 232448, 52428800, 2048, 32, 1980000, 2619000,
-     85045084160},
-    {"sm_100", "NVIDIA B200", 1000, 148, 232448, 132644864, 2048, 32, 1965000, 3996000,
-     191514214400},
-    {"sm_120", "NVIDIA GeForce RTX 5090", 1200, 170, 101376, 100663296, 1536, 24, 2407000, 14001000,
-     33700000000},
-};
-enum { DEVICES = sizeof devices / sizeof *devices, H100 = 1 };
-
 static struct wf_error err;
 
-static struct wf_graphs *open_for(const struct device *d)
+static struct wf_graphs *open_for(int device)
 {
-    char text[1536];
     struct wf_graphs *graphs;
-    snprintf(text, sizeof text,
-             "{\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64],"
-             "\"regsPerBlock\":65536,\"multiProcessorCount\":%d,\"warpSize\":32,"
-             "\"maxSharedMemoryPerBlock\":49152,\"maxSharedMemoryPerBlockOptin\":%d,"
-             "\"reservedSharedMemoryPerBlock\":1024,\"maxRegistersPerSM\":65536,"
-             "\"maxCtasPerSM\":%d,\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":%d,"
-             "\"pciDeviceId\":0,\"isTccDriver\":0,\"supportCoopLaunch\":1,"
-             "\"totalGlobalMem\":%lld,\"smClockRateKHz\":%d,\"memClockRateKHz\":%d,"
-             "\"l2CacheSize\":%d,\"cudaDeviceId\":0,\"deviceVer\":%d,\"driverVer\":13000,"
-             "\"deviceName\":\"%s\"}",
-             d->processors, d->shared, d->blocks, d->threads, d->memory, d->clock, d->memory_clock,
-             d->l2, d->version, d->gpu);
-    if (wf_graphs_open(NULL, text, &graphs, &err) != WF_OK)
+    if (cuda_open_for(&cuda_devices[device], &graphs, &err) != WF_OK)
         fail_msg("%s", err.text);
     return graphs;
-}
-
-/* A small one; what a case changes of it, it does itself. */
-static struct wf_graph_conv some_conv(void)
-{
-    return (struct wf_graph_conv){.x = {5, 20, 24, 96},
-                                  .y = {5, 20, 24, 64},
-                                  .kernel = {3, 3, 3},
-                                  .pad_front = 2,
-                                  .pad_h = {1, 1},
-                                  .pad_w = {1, 1},
-                                  .stride_t = 1,
-                                  .stride_hw = 1,
-                                  .y_type = WF_BF16,
-                                  .has_bias = true};
-}
-
-static struct wf_graph_attention some_attention(int64_t width)
-{
-    const int64_t heads = 2, row = heads * width;
-    return (struct wf_graph_attention){.batches = 1,
-                                       .queries = 100,
-                                       .keys = 40,
-                                       .heads = heads,
-                                       .width = width,
-                                       .value_width = width,
-                                       .q_stride = {100 * row, row, width},
-                                       .k_stride = {40 * row, row, width},
-                                       .v_stride = {40 * row, row, width},
-                                       .y_stride = {100 * row, row, width},
-                                       .y_type = WF_BF16,
-                                       .scale = 0.125f};
 }
 
 static void old_versions_are_refused(void **state)
@@ -110,8 +47,8 @@ static void a_device_has_to_be_described(void **state)
 static void a_plan_is_made_once(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(&devices[H100]);
-    struct wf_graph_conv conv = some_conv();
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_conv conv = cuda_some_conv();
     struct wf_graph_plan *first, *again, *other;
     assert_int_equal(wf_graph_conv(graphs, &conv, &first), WF_OK);
     assert_int_equal(wf_graph_conv(graphs, &conv, &again), WF_OK);
@@ -130,18 +67,18 @@ static void a_plan_is_made_once(void **state)
 static void what_breaks_the_contract_fails(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(&devices[H100]);
-    struct wf_graph_conv conv = some_conv();
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_conv conv = cuda_some_conv();
     struct wf_graph_plan *plan;
     conv.y[0]++;
     assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
     assert_non_null(strstr(err.text, "contract"));
-    conv = some_conv();
+    conv = cuda_some_conv();
     conv.x[0] = conv.y[0] = 50000;
     assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
     assert_non_null(strstr(err.text, "cut it by frames"));
     assert_null(plan);
-    struct wf_graph_attention attention = some_attention(64);
+    struct wf_graph_attention attention = cuda_some_attention(64);
     attention.keys = 0;
     assert_int_equal(wf_graph_attention(graphs, &attention, &plan), WF_FAILED);
     wf_graphs_close(&graphs);
@@ -151,8 +88,8 @@ static void what_breaks_the_contract_fails(void **state)
 static void what_no_engine_does_is_not_taken(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(&devices[H100]);
-    const struct wf_graph_attention wide = some_attention(384), odd = some_attention(100);
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    const struct wf_graph_attention wide = cuda_some_attention(384), odd = cuda_some_attention(100);
     struct wf_graph_plan *plan;
     for (int i = 0; i < 2; i++) {
         assert_int_equal(wf_graph_attention(graphs, &wide, &plan), WF_OK);
@@ -169,8 +106,8 @@ static void what_no_engine_does_is_not_taken(void **state)
 static void a_convolution_has_its_variants(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(&devices[H100]);
-    struct wf_graph_conv apart = some_conv(), f32 = some_conv(), sum = some_conv();
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_conv apart = cuda_some_conv(), f32 = cuda_some_conv(), sum = cuda_some_conv();
     apart.x_frame = 3 * 20 * 24 * 96;
     apart.y_frame = 2 * 20 * 24 * 64;
     f32.y_type = sum.y_type = WF_F32;
@@ -189,8 +126,9 @@ static void a_convolution_has_its_variants(void **state)
 static void an_attention_has_its_variants(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(&devices[H100]);
-    struct wf_graph_attention f32 = some_attention(64), wide = some_attention(WF_GRAPH_HEAD);
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_attention f32 = cuda_some_attention(64),
+                              wide = cuda_some_attention(WF_GRAPH_HEAD);
     f32.y_type = WF_F32;
     wide.has_key_bias = true;
     const struct wf_graph_attention *const all[] = {&f32, &wide};
@@ -250,18 +188,18 @@ static struct found plan_attentions(struct wf_graphs *graphs, const struct recor
     return f;
 }
 
-static void plan_all(const struct device *d, const struct recorded *r)
+static void plan_all(int device, const struct recorded *r)
 {
     bool can_compile;
-    struct wf_graphs *graphs = open_for(d);
+    struct wf_graphs *graphs = open_for(device);
     assert_int_equal(wf_graphs_can_compile(graphs, &can_compile), WF_OK);
     assert_true(can_compile);
     const struct found convs = plan_convs(graphs, r), attentions = plan_attentions(graphs, r);
     print_message("%s: %d convolutions (%.1f s, at most %.1f MB), %d attentions (%.1f s, at most "
                   "%.1f MB), %d of heads too wide\n",
-                  d->name, convs.taken, convs.seconds, (double)convs.workspace / 1e6,
-                  attentions.taken, attentions.seconds, (double)attentions.workspace / 1e6,
-                  r->attentions - attentions.taken);
+                  cuda_devices[device].name, convs.taken, convs.seconds,
+                  (double)convs.workspace / 1e6, attentions.taken, attentions.seconds,
+                  (double)attentions.workspace / 1e6, r->attentions - attentions.taken);
     assert_true(convs.workspace <= WF_GRAPH_WORKSPACE);
     assert_true(attentions.workspace <= WF_GRAPH_WORKSPACE);
     assert_int_equal(convs.compiled, 0);
@@ -277,8 +215,8 @@ static void every_shape_has_a_plan(void **state)
     record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 4});
     record(&recorded, "14b", &(struct recorder_clip){21, 90, 160, 16});
     assert_true(recorded.convs > 40 && recorded.attentions > 4);
-    for (int i = 0; i < DEVICES; i++)
-        plan_all(&devices[i], &recorded);
+    for (int i = 0; i < CUDA_DEVICES; i++)
+        plan_all(i, &recorded);
 }
 
 /* cuDNN asks for a libcuda by its name: where there is none, the one of the tests is it. */

@@ -1,6 +1,5 @@
 #include "kernels/cuda/graph.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +8,7 @@
 struct wf_graph_plan {
     struct wf_graph_plan *next;
     struct wf_graph_key key;
-    cudnnBackendDescriptor_t plan; /* NULL: no engine takes it */
-    int64_t workspace;
-    bool compiled;
+    struct wf_graph_engine engine;
     float scale;
     int bound_count;
     int64_t bound[WF_GRAPH_BOUND];
@@ -19,10 +16,9 @@ struct wf_graph_plan {
 
 struct wf_graphs {
     struct wf_error *err;
-    cudnnHandle_t handle;            /* NULL: the device is only described */
-    cudnnBackendDescriptor_t device; /* its description; NULL where there is a handle */
-    struct CUstream_st *stream;      /* the handle's */
-    bool has_stream;                 /* it was set by us */
+    struct wf_graph_device device;
+    struct CUstream_st *stream; /* the handle's */
+    bool has_stream;            /* it was set by us */
     struct wf_graph_plan *first;
 };
 
@@ -48,7 +44,7 @@ static enum wf_status describe_device(struct wf_graphs *g, const char *descripti
     wf_build_done(&b, device);
     if (b.not_taken)
         b.status = wf_fail(b.err, WF_FAILED, "cuDNN: %s: not supported", b.what);
-    g->device = b.status == WF_OK ? wf_build_keep(&b) : NULL;
+    g->device.described = b.status == WF_OK ? wf_build_keep(&b) : NULL;
     wf_build_end(&b);
     return b.status;
 }
@@ -62,7 +58,7 @@ enum wf_status wf_graphs_open(struct cudnnContext *handle, const char *descripti
     if (!g)
         return wf_fail_memory(err, "cuDNN", sizeof *g);
     g->err = err;
-    g->handle = handle;
+    g->device.handle = handle;
     const enum wf_status status = handle ? WF_OK : describe_device(g, description);
     if (status == WF_OK)
         *graphs = g;
@@ -78,12 +74,12 @@ void wf_graphs_close(struct wf_graphs **graphs)
         return;
     for (struct wf_graph_plan *p = g->first, *next; p; p = next) {
         next = p->next;
-        if (p->plan)
-            cudnnBackendDestroyDescriptor(p->plan);
+        if (p->engine.plan)
+            cudnnBackendDestroyDescriptor(p->engine.plan);
         free(p);
     }
-    if (g->device)
-        cudnnBackendDestroyDescriptor(g->device);
+    if (g->device.described)
+        cudnnBackendDestroyDescriptor(g->device.described);
     free(g);
     *graphs = NULL;
 }
@@ -91,110 +87,6 @@ void wf_graphs_close(struct wf_graphs **graphs)
 struct wf_error *wf_graphs_error(const struct wf_graphs *graphs)
 {
     return graphs->err;
-}
-
-/* --- choosing an engine --- */
-
-/* Notes of an engine, as bits. */
-static uint32_t notes(struct wf_build *b, cudnnBackendDescriptor_t engine,
-                      cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type)
-{
-    enum { MOST = 32 };
-    int32_t note[MOST]; /* both kinds of note are enums of that size */
-    uint32_t bits = 0;
-    _Static_assert(sizeof(cudnnBackendNumericalNote_t) == sizeof *note, "a note");
-    _Static_assert(sizeof(cudnnBackendBehaviorNote_t) == sizeof *note, "a note");
-    const int64_t count = wf_build_get(b, engine, name, type, MOST, note);
-    for (int64_t i = 0; i < count; i++)
-        bits |= 1u << note[i];
-    return bits;
-}
-
-/* The same bits each time, operands and sums in their own types. */
-static bool is_exact(uint32_t numerical)
-{
-    const uint32_t unwanted = 1u << CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC |
-                              1u << CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS |
-                              1u << CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION |
-                              1u << CUDNN_NUMERICAL_NOTE_FFT | 1u << CUDNN_NUMERICAL_NOTE_WINOGRAD |
-                              1u << CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4 |
-                              1u << CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6 |
-                              1u << CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13;
-    return !(numerical & unwanted);
-}
-
-/* A plan of one configuration, kept in p if it keeps to the rules. */
-static void try_engine(const struct wf_graphs *g, struct wf_build *b,
-                       cudnnBackendDescriptor_t config, struct wf_graph_plan *p)
-{
-    int64_t workspace = 0;
-    cudnnBackendDescriptor_t engine = wf_build_make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-    wf_build_get(b, config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engine);
-    const uint32_t numerical =
-        notes(b, engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE);
-    const uint32_t behaviour =
-        notes(b, engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE);
-    if (!is_exact(numerical))
-        return;
-    cudnnBackendDescriptor_t plan = wf_build_make(b, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    wf_build_link(b, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-    if (g->handle)
-        wf_build_set(b, plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &g->handle);
-    else
-        wf_build_link(b, plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, g->device);
-    wf_build_done(b, plan);
-    wf_build_get(b, plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
-                 &workspace);
-    if (!wf_build_goes_on(b) || workspace > WF_GRAPH_WORKSPACE)
-        return;
-    p->plan = wf_build_keep(b);
-    p->workspace = workspace;
-    p->compiled = behaviour & 1u << CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
-}
-
-/* cuDNN's engines for the graph in its own order, at most `most`; how many. */
-static int ask(const struct wf_graphs *g, struct wf_build *b, cudnnBackendDescriptor_t graph,
-               cudnnBackendHeurMode_t mode, int most, cudnnBackendDescriptor_t *configs)
-{
-    cudnnBackendDescriptor_t heuristics = wf_build_make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    wf_build_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-    wf_build_set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    if (g->device)
-        wf_build_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, g->device);
-    wf_build_done(b, heuristics);
-    for (int i = 0; i < most; i++)
-        configs[i] = wf_build_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-    return (int)wf_build_get(b, heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                             CUDNN_TYPE_BACKEND_DESCRIPTOR, most, configs);
-}
-
-/* The first engine that keeps to the rules. One that breaks is passed over, as cuDNN's own front
-   end does, unless nothing else is found; but what fails for want of memory would be another
-   choice. */
-static enum wf_status search(const struct wf_graphs *g, cudnnBackendDescriptor_t graph,
-                             const char *what, struct wf_graph_plan *p)
-{
-    const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
-    enum { MOST = WF_GRAPH_MADE - 1 };
-    struct wf_error trouble = {0};
-    bool no_memory = false;
-    for (size_t m = 0; m < sizeof modes / sizeof *modes && !p->plan && !no_memory; m++) {
-        struct wf_build list = {.err = &trouble, .what = what};
-        cudnnBackendDescriptor_t configs[MOST];
-        const int count = ask(g, &list, graph, modes[m], MOST, configs);
-        for (int i = 0; i < count && !p->plan && !no_memory; i++) {
-            struct wf_build one = {.err = &trouble, .what = what};
-            try_engine(g, &one, configs[i], p);
-            no_memory = one.no_memory;
-            wf_build_end(&one);
-        }
-        no_memory |= list.no_memory;
-        wf_build_end(&list);
-    }
-    if (p->plan || trouble.status == WF_OK)
-        return WF_OK;
-    *g->err = trouble;
-    return WF_FAILED;
 }
 
 /* --- plans by shape --- */
@@ -205,8 +97,9 @@ static cudnnBackendDescriptor_t make_graph(const struct wf_graphs *g, struct wf_
     cudnnBackendDescriptor_t graph = wf_build_make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     wf_build_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                  b->op_count, b->op);
-    if (g->handle)
-        wf_build_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &g->handle);
+    if (g->device.handle)
+        wf_build_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                     &g->device.handle);
     wf_build_done(b, graph);
     return graph;
 }
@@ -218,7 +111,9 @@ static enum wf_status make_plan(const struct wf_graphs *g, struct wf_build *b,
     p->scale = b->scale;
     p->bound_count = b->bound_count;
     memcpy(p->bound, b->bound, sizeof p->bound);
-    return wf_build_goes_on(b) ? search(g, graph, b->what, p) : b->status;
+    if (!wf_build_goes_on(b))
+        return b->status;
+    return wf_graph_search(&g->device, graph, b->what, &p->engine, g->err);
 }
 
 enum wf_status wf_graph_is_offered(const struct wf_graphs *g, const char *what, const void *shape,
@@ -229,7 +124,8 @@ enum wf_status wf_graph_is_offered(const struct wf_graphs *g, const char *what, 
     cudnnBackendDescriptor_t config;
     describe(&b, shape);
     cudnnBackendDescriptor_t graph = make_graph(g, &b);
-    *offered = wf_build_goes_on(&b) && ask(g, &list, graph, CUDNN_HEUR_MODE_A, 1, &config) > 0;
+    *offered = wf_build_goes_on(&b) &&
+               wf_graph_ask(&g->device, &list, graph, CUDNN_HEUR_MODE_A, 1, &config) > 0;
     wf_build_end(&list);
     wf_build_end(&b);
     return b.status == WF_OK ? list.status : b.status;
@@ -269,18 +165,18 @@ enum wf_status wf_graph_find(struct wf_graphs *g, const struct wf_graph_key *key
         wf_build_end(&b);
         WF_TRY(status);
     }
-    *plan = p->plan ? p : NULL;
+    *plan = p->engine.plan ? p : NULL;
     return WF_OK;
 }
 
 size_t wf_graph_plan_workspace(const struct wf_graph_plan *plan)
 {
-    return (size_t)plan->workspace;
+    return (size_t)plan->engine.workspace;
 }
 
 bool wf_graph_plan_compiled(const struct wf_graph_plan *plan)
 {
-    return plan->compiled;
+    return plan->engine.compiled;
 }
 
 /* --- running --- */
@@ -319,7 +215,7 @@ static cudnnStatus_t set_stream(struct wf_graphs *g, struct CUstream_st *stream)
     if (g->has_stream && g->stream == stream)
         return CUDNN_STATUS_SUCCESS;
     g->stream = stream;
-    const cudnnStatus_t status = cudnnSetStream(g->handle, stream);
+    const cudnnStatus_t status = cudnnSetStream(g->device.handle, stream);
     g->has_stream = status == CUDNN_STATUS_SUCCESS;
     return status;
 }
@@ -350,11 +246,12 @@ enum wf_status wf_graph_run(struct wf_graphs *g, const struct wf_graph_plan *pla
                             struct CUstream_st *stream)
 {
     struct wf_build b = {.err = g->err, .what = "a plan that is run"};
-    if (!g->handle)
+    if (!g->device.handle)
         return wf_fail(g->err, WF_FAILED, "cuDNN: %s: the device is only described", b.what);
     cudnnBackendDescriptor_t pack = bind(&b, plan, pointers, workspace);
     if (wf_build_goes_on(&b) && wf_build_good(&b, set_stream(g, stream), "set stream"))
-        wf_build_good(&b, cudnnBackendExecute(g->handle, plan->plan, pack), "execute");
+        wf_build_good(&b, cudnnBackendExecute(g->device.handle, plan->engine.plan, pack),
+                      "execute");
     if (b.not_taken)
         b.status = wf_fail(g->err, WF_FAILED, "cuDNN: %s: not supported", b.what);
     wf_build_end(&b);

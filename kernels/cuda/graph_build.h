@@ -83,6 +83,29 @@ cudnnDataType_t wf_graph_type(enum wf_dtype dtype); /* of F32 and BF16 */
 /* Whether a tensor of these steps between elements stays below 2^31 of them. */
 bool wf_graph_is_small(int rank, const int64_t *dim, const int64_t *stride);
 
+/* One of the two. */
+struct wf_graph_device {
+    cudnnHandle_t handle;               /* NULL: the device is only described */
+    cudnnBackendDescriptor_t described; /* NULL where there is a handle */
+};
+
+/* What is chosen for a graph. */
+struct wf_graph_engine {
+    cudnnBackendDescriptor_t plan; /* NULL: no engine takes it */
+    int64_t workspace;
+    bool compiled;
+};
+
+/* cuDNN's engines for the graph in its own order, at most `most`; how many. They belong to b. */
+int wf_graph_ask(const struct wf_graph_device *device, struct wf_build *b,
+                 cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode, int most,
+                 cudnnBackendDescriptor_t *configs);
+/* The first engine that keeps to the rules of graph.h; its plan is the caller's. *found was zeros.
+ */
+enum wf_status wf_graph_search(const struct wf_graph_device *device, cudnnBackendDescriptor_t graph,
+                               const char *what, struct wf_graph_engine *found,
+                               struct wf_error *err);
+
 /* The plan of that key. describe adds the operations of a shape to a build; it is called when the
    key was not met before. what: the shape, in messages. */
 enum wf_status wf_graph_find(struct wf_graphs *graphs, const struct wf_graph_key *key,
