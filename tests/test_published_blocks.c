@@ -7,14 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
 #include "kernels/base/arena.h"
 #include "temporal/wan_weights.h"
-
-enum { SKIPPED = 77 };
+#include "tests/published.h"
 
 /* The sanitizers keep freed memory, and a copy of the address space. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -25,8 +23,6 @@ static const size_t sanitizers = 0;
 
 /* Beside the weights: what is not the model's, and the pages between two of its tensors. */
 static const size_t slack = (size_t)48 << 20;
-
-static char folder[] = "/tmp/weft-published-XXXXXX";
 
 struct opened {
     char path[512];
@@ -59,29 +55,10 @@ static size_t weights(const struct opened *o)
     return wf_mem_live(o->mem, WF_MEM_WEIGHTS);
 }
 
-/* Makes the folder of a model. 0; SKIPPED without python3 (127 says the shell) or sparse files. */
-static int make(const char *model)
-{
-    char command[1024];
-    const char *source = getenv("WEFT_SOURCE_DIR");
-    snprintf(command, sizeof command,
-             "python3 '%s/tests/oracle/sparse.py' --model %s --out '%s/%s' >'%s/path-%s'",
-             source ? source : ".", model, folder, model, folder, model);
-    const int status = system(command);
-    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
-    return code == 127 ? SKIPPED : code;
-}
-
 static void open_model(struct opened *o, const char *model, enum wf_offload offload)
 {
-    char name[64];
     *o = (struct opened){0};
-    snprintf(name, sizeof name, "%s/path-%s", folder, model);
-    FILE *file = fopen(name, "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%400s", o->path), 1);
-    fclose(file);
-    strcat(o->path, "/transformer");
+    published_path(model, "transformer", o->path);
     o->mem = wf_mem_open();
     assert_non_null(o->mem);
     assert_int_equal(wf_backend_open("cpu", NULL, 0, o->mem, NULL, &o->err, &o->be), WF_OK);
@@ -252,22 +229,16 @@ static void the_ends_of_the_largest_compute(void **state)
 
 int main(void)
 {
-    if (!mkdtemp(folder))
-        return EXIT_FAILURE;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_is_placed),
         cmocka_unit_test(a_group_in_use_is_loaded_once),
         cmocka_unit_test(the_largest_is_open_in_little),
         cmocka_unit_test(the_ends_of_the_largest_compute),
     };
-    int code = make("1.3b");
+    int code = published_make("1.3b");
     if (code == 0)
-        code = make("14b");
+        code = published_make("14b");
     if (code == 0)
         code = cmocka_run_group_tests(tests, NULL, NULL);
-    else if (code == SKIPPED)
-        puts("skipped: it needs python3, and a file system with sparse files");
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) == 0 ? code : EXIT_FAILURE;
+    return published_end(code);
 }

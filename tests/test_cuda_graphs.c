@@ -1,0 +1,255 @@
+/* cuDNN has an engine, made beforehand, for every convolution in bf16 that the published models ask
+   for, and one that it compiles for every attention, on each kind of GPU: plans are made from a
+   device's description, so that no GPU is needed. */
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/base/clock.h"
+#include "tests/cuda_devices.h"
+#include "tests/published.h"
+#include "tests/recorder.h"
+
+static struct wf_error err;
+
+static struct wf_graphs *open_for(int device)
+{
+    struct wf_graphs *graphs;
+    if (cuda_open_for(&cuda_devices[device], &graphs, &err) != WF_OK)
+        fail_msg("%s", err.text);
+    return graphs;
+}
+
+static void old_versions_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(wf_graphs_check_version(91500, &err), WF_OK);
+    assert_int_equal(wf_graphs_check_version(91001, &err), WF_REFUSED);
+    assert_non_null(strstr(err.text, "9.10.1"));
+}
+
+static void a_device_has_to_be_described(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs;
+    assert_int_equal(wf_graphs_open(NULL, "{}", &graphs, &err), WF_FAILED);
+    assert_null(graphs);
+    assert_non_null(strstr(err.text, "device description"));
+}
+
+static void a_plan_is_made_once(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_conv conv = cuda_some_conv();
+    struct wf_graph_plan *first, *again, *other;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &first), WF_OK);
+    assert_int_equal(wf_graph_conv(graphs, &conv, &again), WF_OK);
+    conv.has_bias = false;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &other), WF_OK);
+    assert_non_null(first);
+    assert_non_null(other);
+    assert_ptr_equal(first, again);
+    assert_ptr_not_equal(first, other);
+    assert_int_equal(wf_graph_run(graphs, first, &(struct wf_graph_pointers){0}, NULL, NULL),
+                     WF_FAILED); /* there is nothing to run it on */
+    wf_graphs_close(&graphs);
+    assert_null(graphs);
+}
+
+static void what_breaks_the_contract_fails(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_conv conv = cuda_some_conv();
+    struct wf_graph_plan *plan;
+    conv.y[0]++;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
+    assert_non_null(strstr(err.text, "contract"));
+    conv = cuda_some_conv();
+    conv.x[0] = conv.y[0] = 50000;
+    assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
+    assert_non_null(strstr(err.text, "cut it by frames"));
+    assert_null(plan);
+    struct wf_graph_attention attention = cuda_some_attention(64);
+    attention.keys = 0;
+    assert_int_equal(wf_graph_attention(graphs, &attention, &plan), WF_FAILED);
+    wf_graphs_close(&graphs);
+}
+
+/* An answer, each time: the caller has kernels of its own. */
+static void what_no_engine_does_is_not_taken(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    const struct wf_graph_attention wide = cuda_some_attention(384), odd = cuda_some_attention(100);
+    struct wf_graph_plan *plan;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wf_graph_attention(graphs, &wide, &plan), WF_OK);
+        assert_null(plan);
+        if (wf_graph_attention(graphs, &odd, &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_null(plan);
+    }
+    wf_graphs_close(&graphs);
+}
+
+/* Frames that are apart are what a causal cache hands on; f32 sums and sums in place are compiled.
+ */
+static void a_convolution_has_its_variants(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_conv apart = cuda_some_conv(), f32 = cuda_some_conv(), sum = cuda_some_conv();
+    apart.x_frame = 3 * 20 * 24 * 96;
+    apart.y_frame = 2 * 20 * 24 * 64;
+    f32.y_type = sum.y_type = WF_F32;
+    sum.accumulate = true;
+    const struct wf_graph_conv *const all[] = {&apart, &f32, &sum};
+    for (int i = 0; i < 3; i++) {
+        struct wf_graph_plan *plan;
+        if (wf_graph_conv(graphs, all[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_non_null(plan);
+        assert_int_equal(wf_graph_plan_compiled(plan), i > 0);
+    }
+    wf_graphs_close(&graphs);
+}
+
+static void an_attention_has_its_variants(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(CUDA_H100);
+    struct wf_graph_attention f32 = cuda_some_attention(64),
+                              wide = cuda_some_attention(WF_GRAPH_HEAD);
+    f32.y_type = WF_F32;
+    wide.has_key_bias = true;
+    const struct wf_graph_attention *const all[] = {&f32, &wide};
+    for (int i = 0; i < 2; i++) {
+        struct wf_graph_plan *plan;
+        if (wf_graph_attention(graphs, all[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_non_null(plan);
+        assert_true(wf_graph_plan_compiled(plan));
+    }
+    wf_graphs_close(&graphs);
+}
+
+/* --- the published models --- */
+
+/* Of the plans of one kind. */
+struct found {
+    int taken, compiled;
+    size_t workspace; /* the largest */
+    double seconds;
+};
+
+static void note(struct found *f, const struct wf_graph_plan *plan)
+{
+    const size_t workspace = wf_graph_plan_workspace(plan);
+    f->workspace = workspace > f->workspace ? workspace : f->workspace;
+    f->compiled += wf_graph_plan_compiled(plan);
+    f->taken++;
+}
+
+static struct found plan_convs(struct wf_graphs *graphs, const struct recorded *r)
+{
+    struct found f = {.seconds = -wf_clock()};
+    struct wf_graph_plan *plan;
+    for (int i = 0; i < r->convs; i++) {
+        if (wf_graph_conv(graphs, &r->conv[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_non_null(plan);
+        note(&f, plan);
+    }
+    f.seconds += wf_clock();
+    return f;
+}
+
+static struct found plan_attentions(struct wf_graphs *graphs, const struct recorded *r)
+{
+    struct found f = {.seconds = -wf_clock()};
+    struct wf_graph_plan *plan;
+    for (int i = 0; i < r->attentions; i++) {
+        if (wf_graph_attention(graphs, &r->attention[i], &plan) != WF_OK)
+            fail_msg("%s", err.text);
+        assert_int_equal(plan != NULL, r->attention[i].width <= WF_GRAPH_HEAD);
+        if (plan)
+            note(&f, plan);
+    }
+    f.seconds += wf_clock();
+    return f;
+}
+
+static void plan_all(int device, const struct recorded *r)
+{
+    bool can_compile;
+    struct wf_graphs *graphs = open_for(device);
+    assert_int_equal(wf_graphs_can_compile(graphs, &can_compile), WF_OK);
+    assert_true(can_compile);
+    const struct found convs = plan_convs(graphs, r), attentions = plan_attentions(graphs, r);
+    print_message("%s: %d convolutions (%.1f s, at most %.1f MB), %d attentions (%.1f s, at most "
+                  "%.1f MB), %d of heads too wide\n",
+                  cuda_devices[device].name, convs.taken, convs.seconds,
+                  (double)convs.workspace / 1e6, attentions.taken, attentions.seconds,
+                  (double)attentions.workspace / 1e6, r->attentions - attentions.taken);
+    assert_true(convs.workspace <= WF_GRAPH_WORKSPACE);
+    assert_true(attentions.workspace <= WF_GRAPH_WORKSPACE);
+    assert_int_equal(convs.compiled, 0);
+    assert_int_equal(attentions.compiled, attentions.taken);
+    wf_graphs_close(&graphs);
+}
+
+static void every_shape_has_a_plan(void **state)
+{
+    (void)state;
+    static struct recorded recorded;
+    record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 16});
+    record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 4});
+    record(&recorded, "14b", &(struct recorder_clip){21, 90, 160, 16});
+    assert_true(recorded.convs > 40 && recorded.attentions > 4);
+    for (int i = 0; i < CUDA_DEVICES; i++)
+        plan_all(i, &recorded);
+}
+
+/* cuDNN asks for a libcuda by its name: where there is none, the one of the tests is it. */
+static bool load_libcuda(void)
+{
+    char path[512];
+    const char *build = getenv("WEFT_BUILD_DIR");
+    if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL))
+        return true;
+    snprintf(path, sizeof path, "%s/no-gpu/libcuda.so.1", build ? build : ".");
+    return dlopen(path, RTLD_NOW | RTLD_GLOBAL) != NULL;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(old_versions_are_refused),
+        cmocka_unit_test(a_device_has_to_be_described),
+        cmocka_unit_test(a_plan_is_made_once),
+        cmocka_unit_test(what_breaks_the_contract_fails),
+        cmocka_unit_test(what_no_engine_does_is_not_taken),
+        cmocka_unit_test(a_convolution_has_its_variants),
+        cmocka_unit_test(an_attention_has_its_variants),
+        cmocka_unit_test(every_shape_has_a_plan),
+    };
+    if (!load_libcuda()) {
+        fprintf(stderr, "%s\n", dlerror());
+        return EXIT_FAILURE;
+    }
+    int code = published_make("1.3b");
+    if (code == 0)
+        code = published_make("14b");
+    if (code == 0)
+        code = cmocka_run_group_tests(tests, NULL, NULL);
+    return published_end(code);
+}
