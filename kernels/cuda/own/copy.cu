@@ -1,4 +1,6 @@
 /* Copies between any strides and types, in the order in which y lies in memory. */
+#include <type_traits>
+
 #include "kernels/cuda/own/axes.h"
 
 namespace
@@ -17,14 +19,12 @@ struct copy {
 };
 
 /* The same bits, or the value rounded to nearest even. */
-template <typename TO> __device__ inline TO converted(TO x)
-{
-    return x;
-}
-
 template <typename TO, typename FROM> __device__ inline TO converted(FROM x)
 {
-    return wf_rounded<TO>(wf_value(x));
+    if constexpr (std::is_same<TO, FROM>::value)
+        return x;
+    else
+        return wf_rounded<TO>(wf_value(x));
 }
 
 /* Both are contiguous along the last axis. */
