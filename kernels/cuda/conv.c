@@ -149,8 +149,9 @@ static enum wf_status place(struct wf_backend *be, const struct wf_conv *a,
 {
     const int64_t pixels = z->dim[1] * z->dim[2], channels = a->y.dim[3];
     for (int64_t t = 0; t < z->dim[0]; t++) {
-        struct wf_own_gate args = {.bias = a->bias ? a->bias->tensor.data : NULL,
-                                   .accumulate = a->accumulate};
+        struct wf_own_gate args = {.accumulate = a->accumulate};
+        if (a->bias)
+            args.bias = a->bias->tensor;
         args.x = wf_tensor_of((uint16_t *)z->data + t * z->stride[0], WF_BF16,
                               WF_DIMS(pixels, channels));
         args.x.stride[0] = z->dim[3];

@@ -1,4 +1,4 @@
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/library.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,8 @@ static enum wf_status open_parts(struct wf_backend *be)
              (double)facts->memory * 1e-9);
     be->device = (struct wf_device){.queued = true, .own_memory = true, .memory = facts->free};
     WF_TRY(wf_cublas_open(&c->cublas, be->err));
-    WF_TRY(wf_graphs_open_device(&c->graphs, be->err));
+    WF_TRY(wf_cudnn_open(&c->cudnn, be->err));
+    WF_TRY(wf_graphs_open(c->cudnn, NULL, &c->graphs, be->err));
     WF_TRY(open_ring(be));
     return wf_loader_open(be, &c->loader);
 }
@@ -56,6 +57,7 @@ static void cuda_close(struct wf_backend *be)
     if (c->driver)
         (void)wf_cuda_sync(be);
     wf_graphs_close(&c->graphs);
+    wf_cudnn_close(&c->cudnn);
     wf_cublas_close(&c->cublas);
     while (c->blocks)
         wf_cuda_give(be, c->blocks->data);

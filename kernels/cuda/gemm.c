@@ -1,6 +1,6 @@
 /* Linear layers: cuBLASLt with what its epilogue can do, and for the rest a pass of ours behind it,
    over slices of rows. */
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/library.h"
 #include "kernels/cuda/own/own.h"
 
 enum { SLICE_BYTES = 64 << 20 };

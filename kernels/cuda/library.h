@@ -1,9 +1,14 @@
-/* A plan of cuDNN, queued as a launcher. */
+/* Calls of the libraries, queued as launchers. */
 #ifndef WEFT_KERNELS_CUDA_LIBRARY_H
 #define WEFT_KERNELS_CUDA_LIBRARY_H
 
 #include "kernels/cuda/cuda.h"
 
+/* Of the device that is current. */
+enum wf_status wf_cudnn_open(struct cudnnContext **handle, struct wf_error *err);
+void wf_cudnn_close(struct cudnnContext **handle);
+
+/* A plan of cuDNN. */
 struct wf_cuda_graph {
     struct wf_graphs *graphs;
     const struct wf_graph_plan *plan;

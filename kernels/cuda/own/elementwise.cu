@@ -131,13 +131,23 @@ struct gated {
     }
 };
 
-struct added { /* x[1] is y */
-    enum { INPUTS = 2 };
-    const float *gate;
+struct finished { /* a product: its bias, its activation */
+    enum { INPUTS = 1 };
+    const float *bias;
     enum wf_act act;
     __device__ float operator()(const float *x, int64_t column) const
     {
-        return fmaf(gate ? gate[column] : 1.0f, wf_activated(x[0], act), x[1]);
+        return wf_activated(bias ? x[0] + bias[column] : x[0], act);
+    }
+};
+
+struct added { /* x[1] is y */
+    enum { INPUTS = 2 };
+    struct finished product;
+    const float *gate;
+    __device__ float operator()(const float *x, int64_t column) const
+    {
+        return fmaf(gate ? gate[column] : 1.0f, product(x, column), x[1]);
     }
 };
 
@@ -190,9 +200,11 @@ int wf_own_gate(const void *args, void *stream)
 {
     const auto &a = *static_cast<const struct wf_own_gate *>(args);
     const struct wf_tensor x[] = {a.x, a.y};
+    const struct finished product = {vector_of(a.bias), a.act};
     if (!a.accumulate)
-        return queue(activated{a.act}, a.y, x, 1, true, stream);
-    return queue(added{vector_of(a.gate), a.act}, a.y, x, 2, !a.gate.data, stream);
+        return queue(product, a.y, x, 1, !product.bias, stream);
+    const struct added op = {product, vector_of(a.gate)};
+    return queue(op, a.y, x, 2, !product.bias && !op.gate, stream);
 }
 
 int wf_own_pack_u8(const void *args, void *stream)

@@ -16,11 +16,11 @@ extern "C" {
 #pragma GCC diagnostic ignored "-Wshadow"
 #endif
 
-/* What a product's epilogue could not do: y = act(x), or y += gate * act(x).
-   x, y [M,N] (F32 or BF16; y F32 to accumulate, may be x otherwise), gate [N] (data NULL: 1; needs
-   accumulate). */
+/* What a product's epilogue could not do: y = act(x + bias), or y += gate * act(x + bias).
+   x, y [M,N] (F32 or BF16; y F32 to accumulate, may be x otherwise), bias [N] (data NULL: 0), gate
+   [N] (data NULL: 1; needs accumulate). */
 struct wf_own_gate {
-    struct wf_tensor x, y, gate;
+    struct wf_tensor x, y, bias, gate;
     enum wf_act act;
     bool accumulate;
 };
