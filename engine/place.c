@@ -5,7 +5,6 @@
 
 #include "engine/models/family.h"
 #include "kernels/base/threads.h"
-#include "kernels/module.h"
 
 /* --- maps: COMPONENT=VALUE,... --- */
 
@@ -128,7 +127,7 @@ static void find_device(struct weft_engine *e)
     struct wf_error why = {.text = "device: there is no NVIDIA driver"};
     int first;
     strcpy(e->place.device, "cuda");
-    if (wf_module_cuda_driver() && open_place(e, &e->place, &first, &why) == WF_OK)
+    if (wf_backend_has_driver("cuda") && open_place(e, &e->place, &first, &why) == WF_OK)
         return;
     wf_log(e, WEFT_LOG_INFO, "%s", why.text);
     strcpy(e->place.device, "cpu");

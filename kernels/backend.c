@@ -15,9 +15,10 @@ static const struct device {
     const char *name;
     const struct wf_ops *ops;
     enum wf_status (*load)(const struct wf_ops **ops, struct wf_error *err);
+    const char *driver; /* a library */
 } registry[] = {{.name = "ref", .ops = &wf_ref_ops},
                 {.name = "cpu", .ops = &wf_cpu_ops},
-                {.name = "cuda", .load = wf_module_cuda}};
+                {.name = "cuda", .load = wf_module_cuda, .driver = "libcuda.so.1"}};
 
 /* Fills the empty slots of a table from its base. False where one stays empty: a crash in mid-run.
    Every member from `open` on is a function. */
@@ -60,6 +61,13 @@ bool wf_backend_is_known(const char *name)
 {
     int ordinal;
     return find_device(name, &ordinal) != NULL;
+}
+
+bool wf_backend_has_driver(const char *name)
+{
+    int ordinal;
+    const struct device *device = find_device(name, &ordinal);
+    return device && (!device->driver || wf_module_driver(device->driver));
 }
 
 static bool is_known(const char *dtype)

@@ -150,6 +150,8 @@ struct wf_backend {
 
 /* Whether a name is one of a device: "ref", "cpu", "cuda" or "cuda:1". Opens nothing. */
 bool wf_backend_is_known(const char *name);
+/* Whether the driver that a device needs is there; without it, opening need not be tried. */
+bool wf_backend_has_driver(const char *name);
 /* Opens a device. dtype: "f32" or "bf16" for products, NULL for what the device is fast at.
    threads: 0 for wf_thread_default. device_mem: the account of its memory, where it has one of its
    own; NULL: mem. *be is NULL on failure. err must outlive the backend. */

@@ -66,9 +66,9 @@ enum wf_status wf_module_cuda(const struct wf_ops **ops, struct wf_error *err)
     return status;
 }
 
-bool wf_module_cuda_driver(void)
+bool wf_module_driver(const char *library)
 {
-    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    void *driver = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
     if (driver)
         dlclose(driver);
     return driver != NULL;

@@ -11,7 +11,7 @@
    or library that this code is in, else where the library is installed. It stays open to the end of
    the process. WF_REFUSED names what is missing. */
 enum wf_status wf_module_cuda(const struct wf_ops **ops, struct wf_error *err);
-/* Whether there is a driver at all: without one, looking for a device need not open the module. */
-bool wf_module_cuda_driver(void);
+/* Whether a driver's library is there. */
+bool wf_module_driver(const char *library);
 
 #endif
