@@ -209,11 +209,8 @@ static enum wf_status attend(struct wf_backend *be, const struct wf_attention *a
     const int64_t left = a->q.dim[1] - first;
     const int64_t rows = left < QUERIES ? left : QUERIES, keys = a->k.dim[1];
     const struct wf_tensor scores = wf_tensor_of(memory, WF_F32, WF_DIMS(a->q.dim[2], rows, keys));
-    struct wf_tensor weights = wf_tensor_of(memory, a->q.dtype, scores.rank, scores.dim);
-    if (a->q.dtype == WF_BF16)
-        weights.data = (float *)memory + wf_tensor_count(&scores);
     const struct wf_own_softmax softmax = {.scores = scores,
-                                           .y = weights,
+                                           .y = scores,
                                            .rel_bias = a->rel_bias,
                                            .key_bias = a->key_bias,
                                            .scale = a->scale,
@@ -221,13 +218,13 @@ static enum wf_status attend(struct wf_backend *be, const struct wf_attention *a
                                            .queries = a->q.dim[1]};
     multiply_keys(a, batch, first, &scores);
     WF_TRY(launch(be, wf_own_softmax, &softmax));
-    multiply_values(a, batch, first, &weights);
+    multiply_values(a, batch, first, &scores);
     return WF_OK;
 }
 
 static enum wf_status own_attention(struct wf_backend *be, const struct wf_attention *a)
 {
-    const size_t count = (size_t)(2 * QUERIES * a->q.dim[2] * a->k.dim[1]);
+    const size_t count = (size_t)(QUERIES * a->q.dim[2] * a->k.dim[1]);
     float *memory = wf_calloc(be->mem, WF_MEM_ACTIVATIONS, count, sizeof *memory);
     if (!memory)
         return wf_fail_memory(be->err, "attention", count * sizeof *memory);

@@ -48,7 +48,7 @@ __device__ inline float squares_of(const struct wf_quad &q, int count, float mea
 #pragma unroll
     for (int j = 0; j < WF_QUAD; j++) {
         const float x = q.v[j] - mean;
-        sum = j < count ? fmaf(x, x, sum) : sum;
+        sum += j < count ? x * x : 0.0f;
     }
     return sum;
 }
@@ -62,7 +62,7 @@ __device__ inline void write(const struct norm &p, int64_t row, int64_t at, stru
         if (j < count) {
             const float weight = p.weight ? p.weight[at + j] : 1.0f;
             const float shift = p.shift ? p.shift[at + j] : 0.0f;
-            q.v[j] = wf_activated(fmaf((q.v[j] - mean) * factor, weight, shift), p.act);
+            q.v[j] = wf_activated((q.v[j] - mean) * factor * weight + shift, p.act);
         }
     }
     wf_store_quad(p.y, row * p.y_stride + at, count, q);
