@@ -29,9 +29,10 @@ static double megabytes(size_t bytes)
 static enum wf_status plan_under(struct weft_job *job, const char *latents, struct wf_policy policy,
                                  struct wf_job_plan *plan)
 {
-    *plan = (struct wf_job_plan){.room = job->plan.room};
+    *plan = (struct wf_job_plan){.room = job->plan.room, .room_known = job->plan.room_known};
     WF_TRY(wf_plan_job(job->model, &job->request, latents, policy, plan, wf_job_error(job)));
     job->plan.room = plan->room;
+    job->plan.room_known = true;
     return WF_OK;
 }
 
@@ -73,18 +74,25 @@ static enum wf_status refuse(struct weft_job *job, const char *latents, size_t n
                    megabytes(least), wf_offload_name(offload), allowed);
 }
 
-/* The fastest that fits. */
+static bool same_policy(struct wf_policy a, struct wf_policy b)
+{
+    return a.offload == b.offload && a.blocks == b.blocks;
+}
+
+/* The fastest that fits, by rates that are measured before: that leaves working memory. */
 static enum wf_status choose(struct weft_job *job, const char *latents, size_t limit)
 {
     struct weft_model *m = job->model;
-    double best = 0, seconds;
+    double best = 0;
     bool found = false;
     size_t needed = 0;
     struct wf_policy policy = {0};
+    WF_TRY(wf_plan_time(m->engine, &job->plan));
     for (int i = 0; i < CANDIDATES; i++) {
         struct wf_job_plan plan;
         WF_TRY(plan_under(job, latents, candidates[i], &plan));
-        WF_TRY(wf_plan_time(m->engine, &plan, &seconds));
+        WF_TRY(wf_plan_time(m->engine, &plan));
+        const double seconds = wf_plan_seconds(&plan);
         needed = wf_plan_peak(&plan);
         if (needed > limit || (found && seconds >= best))
             continue;
@@ -95,7 +103,8 @@ static enum wf_status choose(struct weft_job *job, const char *latents, size_t l
     }
     if (!found)
         return refuse(job, latents, needed, limit);
-    wf_model_set_policy(m, policy);
+    if (!m->has_policy || !same_policy(policy, m->policy))
+        wf_model_set_policy(m, policy);
     snprintf(m->chosen, sizeof m->chosen,
              "%s: the fastest that fits, %.1f s by the plan, %.1f of %.1f MB",
              wf_offload_name(policy.offload), best, megabytes(wf_plan_peak(&job->plan)),
@@ -108,7 +117,7 @@ enum wf_status wf_choose(struct weft_job *job, const char *latents)
 {
     const struct weft_model *m = job->model;
     const size_t limit = limit_of(m->engine);
-    if (m->engine->chooses && !m->has_policy)
+    if (m->engine->chooses && (!m->has_policy || m->open_jobs == 1)) /* this one alone */
         return choose(job, latents, limit);
     WF_TRY(
         wf_plan_job(m, &job->request, latents, wf_model_policy(m), &job->plan, wf_job_error(job)));

@@ -115,7 +115,7 @@ enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_b
     float *host = wf_alloc(be->mem, WF_MEM_MISC, wf_tensor_bytes(&latents));
     enum wf_status status = host ? wf_latents_download(be, host, latents, arena)
                                  : wf_fail_memory(err, "dump", wf_tensor_bytes(&latents));
-    if (status == WF_OK)
+    if (status == WF_OK && !be->is_plan)
         status = write_file(folder, name, "latents", host, WF_DIMS(1, d[3], d[0], d[1], d[2]),
                             be->mem, err);
     wf_free(host);
@@ -130,7 +130,7 @@ enum wf_status wf_dump_embeds(const char *folder, const char *name, struct wf_ba
     enum wf_status status =
         host ? wf_download(be, host, embeds)
              : wf_fail_memory(err, "dump", (size_t)(rows * width) * sizeof *host);
-    if (status == WF_OK)
+    if (status == WF_OK && !be->is_plan)
         status = write_file(folder, name, name, host, WF_DIMS(1, rows, width), be->mem, err);
     wf_free(host);
     return status;

@@ -19,7 +19,7 @@ static_assert(sizeof(struct weft_settings) == 104 && sizeof(struct weft_componen
                   sizeof(struct weft_model_info) == 152 && sizeof(struct weft_progress) == 64 &&
                   sizeof(struct weft_request) == 248 && sizeof(struct weft_job_info) == 104 &&
                   sizeof(struct weft_frame) == 56 && sizeof(struct weft_output) == 120 &&
-                  sizeof(struct weft_writer_info) == 168,
+                  sizeof(struct weft_writer_info) == 168 && sizeof(struct weft_stage_plan) == 104,
               "programs are built against these sizes: new fields take the room of reserved");
 #endif
 
@@ -59,7 +59,10 @@ static enum wf_status check_settings(const struct weft_settings *s, struct wf_er
                        "offload: policy %d is not known; use none, model, group, sequential or "
                        "auto",
                        (int)s->offload);
-    if (s->offload_blocks < 0 || (s->offload_blocks && s->offload != WEFT_OFFLOAD_GROUP))
+    if (s->offload_blocks < 0)
+        return wf_fail(err, WF_REFUSED, "offload-blocks: %d is not possible; choose 1 or more",
+                       s->offload_blocks);
+    if (s->offload_blocks && s->offload != WEFT_OFFLOAD_GROUP)
         return wf_fail(err, WF_REFUSED,
                        "offload-blocks: %d blocks go with offload group alone; leave it away",
                        s->offload_blocks);

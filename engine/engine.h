@@ -69,6 +69,7 @@ struct weft_model {
        index, checkpoints and tokenizer. NULL: not one. */
     const struct weft_model *twin_of;
 
+    int open_jobs;
     bool has_policy; /* of its own, that was chosen */
     struct wf_policy policy;
     char chosen[192]; /* what was, and why */
@@ -76,7 +77,8 @@ struct weft_model {
     int places[WF_MAX_COMPONENTS]; /* the family's components' backends, by number */
 
     /* Opened when they are first needed. */
-    struct wf_checkpoint *ckpts[WF_MAX_COMPONENTS]; /* by the family's components */
+    struct wf_checkpoint *ckpts[WF_MAX_COMPONENTS];  /* by the family's components */
+    struct wf_residency *weights[WF_MAX_COMPONENTS]; /* likewise */
     struct wf_vae *vae;
     void *pipeline; /* the family's: everything before the VAE */
 
@@ -87,10 +89,14 @@ struct weft_model {
 /* Opens what a job needs, if it is not open: the VAE, and the family's own parts. */
 enum wf_status wf_model_open_vae(struct weft_model *model, struct wf_error *err);
 enum wf_status wf_model_open_pipeline(struct weft_model *model, struct wf_error *err);
-/* A component's checkpoint, opened if it is not: the model's variant where the component has it,
-   else its plain files, as diffusers does. It is the model's. */
-enum wf_status wf_model_checkpoint(struct weft_model *model, const char *component,
-                                   struct wf_checkpoint **ckpt, struct wf_error *err);
+/* A component's number in the family's table, where it is. */
+int wf_model_component(const struct weft_model *model, const char *name);
+/* A component's weights, for what declares them: of the model's variant where the component has it,
+   else of its plain files, as diffusers does. The model's; once. */
+enum wf_status wf_model_weights(struct weft_model *model, const char *component,
+                                struct wf_residency **weights, struct wf_error *err);
+/* The components of a stage are not needed any more: the policy decides what of them goes. */
+void wf_model_stage_end(struct weft_model *model, enum weft_stage stage);
 /* A twin of a model for an engine; closed by weft_model_close, before the model. */
 enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_engine *engine,
                                   struct weft_model **twin);

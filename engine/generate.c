@@ -4,18 +4,21 @@
 #include "engine/plan.h"
 
 /* Seconds too, where somebody is told how long it will take: not of a job that is done before its
-   rates are measured. */
-static enum wf_status plan_seconds(struct weft_job *job)
+   rates are measured. Measuring may leave working memory with the backend, so it is planned anew.
+ */
+static enum wf_status plan_seconds(struct weft_job *job, const char *latents)
 {
     const double long_job = 1e12; /* FLOPs */
-    double flops = 0, seconds;
-    for (size_t i = 0; i < sizeof job->plan.stats / sizeof *job->plan.stats; i++) {
+    double flops = 0;
+    for (int i = 0; i < WF_JOB_STAGES; i++) {
         const struct wf_tally all = wf_stage_tally(&job->plan.stats[i]);
         flops += wf_flops(&all);
     }
     if (!job->request.progress || flops < long_job)
         return WF_OK;
-    return wf_plan_time(job->model->engine, &job->plan, &seconds);
+    WF_TRY(wf_plan_time(job->model->engine, &job->plan));
+    WF_TRY(wf_choose(job, latents));
+    return wf_plan_time(job->model->engine, &job->plan);
 }
 
 static enum wf_status open_planned(struct weft_model *model, const struct weft_request *request,
@@ -24,7 +27,7 @@ static enum wf_status open_planned(struct weft_model *model, const struct weft_r
     WF_TRY(wf_job_open(model, request, latents, job));
     enum wf_status status = wf_choose(*job, latents);
     if (status == WF_OK)
-        status = plan_seconds(*job);
+        status = plan_seconds(*job, latents);
     if (status != WF_OK)
         weft_job_close(job);
     return status;
@@ -50,24 +53,16 @@ enum weft_status weft_decode(struct weft_model *model, const char *latents_file,
 enum weft_status weft_job_plan(struct weft_job *job, enum weft_stage stage,
                                struct weft_stage_plan *plan)
 {
+    *plan = (struct weft_stage_plan){0};
+    if ((unsigned)stage >= WF_JOB_STAGES)
+        return WEFT_OK;
     const struct wf_stage_stats *s = &job->plan.stats[stage];
     const struct wf_tally all = wf_stage_tally(s);
-    double seconds;
-    *plan = (struct weft_stage_plan){0};
-    const enum wf_status status = wf_plan_time(job->model->engine, &job->plan, &seconds);
+    const enum wf_status status = wf_plan_time(job->model->engine, &job->plan);
     if (status == WF_OK)
         *plan = (struct weft_stage_plan){.seconds = s->seconds,
                                          .flops = wf_flops(&all),
                                          .peak_host_bytes = s->peak_host_bytes,
                                          .transfer_bytes = (uint64_t)all.work[WF_KIND_LOAD]};
-    return (enum weft_status)status;
-}
-
-enum weft_status weft_job_plan_report(struct weft_job *job, const char *path)
-{
-    double seconds;
-    enum wf_status status = wf_plan_time(job->model->engine, &job->plan, &seconds);
-    if (status == WF_OK)
-        status = wf_report_write_plan(job, path, wf_job_error(job));
     return (enum weft_status)status;
 }

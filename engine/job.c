@@ -99,6 +99,7 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     if (!job)
         return wf_fail_memory(err, "job", sizeof *job);
     job->model = model;
+    model->open_jobs++;
     job->request = *request;
     job->decode_only = latents != NULL;
     wf_request_fill(&job->request, &model->defaults);
@@ -127,8 +128,16 @@ void wf_job_end_denoise(struct weft_job *job)
         return;
     m->family->finish(job->state);
     job->state = NULL;
-    m->family->encode_end(m->pipeline);
-    m->family->denoise_end(m->pipeline);
+    wf_model_stage_end(job->model, WEFT_STAGE_ENCODE);
+    wf_model_stage_end(job->model, WEFT_STAGE_DENOISE);
+}
+
+void wf_job_end_decode(struct weft_job *job)
+{
+    if (!job->decoder)
+        return;
+    wf_decoder_close(&job->decoder);
+    wf_model_stage_end(job->model, WEFT_STAGE_DECODE);
 }
 
 void weft_job_close(struct weft_job **out)
@@ -136,7 +145,7 @@ void weft_job_close(struct weft_job **out)
     struct weft_job *job = *out;
     if (!job)
         return;
-    wf_decoder_close(&job->decoder);
+    wf_job_end_decode(job);
     wf_sampler_close(&job->sampler);
     wf_job_end_denoise(job);
     job->be->ops.give(job->be, job->latents.data);
@@ -144,6 +153,7 @@ void weft_job_close(struct weft_job **out)
     wf_free(job->inputs.ids);
     wf_free(job->initial);
     wf_free(job->step_seconds);
+    job->model->open_jobs--;
     wf_free(job);
     *out = NULL;
 }

@@ -25,9 +25,12 @@ struct wf_job_room {
 };
 
 /* What the job will need and do, as its plan found it. */
+enum { WF_JOB_STAGES = 3 }; /* of enum weft_stage: encode, denoise, decode */
+
 struct wf_job_plan {
     struct wf_job_room room;
-    struct wf_stage_stats stats[3]; /* by enum weft_stage; without seconds */
+    bool room_known;
+    struct wf_stage_stats stats[WF_JOB_STAGES]; /* seconds: 0 until wf_plan_time */
 };
 
 struct weft_job {
@@ -53,8 +56,8 @@ struct weft_job {
     struct wf_decoder *decoder;
 
     double started, first_frame_seconds, seconds; /* the clock; since it started */
-    struct wf_stage_stats stats[3];               /* by enum weft_stage, without writing */
-    double *step_seconds;                         /* request.steps of them */
+    struct wf_stage_stats stats[WF_JOB_STAGES];
+    double *step_seconds; /* request.steps of them */
     int steps_done;
 };
 
@@ -67,6 +70,7 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
 enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame);
 /* The job needs nothing of what stands before the VAE any more; may be called twice. */
 void wf_job_end_denoise(struct weft_job *job);
+void wf_job_end_decode(struct weft_job *job); /* likewise, of the VAE */
 
 static inline struct wf_error *wf_job_error(const struct weft_job *job)
 {

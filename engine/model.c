@@ -125,11 +125,31 @@ enum weft_status weft_model_open(struct weft_engine *engine, const char *folder,
     return (enum weft_status)status;
 }
 
+int wf_model_component(const struct weft_model *m, const char *name)
+{
+    int i = 0;
+    while (strcmp(m->family->components[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+/* Of all components, or of all but the VAE. They go before what declared them. */
+static void close_weights(struct weft_model *m, bool all)
+{
+    const int vae = wf_model_component(m, "vae");
+    for (int i = 0; i < WF_MAX_COMPONENTS; i++) {
+        if (all || i != vae)
+            wf_residency_close(&m->weights[i]);
+    }
+}
+
 void weft_model_close(struct weft_model **model)
 {
     struct weft_model *m = *model;
     if (!m)
         return;
+    if (m->family)
+        close_weights(m, true);
     if (m->pipeline)
         m->family->close(m->pipeline);
     wf_vae_close(&m->vae);
@@ -174,18 +194,42 @@ static void log_component(const struct weft_model *m, const char *component,
     }
 }
 
-enum wf_status wf_model_checkpoint(struct weft_model *m, const char *component,
-                                   struct wf_checkpoint **ckpt, struct wf_error *err)
+static enum wf_status open_checkpoint(struct weft_model *m, int i, struct wf_error *err)
 {
-    const struct wf_component *c = m->family->components;
-    int i = 0;
-    while (strcmp(c[i].name, component) != 0)
-        i++;
-    if (!m->ckpts[i]) {
-        WF_TRY(open_files(m, component, c[i].base, &m->ckpts[i], err));
-        log_component(m, component, m->ckpts[i]);
+    const struct wf_component *c = &m->family->components[i];
+    if (m->ckpts[i])
+        return WF_OK;
+    WF_TRY(open_files(m, c->name, c->base, &m->ckpts[i], err));
+    log_component(m, c->name, m->ckpts[i]);
+    return WF_OK;
+}
+
+enum wf_status wf_model_weights(struct weft_model *m, const char *component,
+                                struct wf_residency **weights, struct wf_error *err)
+{
+    const int i = wf_model_component(m, component);
+    WF_TRY(open_checkpoint(m, i, err));
+    WF_TRY(wf_residency_open(wf_model_policy(m), m->ckpts[i], wf_model_backend(m, component),
+                             m->engine->mem, &m->weights[i], err));
+    *weights = m->weights[i];
+    return WF_OK;
+}
+
+void wf_model_stage_end(struct weft_model *m, enum weft_stage stage)
+{
+    for (int i = 0; m->family->components[i].name; i++) {
+        if (m->weights[i] && m->family->components[i].stage == stage)
+            wf_residency_stage_end(m->weights[i]);
     }
-    *ckpt = m->ckpts[i];
+}
+
+/* A twin begins with the weights that are there. */
+static enum wf_status mirror_weights(struct weft_model *m, struct wf_error *err)
+{
+    for (int i = 0; m->twin_of && i < WF_MAX_COMPONENTS; i++) {
+        if (m->weights[i] && m->twin_of->weights[i])
+            WF_TRY(wf_residency_mirror(m->weights[i], m->twin_of->weights[i], err));
+    }
     return WF_OK;
 }
 
@@ -201,6 +245,7 @@ enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_en
     (*twin)->has_policy = false;
     (*twin)->vae = NULL;
     (*twin)->pipeline = NULL;
+    memset((*twin)->weights, 0, sizeof(*twin)->weights);
     return WF_OK;
 }
 
@@ -213,26 +258,37 @@ void wf_model_set_policy(struct weft_model *m, struct wf_policy policy)
 {
     m->has_policy = true;
     m->policy = policy;
-    if (m->pipeline)
-        m->family->set_policy(m->pipeline, policy);
-    if (m->vae)
-        m->vae->driver->set_policy(m->vae, policy);
+    for (int i = 0; i < WF_MAX_COMPONENTS; i++) {
+        if (m->weights[i])
+            wf_residency_set_policy(m->weights[i], policy);
+    }
 }
 
 enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
 {
-    struct wf_checkpoint *ckpt;
+    struct wf_residency *weights;
     if (m->vae)
         return WF_OK;
-    WF_TRY(wf_model_checkpoint(m, "vae", &ckpt, err));
-    return wf_vae_open(ckpt, wf_model_policy(m), wf_model_backend(m, "vae"), m->engine->mem,
-                       &m->vae, err);
+    WF_TRY(wf_model_weights(m, "vae", &weights, err));
+    const enum wf_status status = wf_vae_open(weights, m->engine->mem, &m->vae, err);
+    if (status != WF_OK) {
+        wf_residency_close(&m->weights[wf_model_component(m, "vae")]);
+        return status;
+    }
+    return mirror_weights(m, err);
 }
 
 enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)
 {
     WF_TRY(wf_model_open_vae(m, err));
-    return m->pipeline ? WF_OK : m->family->open(m, &m->pipeline, err);
+    if (m->pipeline)
+        return WF_OK;
+    const enum wf_status status = m->family->open(m, &m->pipeline, err);
+    if (status != WF_OK) {
+        close_weights(m, false);
+        return status;
+    }
+    return mirror_weights(m, err);
 }
 
 const char *wf_model_class(const struct weft_model *m, const char *component)
@@ -240,24 +296,20 @@ const char *wf_model_class(const struct weft_model *m, const char *component)
     return json_string_value(json_array_get(json_object_get(m->index.root, component), 1));
 }
 
-static enum wf_status describe_component(struct weft_model *m, const struct wf_component *source,
-                                         struct wf_error *err)
+static void describe_component(struct weft_model *m, int i)
 {
     struct weft_component *c = &m->components[m->info.component_count++];
-    c->name = source->name;
-    const char *class_name = wf_model_class(m, source->name);
+    const struct wf_checkpoint *ckpt = m->ckpts[i];
+    c->name = m->family->components[i].name;
+    const char *class_name = wf_model_class(m, c->name);
     c->class_name = class_name ? class_name : "";
-    if (!source->base)
-        return WF_OK;
-    struct wf_checkpoint *ckpt = NULL;
-    WF_TRY(open_files(m, source->name, source->base, &ckpt, err));
+    if (!ckpt)
+        return;
     c->parameters = wf_checkpoint_parameters(ckpt);
     c->bytes = wf_checkpoint_bytes(ckpt);
     c->tensors = wf_checkpoint_count(ckpt);
     m->info.parameters += c->parameters;
     m->info.bytes += c->bytes;
-    wf_checkpoint_close(&ckpt);
-    return WF_OK;
 }
 
 static enum wf_status describe(struct weft_model *m, struct wf_error *err)
@@ -275,8 +327,8 @@ static enum wf_status describe(struct weft_model *m, struct wf_error *err)
                                        .guidance_scale = d->guidance_scale,
                                        .fps_num = d->fps_num,
                                        .fps_den = d->fps_den};
-    for (const struct wf_component *c = m->family->components; c->name; c++)
-        WF_TRY(describe_component(m, c, err));
+    for (int i = 0; m->family->components[i].name; i++)
+        describe_component(m, i);
     return WF_OK;
 }
 

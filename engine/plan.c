@@ -25,15 +25,17 @@ static enum wf_status open_engine(struct weft_engine *planner, const struct weft
 static enum wf_status run(struct weft_job *job, size_t base, struct wf_job_plan *plan)
 {
     struct weft_frame frame = {0};
-    const size_t opened = wf_mem_live_all(job->model->engine->mem);
+    const struct wf_mem *mem = job->model->engine->mem;
+    const size_t opened = wf_mem_live_all(mem) - wf_mem_live(mem, WF_MEM_WEIGHTS);
     while (job->phase != WF_JOB_DONE) {
         WF_TRY(wf_job_advance(job, &frame));
         if (job->decoder)
             plan->room.vae = wf_decoder_room_used(job->decoder);
     }
     plan->room.activations = job->arena.peak;
+    plan->room_known = true;
     memcpy(plan->stats, job->stats, sizeof plan->stats);
-    for (size_t i = 0; i < sizeof plan->stats / sizeof *plan->stats; i++) {
+    for (int i = 0; i < WF_JOB_STAGES; i++) {
         plan->stats[i].seconds = 0; /* those that the planning took */
         if (plan->stats[i].peak_host_bytes)
             plan->stats[i].peak_host_bytes += base - opened;
@@ -41,13 +43,23 @@ static enum wf_status run(struct weft_job *job, size_t base, struct wf_job_plan 
     return WF_OK;
 }
 
+/* The model's own, which the plan counts as its twin holds them. */
+static size_t held_weights(const struct weft_model *model)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < WF_MAX_COMPONENTS; i++) {
+        const struct wf_residency *w = model->weights[i];
+        if (w && !wf_residency_backend(w)->device.own_memory)
+            bytes += wf_residency_held(w);
+    }
+    return bytes;
+}
+
 static enum wf_status run_job(struct weft_model *twin, const struct weft_request *request,
                               const char *latents, struct wf_job_plan *plan)
 {
-    /* Of the job that is planned too, which is open; the weights that are held already, the plan
-       counts as it comes to them. */
-    const struct wf_mem *mem = twin->twin_of->engine->mem;
-    const size_t base = wf_mem_live_all(mem) - wf_mem_live(mem, WF_MEM_WEIGHTS);
+    /* Of the job that is planned too, which is open. */
+    const size_t base = wf_mem_live_all(twin->twin_of->engine->mem) - held_weights(twin->twin_of);
     struct weft_job *job = NULL;
     WF_TRY(wf_job_open(twin, request, latents, &job));
     job->plan.room = plan->room;
@@ -79,7 +91,7 @@ static enum wf_status plan_once(const struct weft_model *model, const struct wef
 size_t wf_plan_peak(const struct wf_job_plan *plan)
 {
     size_t peak = 0;
-    for (size_t i = 0; i < sizeof plan->stats / sizeof *plan->stats; i++)
+    for (int i = 0; i < WF_JOB_STAGES; i++)
         peak = plan->stats[i].peak_host_bytes > peak ? plan->stats[i].peak_host_bytes : peak;
     return peak;
 }
@@ -94,22 +106,25 @@ static void time_stage(struct wf_stage_stats *s, int backend, const double *rate
     }
 }
 
-enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan,
-                            double *seconds)
+enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan)
 {
-    enum { STAGES = sizeof plan->stats / sizeof *plan->stats };
-    *seconds = 0;
-    for (int i = 0; i < STAGES; i++)
+    for (int i = 0; i < WF_JOB_STAGES; i++)
         plan->stats[i].seconds = 0;
     for (int b = 0; b < engine->backend_count; b++) {
         const double *rates;
         WF_TRY(wf_backend_rates(engine->backends[b], &rates));
-        for (int i = 0; i < STAGES; i++)
+        for (int i = 0; i < WF_JOB_STAGES; i++)
             time_stage(&plan->stats[i], b, rates);
     }
-    for (int i = 0; i < STAGES; i++)
-        *seconds += plan->stats[i].seconds;
     return WF_OK;
+}
+
+double wf_plan_seconds(const struct wf_job_plan *plan)
+{
+    double seconds = 0;
+    for (int i = 0; i < WF_JOB_STAGES; i++)
+        seconds += plan->stats[i].seconds;
+    return seconds;
 }
 
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,
@@ -118,10 +133,9 @@ enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_req
 {
     struct weft_request r = *request;
     r.progress = NULL;
-    r.dump = NULL;
     r.random_seed = 0;
     /* Twice: only when the arenas are known are they taken in one piece, as the job will. */
-    if (!plan->room.vae.scratch)
+    if (!plan->room_known)
         WF_TRY(plan_once(model, &r, latents, policy, plan, err));
     return plan_once(model, &r, latents, policy, plan, err);
 }

@@ -9,8 +9,8 @@
 size_t wf_plan_peak(const struct wf_job_plan *plan);
 /* Seconds at the rates of the engine's backends, which are measured when they are first asked for.
  */
-enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan,
-                            double *seconds);
+enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan);
+double wf_plan_seconds(const struct wf_job_plan *plan); /* of all stages; 0 before wf_plan_time */
 /* Plans a job of that request on a twin of the model; latents: the file of a decoding job, or NULL.
  */
 enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_request *request,

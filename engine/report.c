@@ -7,6 +7,7 @@
 
 #include "engine/job.h"
 #include "engine/place.h"
+#include "engine/plan.h"
 #include "engine/text/utf8.h"
 #include "io/output.h"
 #include "io/part.h"
@@ -137,12 +138,9 @@ static json_t *report(const struct weft_job *job, const struct weft_writer_info 
 
 static json_t *plan_report(const struct weft_job *job)
 {
-    double seconds = 0;
-    for (int i = 0; i < 3; i++)
-        seconds += job->plan.stats[i].seconds;
     json_t *root = with_stages(request(job), job, stages(job, job->plan.stats, NULL));
     if (root)
-        json_object_set_new(root, "seconds", json_real(seconds));
+        json_object_set_new(root, "seconds", json_real(wf_plan_seconds(&job->plan)));
     return root;
 }
 

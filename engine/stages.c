@@ -16,7 +16,7 @@ static double remaining(const struct weft_job *job, enum weft_stage stage, int d
 {
     const double part = done / (double)total, own = job->plan.stats[stage].seconds;
     double spent = 0, passed = own * part, later = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < WF_JOB_STAGES; i++) {
         spent += job->stats[i].seconds;
         passed += i < (int)stage ? job->plan.stats[i].seconds : 0;
         later += i > (int)stage ? job->plan.stats[i].seconds : 0;
@@ -92,7 +92,7 @@ static enum wf_status encode(struct weft_job *job)
     struct wf_error *err = wf_job_error(job);
     struct wf_tensor embeds[WF_HALVES];
     WF_TRY(m->family->encode(job->state, &job->arena, embeds, err));
-    m->family->encode_end(m->pipeline);
+    wf_model_stage_end(m, WEFT_STAGE_ENCODE);
     for (int half = 0; half < job->halves; half++)
         WF_TRY(look_at_embeds(job, half, embeds[half]));
     for (int half = 0; half < job->halves; half++)
@@ -248,7 +248,7 @@ static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
     unit_end(job, WEFT_STAGE_DECODE, began);
     job->seconds = wf_clock() - job->started;
     if (!frame->rgb) {
-        wf_decoder_close(&job->decoder);
+        wf_job_end_decode(job);
         job->phase = WF_JOB_DONE;
         log_stage(job, WEFT_STAGE_DECODE);
         return WF_OK;
@@ -273,7 +273,9 @@ static enum wf_status begin(struct weft_job *job)
         return begin_decode(job);
     }
     job->phase = WF_JOB_ENCODING;
-    return job->request.dump ? wf_dump_make(job->request.dump, wf_job_error(job)) : WF_OK;
+    return job->request.dump && !job->be->is_plan
+               ? wf_dump_make(job->request.dump, wf_job_error(job))
+               : WF_OK;
 }
 
 enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame)

@@ -2,11 +2,12 @@
 #include <string.h>
 
 #include "engine/dump.h"
-#include "engine/job.h"
+#include "engine/plan.h"
 #include "io/video/sink.h"
 
 struct weft_writer {
     struct weft_engine *engine;
+    struct wf_mem *mem;   /* its own: not what the model computes in */
     struct weft_job *job; /* not looked at after weft_writer_finish */
     struct wf_sink *sink;
     int fps_num, fps_den;
@@ -36,9 +37,9 @@ static enum wf_status collect_inputs(struct weft_writer *w, const struct weft_jo
                                      const char *const *keep, struct wf_error *err)
 {
     for (size_t i = 0; i < job->inputs.count; i++)
-        WF_TRY(wf_file_set_add_id(&w->keep, job->inputs.ids[i], w->engine->mem, err));
+        WF_TRY(wf_file_set_add_id(&w->keep, job->inputs.ids[i], w->mem, err));
     for (; keep && *keep; keep++)
-        WF_TRY(wf_file_set_add(&w->keep, *keep, w->engine->mem, err));
+        WF_TRY(wf_file_set_add(&w->keep, *keep, w->mem, err));
     return WF_OK;
 }
 
@@ -59,7 +60,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     WF_TRY(check_dump(job, output->path, err));
     if (job->request.dump)
         WF_TRY(wf_dump_check(job->request.dump, job->request.steps, &w->keep, err));
-    w->path = output->path ? wf_strdup(w->engine->mem, output->path) : NULL;
+    w->path = output->path ? wf_strdup(w->mem, output->path) : NULL;
     if (output->path && !w->path)
         return wf_fail_memory(err, "output", strlen(output->path) + 1);
     wf_sink_defaults(&config);
@@ -78,7 +79,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     config.pix_fmt = output->pix_fmt;
     config.cancelled = job_is_cancelled;
     config.cancel_context = job;
-    WF_TRY(wf_sink_open(&config, w->engine->mem, &w->sink, err));
+    WF_TRY(wf_sink_open(&config, w->mem, &w->sink, err));
     if (wf_sink_hint(w->sink))
         wf_log(w->engine, WEFT_LOG_WARNING, "output: %s", wf_sink_hint(w->sink));
     return WF_OK;
@@ -89,9 +90,13 @@ enum weft_status weft_writer_open(struct weft_job *job, const struct weft_output
 {
     struct weft_engine *engine = job->model->engine;
     *writer = NULL;
-    struct weft_writer *w = wf_calloc(engine->mem, WF_MEM_MISC, 1, sizeof *w);
-    if (!w)
+    struct wf_mem *mem = wf_mem_open();
+    struct weft_writer *w = mem ? wf_calloc(mem, WF_MEM_MISC, 1, sizeof *w) : NULL;
+    if (!w) {
+        wf_mem_close(&mem);
         return (enum weft_status)wf_fail_memory(&engine->err, "output", sizeof *w);
+    }
+    w->mem = mem;
     w->engine = engine;
     w->job = job;
     w->fps_num = job->request.fps_num;
@@ -165,7 +170,9 @@ void weft_writer_close(struct weft_writer **writer)
     wf_sink_abort(&w->sink);
     wf_free(w->keep.ids);
     wf_free(w->path);
+    struct wf_mem *mem = w->mem;
     wf_free(w);
+    wf_mem_close(&mem);
     *writer = NULL;
 }
 
@@ -210,4 +217,16 @@ enum weft_status weft_job_report_check(struct weft_job *job, const struct weft_w
                                        const char *path)
 {
     return (enum weft_status)check_report(job, writer, path, &job->model->engine->err);
+}
+
+static enum wf_status write_plan(struct weft_job *job, const char *path, struct wf_error *err)
+{
+    WF_TRY(check_meeting(job, NULL, path, err));
+    WF_TRY(wf_plan_time(job->model->engine, &job->plan));
+    return wf_report_write_plan(job, path, err);
+}
+
+enum weft_status weft_job_plan_report(struct weft_job *job, const char *path)
+{
+    return (enum weft_status)write_plan(job, path, wf_job_error(job));
 }

@@ -124,7 +124,8 @@ struct wf_gated_act {
     enum wf_act act;
 };
 
-/* y[i] = row ids[i] of the TABLE [rows,d]; y [n,d]; ids are host memory, each below rows. */
+/* y[i] = row ids[i] of the TABLE [rows,d]; y [n,d]; ids are host memory that is read
+   before the call returns, each below rows. */
 struct wf_gather {
     struct wf_tensor y;
     const struct wf_param *table;

@@ -246,6 +246,9 @@ enum wf_status wf_wait(struct wf_backend *be, uint64_t ticket)
 enum wf_status wf_cross(struct wf_backend *from, struct wf_tensor x, struct wf_backend *to,
                         struct wf_tensor y)
 {
+    WF_TRY(check_dense(to, "cross: y", &y));
+    WF_TRY(check_same(to, "cross: x", &x, &y));
+    WF_TRY(check_type(to, "cross: x", &x, y.dtype));
     const size_t bytes = wf_tensor_bytes(&x);
     void *values = to->ops.take_host(to, WF_MEM_ACTIVATIONS, bytes);
     if (!values)

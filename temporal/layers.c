@@ -25,8 +25,6 @@ static enum wf_status add(struct wf_residency *res, struct wf_layer *layer, bool
     char prefix[NAME_BYTES - 8];
     vsnprintf(prefix, sizeof prefix, format, args);
     *layer = (struct wf_layer){.has_bias = has_bias, .res = res};
-    if (kind == WF_PARAM_VECTOR)
-        return add_parts(res, layer, kind, rank, dims, prefix, err);
     WF_TRY(wf_residency_layer(res, &layer->unit, err));
     const enum wf_status status = add_parts(res, layer, kind, rank, dims, prefix, err);
     wf_residency_layer_end(res);

@@ -14,8 +14,7 @@ struct wf_layer {
 };
 
 /* Adds "PREFIX.weight" and "PREFIX.bias" [out] to the group begun last, where PREFIX is printed
-   from the format. dims are the weight's in the file, out first; they are checked as they stand. A
-   VECTOR is no layer: it is held with its group. */
+   from the format. dims are the weight's in the file, out first; they are checked as they stand. */
 enum wf_status wf_layer_add(struct wf_residency *res, struct wf_layer *layer,
                             enum wf_param_kind kind, int rank, const int64_t *dims,
                             struct wf_error *err, const char *format, ...)
@@ -26,7 +25,7 @@ enum wf_status wf_layer_add_weight(struct wf_residency *res, struct wf_layer *la
                                    struct wf_error *err, const char *format, ...)
     __attribute__((format(printf, 7, 8)));
 
-/* Adds a tensor of its own, a VECTOR. */
+/* Adds a tensor of its own, a VECTOR that is held with its group. */
 enum wf_status wf_vector_add(struct wf_residency *res, struct wf_param *p, int rank,
                              const int64_t *dims, struct wf_error *err, const char *format, ...)
     __attribute__((format(printf, 6, 7)));

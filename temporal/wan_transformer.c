@@ -147,8 +147,8 @@ static enum wf_status cross_attention(struct wf_wan *w, const struct pass *p,
     if (w->config.cross_attn_norm)
         WF_TRY(wf_layer_norm(w->be, &(struct wf_layer_norm){.x = p->x,
                                                             .y = n,
-                                                            .weight = b->norm2.weight.tensor,
-                                                            .shift = b->norm2.bias.tensor,
+                                                            .weight = b->norm2_weight.tensor,
+                                                            .shift = b->norm2_bias.tensor,
                                                             .eps = (float)w->config.eps}));
     WF_TRY(wf_operand(w->be, p->arena, &b->cross.q, w->config.cross_attn_norm ? n : p->x, &source));
     WF_TRY(project_halves(w, p, &b->cross.q, &b->cross.norm_q, false, source, q));
@@ -422,22 +422,11 @@ enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, 
     return status;
 }
 
-void wf_wan_set_policy(struct wf_wan *w, struct wf_policy policy)
-{
-    wf_residency_set_policy(w->res, policy);
-}
-
-void wf_wan_stage_end(struct wf_wan *w)
-{
-    wf_residency_stage_end(w->res);
-}
-
 void wf_wan_close(struct wf_wan **wan)
 {
     struct wf_wan *w = *wan;
     if (!w)
         return;
-    wf_residency_close(&w->res);
     wf_free(w->blocks);
     wf_free(w);
     *wan = NULL;

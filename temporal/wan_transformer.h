@@ -24,9 +24,9 @@ struct wf_wan;
    denoiser itself does not change while runs go on; several may be open, and used in turns. */
 struct wf_wan_run;
 
-/* Reads the folder's config.json and finds and checks every weight; loads none. */
-enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                           struct wf_backend *be, struct wf_mem *mem, struct wf_wan **wan,
+/* Reads the folder's config.json and finds and checks every weight; loads none. The residency is
+   the caller's, empty so far, and is closed before the denoiser. */
+enum wf_status wf_wan_open(struct wf_residency *res, struct wf_mem *mem, struct wf_wan **wan,
                            struct wf_error *err);
 void wf_wan_close(struct wf_wan **wan);
 const struct wf_wan_config *wf_wan_get_config(const struct wf_wan *wan);
@@ -48,9 +48,5 @@ enum wf_status wf_wan_set_text(struct wf_wan_run *run, int half, struct wf_tenso
 enum wf_status wf_wan_forward(struct wf_wan_run *run, struct wf_tensor latents, double timestep,
                               int halves, const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err);
-
-void wf_wan_set_policy(struct wf_wan *wan, struct wf_policy policy); /* between forwards */
-/* Gives back what the offload policy says of the weights. */
-void wf_wan_stage_end(struct wf_wan *wan);
 
 #endif

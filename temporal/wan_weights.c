@@ -85,6 +85,13 @@ static enum wf_status add_attention(struct wf_wan *w, struct wf_wan_attention *a
                          name);
 }
 
+static enum wf_status add_norm2(struct wf_wan *w, struct wf_wan_block *b, int i,
+                                struct wf_error *err)
+{
+    WF_TRY(wf_vector_add(w->res, &b->norm2_weight, 1, &w->d, err, "blocks.%d.norm2.weight", i));
+    return wf_vector_add(w->res, &b->norm2_bias, 1, &w->d, err, "blocks.%d.norm2.bias", i);
+}
+
 static enum wf_status add_block(struct wf_wan *w, int i, struct wf_error *err)
 {
     struct wf_wan_block *b = &w->blocks[i];
@@ -95,8 +102,7 @@ static enum wf_status add_block(struct wf_wan *w, int i, struct wf_error *err)
     WF_TRY(add_attention(w, &b->self, i, "attn1", err));
     WF_TRY(add_attention(w, &b->cross, i, "attn2", err));
     if (w->config.cross_attn_norm)
-        WF_TRY(wf_layer_add(w->res, &b->norm2, WF_PARAM_VECTOR, WF_DIMS(d), err, "blocks.%d.norm2",
-                            i));
+        WF_TRY(add_norm2(w, b, i, err));
     WF_TRY(wf_layer_add(w->res, &b->ffn_in, WF_PARAM_LINEAR, WF_DIMS(ffn, d), err,
                         "blocks.%d.ffn.net.0.proj", i));
     return wf_layer_add(w->res, &b->ffn_out, WF_PARAM_LINEAR, WF_DIMS(d, ffn), err,
@@ -140,33 +146,31 @@ static enum wf_status add_head(struct wf_wan *w, struct wf_error *err)
     return WF_OK;
 }
 
-static enum wf_status open_into(struct wf_wan *w, struct wf_checkpoint *ckpt,
-                                struct wf_policy policy, struct wf_error *err)
+static enum wf_status open_into(struct wf_wan *w, struct wf_error *err)
 {
-    WF_TRY(read_config(wf_checkpoint_config(ckpt), &w->config, err));
+    WF_TRY(read_config(wf_checkpoint_config(wf_residency_checkpoint(w->res)), &w->config, err));
     w->d = w->config.heads * w->config.head_dim;
     const size_t layers = (size_t)w->config.layers;
     w->blocks = wf_calloc(w->mem, WF_MEM_MISC, layers, sizeof *w->blocks);
     if (!w->blocks)
         return wf_fail_memory(err, "transformer", layers * sizeof *w->blocks);
-    WF_TRY(wf_residency_open(policy, ckpt, w->be, w->mem, &w->res, err));
     WF_TRY(add_embedders(w, err));
     for (int i = 0; i < (int)w->config.layers; i++)
         WF_TRY(add_block(w, i, err));
     return add_head(w, err);
 }
 
-enum wf_status wf_wan_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                           struct wf_backend *be, struct wf_mem *mem, struct wf_wan **wan,
+enum wf_status wf_wan_open(struct wf_residency *res, struct wf_mem *mem, struct wf_wan **wan,
                            struct wf_error *err)
 {
     *wan = NULL;
     struct wf_wan *w = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *w);
     if (!w)
         return wf_fail_memory(err, "transformer", sizeof *w);
-    w->be = be;
+    w->res = res;
+    w->be = wf_residency_backend(res);
     w->mem = mem;
-    const enum wf_status status = open_into(w, ckpt, policy, err);
+    const enum wf_status status = open_into(w, err);
     if (status != WF_OK) {
         wf_wan_close(&w);
         return status;

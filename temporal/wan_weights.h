@@ -13,7 +13,7 @@ struct wf_wan_attention {
 struct wf_wan_block {
     int group;
     struct wf_wan_attention self, cross;
-    struct wf_layer norm2; /* before cross-attention; only with cross_attn_norm */
+    struct wf_param norm2_weight, norm2_bias; /* before cross-attention; with cross_attn_norm */
     struct wf_layer ffn_in, ffn_out;
     struct wf_param table; /* shift, scale, gate of self-attention, then of the feed-forward */
 };

@@ -121,6 +121,7 @@ struct stage {
     struct wf_mem *mem;
     struct wf_backend *like, *be; /* be plans in the place of like */
     struct wf_checkpoint *ckpt;
+    struct wf_residency *weights;
     struct wf_arena arena;
     struct wf_error err;
 };
@@ -137,9 +138,11 @@ static void open_stage(struct stage *s, const char *model, const char *component
     *s = (struct stage){.mem = wf_mem_open()};
     assert_non_null(s->mem);
     published_path(model, component, path);
-    good(s, wf_backend_open("ref", "bf16", 0, s->mem, &s->err, &s->like));
-    good(s, wf_backend_open_plan(s->like, s->mem, &s->err, &s->be));
+    good(s, wf_backend_open("ref", "bf16", 0, s->mem, NULL, &s->err, &s->like));
+    good(s, wf_backend_open_plan(s->like, s->mem, NULL, &s->err, &s->be));
     good(s, wf_checkpoint_open(path, "diffusion_pytorch_model", NULL, s->mem, &s->ckpt, &s->err));
+    good(s, wf_residency_open((struct wf_policy){WF_OFFLOAD_NONE, 0}, s->ckpt, s->be, s->mem,
+                              &s->weights, &s->err));
     wf_arena_init(&s->arena, wf_backend_source(s->be));
     s->be->ops.conv = note_wf_conv;
     s->be->ops.upconv = note_wf_upconv;
@@ -171,8 +174,7 @@ static void record_denoiser(const char *model, const struct recorder_clip *clip)
     const int64_t rows[WF_WAN_HALVES] = {31, 512}, all = 512;
     struct wf_tensor velocity[WF_WAN_HALVES];
     open_stage(&s, model, "transformer");
-    good(&s,
-         wf_wan_open(s.ckpt, (struct wf_policy){WF_OFFLOAD_NONE, 0}, s.be, s.mem, &wan, &s.err));
+    good(&s, wf_wan_open(s.weights, s.mem, &wan, &s.err));
     good(&s, wf_wan_run_open(wan, &run, &s.err));
     const struct wf_wan_config *config = wf_wan_get_config(wan);
     const struct wf_tensor latents =
@@ -184,6 +186,7 @@ static void record_denoiser(const char *model, const struct recorder_clip *clip)
     }
     good(&s, wf_wan_forward(run, latents, 500, WF_WAN_HALVES, velocity, &s.arena, &s.err));
     wf_wan_run_close(&run);
+    wf_residency_close(&s.weights);
     wf_wan_close(&wan);
     close_stage(&s);
 }
@@ -196,8 +199,7 @@ static void record_decoder(const char *model, const struct recorder_clip *clip)
     const struct wf_vae_room room = {0};
     const float *frame;
     open_stage(&s, model, "vae");
-    good(&s,
-         wf_vae_open(s.ckpt, (struct wf_policy){WF_OFFLOAD_NONE, 0}, s.be, s.mem, &vae, &s.err));
+    good(&s, wf_vae_open(s.weights, s.mem, &vae, &s.err));
     const struct wf_tensor latents =
         fresh(&s, WF_DIMS(clip->frames, clip->height, clip->width, vae->geometry.channels));
     good(&s, wf_decoder_open(vae, latents, clip->chunk_size, &room, &dec, &s.err));
@@ -205,6 +207,7 @@ static void record_decoder(const char *model, const struct recorder_clip *clip)
         good(&s, wf_decoder_next(dec, &frame, &s.err));
     while (frame);
     wf_decoder_close(&dec);
+    wf_residency_close(&s.weights);
     wf_vae_close(&vae);
     close_stage(&s);
 }

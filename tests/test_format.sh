@@ -6,5 +6,5 @@ if ! command -v clang-format-14 >/dev/null; then
     echo "skipped: clang-format-14 is not here"
     exit 77
 fi
-find kernels io temporal vae engine tests samples -name '*.[ch]' -o -name '*.cc' |
+find kernels io temporal vae engine tests samples -name '*.[ch]' -o -name '*.cc' -o -name '*.cu' |
     xargs clang-format-14 --dry-run -Werror

@@ -315,6 +315,26 @@ static void policies_give_the_same_pixels(void **state)
 }
 
 /* The plan is the run: its work, its transfers and its peaks are those of the run, byte by byte. */
+static void compare_plan(struct weft_job *job, const char *what)
+{
+    double sum;
+    struct weft_stage_plan plan;
+    assert_int_equal(run(job, &sum), WEFT_OK);
+    for (int stage = 0; stage < WF_JOB_STAGES; stage++) {
+        const struct wf_stage_stats *done = &job->stats[stage];
+        const struct wf_tally all = wf_stage_tally(done);
+        assert_int_equal(weft_job_plan(job, (enum weft_stage)stage, &plan), WEFT_OK);
+        assert_true(plan.flops == wf_flops(&all));
+        assert_true((double)plan.transfer_bytes == all.work[WF_KIND_LOAD]);
+        assert_true(plan.seconds > 0);
+        if (plan.peak_host_bytes != done->peak_host_bytes)
+            fail_msg("%s, stage %d: %llu bytes planned, %zu taken", what, stage,
+                     (unsigned long long)plan.peak_host_bytes, done->peak_host_bytes);
+    }
+    assert_int_equal(weft_job_plan(job, WEFT_STAGE_WRITE, &plan), WEFT_OK);
+    assert_true(plan.seconds == 0 && plan.peak_host_bytes == 0);
+}
+
 static void the_plan_is_the_run(void **state)
 {
     static const struct {
@@ -336,26 +356,42 @@ static void the_plan_is_the_run(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct opened o;
         struct weft_job *job = NULL;
-        double sum;
         open_placed(&o, cases[i].dtype, cases[i].map);
         o.engine->policy = cases[i].policy;
         o.request.width = cases[i].width;
         o.request.num_frames = cases[i].frames;
         o.request.guidance_scale = cases[i].guidance;
         assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        char what[32];
+        snprintf(what, sizeof what, "case %zu", i);
+        compare_plan(job, what);
+        close_all(&o, &job);
+    }
+}
+
+/* A second job finds weights of the first one there, and another model's beside them. */
+static void a_plan_begins_with_what_is_there(void **state)
+{
+    static const struct wf_policy kinds[] = {{WF_OFFLOAD_NONE, 0}, {WF_OFFLOAD_MODEL, 0}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct opened o;
+        struct weft_model *other;
+        struct weft_job *job = NULL, *second = NULL;
+        double sum;
+        open_small(&o);
+        o.engine->policy = kinds[i];
+        assert_int_equal(weft_model_open(o.engine, model_folder, NULL, &other), WEFT_OK);
+        assert_int_equal(weft_generate(other, &o.request, &job), WEFT_OK);
         assert_int_equal(run(job, &sum), WEFT_OK);
-        for (int stage = 0; stage < 3; stage++) {
-            const struct wf_stage_stats *done = &job->stats[stage];
-            struct weft_stage_plan plan;
-            assert_int_equal(weft_job_plan(job, (enum weft_stage)stage, &plan), WEFT_OK);
-            const struct wf_tally all = wf_stage_tally(done);
-            assert_true(plan.flops == wf_flops(&all));
-            assert_true((double)plan.transfer_bytes == all.work[WF_KIND_LOAD]);
-            assert_true(plan.seconds > 0);
-            if (plan.peak_host_bytes != done->peak_host_bytes)
-                fail_msg("case %zu, stage %d: %llu bytes planned, %zu taken", i, stage,
-                         (unsigned long long)plan.peak_host_bytes, done->peak_host_bytes);
-        }
+        weft_job_close(&job);
+        assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
+        compare_plan(job, "first job");
+        weft_job_close(&job);
+        assert_int_equal(weft_generate(o.model, &o.request, &second), WEFT_OK);
+        compare_plan(second, "second job");
+        weft_job_close(&second);
+        weft_model_close(&other);
         close_all(&o, &job);
     }
 }
@@ -726,6 +762,7 @@ int main(void)
         cmocka_unit_test(latents_of_a_file_take_the_place_of_the_noise),
         cmocka_unit_test(policies_give_the_same_pixels),
         cmocka_unit_test(the_plan_is_the_run),
+        cmocka_unit_test(a_plan_begins_with_what_is_there),
         cmocka_unit_test(a_map_places_components),
         cmocka_unit_test(what_is_left_comes_from_the_plan),
         cmocka_unit_test(engines_are_independent),

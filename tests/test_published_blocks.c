@@ -29,6 +29,7 @@ struct opened {
     struct wf_mem *mem;
     struct wf_backend *be;
     struct wf_checkpoint *ckpt;
+    struct wf_residency *weights;
     struct wf_wan *wan;
     struct wf_error err;
     size_t file_base, all_base; /* resident before anything was loaded */
@@ -64,8 +65,9 @@ static void open_model(struct opened *o, const char *model, enum wf_offload offl
     assert_int_equal(wf_backend_open("cpu", NULL, 0, o->mem, NULL, &o->err, &o->be), WF_OK);
     if (wf_checkpoint_open(o->path, "diffusion_pytorch_model", NULL, o->mem, &o->ckpt, &o->err) !=
             WF_OK ||
-        wf_wan_open(o->ckpt, (struct wf_policy){offload, 0}, o->be, o->mem, &o->wan, &o->err) !=
-            WF_OK)
+        wf_residency_open((struct wf_policy){offload, 0}, o->ckpt, o->be, o->mem, &o->weights,
+                          &o->err) != WF_OK ||
+        wf_wan_open(o->weights, o->mem, &o->wan, &o->err) != WF_OK)
         fail_msg("%s", o->err.text);
     assert_int_equal(weights(o), 0); /* nothing is loaded by looking */
     o->file_base = resident("RssFile:");
@@ -74,6 +76,7 @@ static void open_model(struct opened *o, const char *model, enum wf_offload offl
 
 static void close_model(struct opened *o)
 {
+    wf_residency_close(&o->weights);
     wf_wan_close(&o->wan);
     wf_checkpoint_close(&o->ckpt);
     wf_backend_close(&o->be);
@@ -204,7 +207,7 @@ static void forward(struct opened *o)
     for (int64_t i = 0; i < wf_tensor_count(&latents); i++)
         assert_true(values[i] == 0); /* the sparse files' weights are zeros */
     wf_wan_run_close(&run);
-    wf_wan_stage_end(o->wan);
+    wf_residency_stage_end(o->weights);
     wf_arena_close(&arena);
 }
 

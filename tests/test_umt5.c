@@ -20,6 +20,7 @@ struct fixture {
     struct desk desk;
     struct wf_backend *be;
     struct wf_checkpoint *ckpt;
+    struct wf_residency *weights;
     struct wf_umt5 *enc;
     struct wf_arena arena;
 };
@@ -42,6 +43,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
+    wf_residency_close(&f->weights);
     wf_umt5_close(&f->enc);
     wf_checkpoint_close(&f->ckpt);
     wf_arena_close(&f->arena);
@@ -79,19 +81,27 @@ static void buckets_are_torchs(void **state)
     assert_int_equal(wf_umt5_bucket(1000000, 32, 128), 31);
 }
 
+static enum wf_status open_encoder(struct fixture *f, enum wf_offload offload)
+{
+    const struct wf_policy policy = {offload, 0};
+    assert_int_equal(
+        wf_residency_open(policy, f->ckpt, f->be, f->desk.mem, &f->weights, &f->desk.err), WF_OK);
+    return wf_umt5_open(f->weights, f->desk.mem, &f->enc, &f->desk.err);
+}
+
 static void open_case(struct fixture *f, const char *name, enum wf_offload offload)
 {
     const char *folder = desk_fixture(&f->desk, "%s/model/text_encoder", name);
     assert_int_equal(wf_checkpoint_open(folder, "model", NULL, f->desk.mem, &f->ckpt, &f->desk.err),
                      WF_OK);
-    const enum wf_status status = wf_umt5_open(f->ckpt, (struct wf_policy){offload, 0}, f->be,
-                                               f->desk.mem, &f->enc, &f->desk.err);
+    const enum wf_status status = open_encoder(f, offload);
     if (status != WF_OK)
         fail_msg("%s", f->desk.err.text);
 }
 
 static void close_case(struct fixture *f)
 {
+    wf_residency_close(&f->weights);
     wf_umt5_close(&f->enc);
     wf_checkpoint_close(&f->ckpt);
 }
@@ -205,7 +215,7 @@ static void policies_give_the_same_bits(void **state)
                 memcpy(first, out.data, wf_tensor_bytes(&out));
             }
             assert_memory_equal(first, out.data, wf_tensor_bytes(&out));
-            wf_umt5_stage_end(f->enc);
+            wf_residency_stage_end(f->weights);
             const bool held = wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS) > empty;
             assert_true(held == (policy == WF_OFFLOAD_NONE));
         }
@@ -244,7 +254,7 @@ static void one_layer_is_held_at_a_time(void **state)
         const struct wf_arena_mark mark = wf_arena_mark(&f->arena);
         const struct wf_tensor out = new_output(f, count);
         assert_int_equal(encode(f, ids, count, out, &f->desk.err), WF_OK); /* the arena is grown */
-        wf_umt5_stage_end(f->enc);
+        wf_residency_stage_end(f->weights);
         const size_t before = wf_mem_live_all(f->desk.mem);
         wf_mem_peak_reset(f->desk.mem);
         assert_int_equal(encode(f, ids, count, out, &f->desk.err), WF_OK);
@@ -285,7 +295,7 @@ static void encoding_survives_failed_allocations(void **state)
         status = encode(f, ids, 4, out, &err);
         wf_mem_fail_at(f->desk.mem, 0);
         assert_true(status == WF_OK || (status == WF_FAILED && err.text[0]));
-        wf_umt5_stage_end(f->enc);
+        wf_residency_stage_end(f->weights);
         assert_int_equal(wf_mem_live(f->desk.mem, WF_MEM_WEIGHTS), empty);
         wf_arena_release(&f->arena, start);
         assert_true(nth < 1000);
@@ -335,12 +345,11 @@ static void bad_configurations_are_refused(void **state)
         assert_int_equal(
             wf_checkpoint_open(f->desk.folder, "model", NULL, f->desk.mem, &f->ckpt, &f->desk.err),
             WF_OK);
-        assert_int_equal(wf_umt5_open(f->ckpt, (struct wf_policy){WF_OFFLOAD_NONE, 0}, f->be,
-                                      f->desk.mem, &f->enc, &f->desk.err),
-                         WF_REFUSED);
+        assert_int_equal(open_encoder(f, WF_OFFLOAD_NONE), WF_REFUSED);
         if (!strstr(f->desk.err.text, rows[i].word))
             fail_msg("%s: %s", rows[i].text, f->desk.err.text);
         assert_null(f->enc);
+        wf_residency_close(&f->weights);
         wf_checkpoint_close(&f->ckpt);
     }
     /* The last: the defaults meet a tiny table. */

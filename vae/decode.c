@@ -102,9 +102,8 @@ void wf_decoder_close(struct wf_decoder **dec)
         return;
     if (d->state)
         d->vae->driver->end(&d->state);
-    d->vae->driver->stage_end(d->vae);
     struct wf_backend *be = d->vae->be;
-    if (d->begun > d->taken) /* frames that nobody waits for are still on their way */
+    if (d->room > 1) /* frames that nobody waits for may still be on their way */
         (void)wf_sync(be);
     for (int i = 0; i < CHUNKS; i++) {
         be->ops.give(be, d->chunks[i].device.data);
@@ -148,9 +147,9 @@ static enum wf_status take_chunk(struct wf_decoder *d, struct wf_error *err)
         WF_TRY(begin_chunk(d, err));
     d->present = &d->chunks[d->taken++ % d->room];
     d->given = 0;
-    if (d->room > 1 && !is_begun(d))
-        WF_TRY(begin_chunk(d, err));
-    return wf_wait(d->vae->be, d->present->ticket);
+    const enum wf_status status = d->room > 1 && !is_begun(d) ? begin_chunk(d, err) : WF_OK;
+    WF_TRY(wf_wait(d->vae->be, d->present->ticket));
+    return status;
 }
 
 enum wf_status wf_decoder_next(struct wf_decoder *d, const float **frame, struct wf_error *err)

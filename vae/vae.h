@@ -28,12 +28,11 @@ struct wf_vae_room {
     size_t hidden[2], scratch;
 };
 
-/* One thread at a time; the backend and the checkpoint outlive the VAE. */
+/* One thread at a time; the backend outlives the VAE. */
 struct wf_vae_driver {
     const char *class_name; /* diffusers' */
     /* Reads the folder's config.json and finds and checks every weight; loads none. */
-    enum wf_status (*open)(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                           struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
+    enum wf_status (*open)(struct wf_residency *res, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
     void (*close)(struct wf_vae *vae);
     /* Begins a clip. The VAE outlives the state. */
@@ -43,9 +42,6 @@ struct wf_vae_driver {
     enum wf_status (*decode)(struct wf_vae_state *state, struct wf_tensor z,
                              struct wf_tensor frames, struct wf_error *err);
     void (*end)(struct wf_vae_state **state);
-    /* Gives back what the offload policy says of the weights. */
-    void (*stage_end)(struct wf_vae *vae);
-    void (*set_policy)(struct wf_vae *vae, struct wf_policy policy); /* no decode is open */
 };
 
 /* The first member of every family's own struct. */
@@ -56,9 +52,9 @@ struct wf_vae {
     struct wf_vae_geometry geometry;
 };
 
-/* Opens the family that the folder's config.json names. */
-enum wf_status wf_vae_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                           struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
+/* Opens the family that the folder's config.json names. The residency is the caller's, empty so
+   far, and is closed before the VAE. */
+enum wf_status wf_vae_open(struct wf_residency *res, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
 void wf_vae_close(struct wf_vae **vae);
 

@@ -318,20 +318,9 @@ static enum wf_status wan_decode(struct wf_vae_state *state, struct wf_tensor z,
     return status;
 }
 
-static void wan_stage_end(struct wf_vae *vae)
-{
-    wf_residency_stage_end(((struct wf_wan_vae *)vae)->res);
-}
-
-static void wan_set_policy(struct wf_vae *vae, struct wf_policy policy)
-{
-    wf_residency_set_policy(((struct wf_wan_vae *)vae)->res, policy);
-}
-
 static void wan_close(struct wf_vae *vae)
 {
     struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
-    wf_residency_close(&v->res);
     struct wf_backend *be = vae->be;
     be->ops.give(be, v->mean.data);
     be->ops.give(be, v->std.data);
@@ -340,15 +329,15 @@ static void wan_close(struct wf_vae *vae)
     wf_free(v);
 }
 
-static enum wf_status wan_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                               struct wf_backend *be, struct wf_mem *mem, struct wf_vae **vae,
+static enum wf_status wan_open(struct wf_residency *res, struct wf_mem *mem, struct wf_vae **vae,
                                struct wf_error *err)
 {
     struct wf_wan_vae *v = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *v);
     if (!v)
         return wf_fail_memory(err, "vae", sizeof *v);
-    v->base = (struct wf_vae){.driver = &wf_vae_wan, .be = be, .mem = mem};
-    const enum wf_status status = wf_wan_vae_declare(v, ckpt, policy, err);
+    v->base = (struct wf_vae){.driver = &wf_vae_wan, .be = wf_residency_backend(res), .mem = mem};
+    v->res = res;
+    const enum wf_status status = wf_wan_vae_declare(v, err);
     if (status != WF_OK) {
         wan_close(&v->base);
         return status;
@@ -364,6 +353,4 @@ const struct wf_vae_driver wf_vae_wan = {
     .begin = wan_begin,
     .decode = wan_decode,
     .end = wan_end,
-    .stage_end = wan_stage_end,
-    .set_policy = wan_set_policy,
 };

@@ -41,7 +41,6 @@ struct wf_wan_vae {
 };
 
 /* Reads the configuration and declares every stage and its weights; loads none. */
-enum wf_status wf_wan_vae_declare(struct wf_wan_vae *v, struct wf_checkpoint *ckpt,
-                                  struct wf_policy policy, struct wf_error *err);
+enum wf_status wf_wan_vae_declare(struct wf_wan_vae *v, struct wf_error *err);
 
 #endif

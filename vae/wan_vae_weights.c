@@ -223,16 +223,14 @@ static enum wf_status upload_vector(struct wf_wan_vae *v, const double *values, 
     return wf_upload(v->base.be, *t, f32);
 }
 
-enum wf_status wf_wan_vae_declare(struct wf_wan_vae *v, struct wf_checkpoint *ckpt,
-                                  struct wf_policy policy, struct wf_error *err)
+enum wf_status wf_wan_vae_declare(struct wf_wan_vae *v, struct wf_error *err)
 {
-    const struct wf_json *json = wf_checkpoint_config(ckpt);
+    const struct wf_json *json = wf_checkpoint_config(wf_residency_checkpoint(v->res));
     WF_TRY(read_config(json, &v->config, err));
     WF_TRY(read_geometry(json, &v->config, &v->base.geometry, err));
     v->stages = wf_calloc(v->base.mem, WF_MEM_MISC, WF_WAN_STAGES, sizeof *v->stages);
     if (!v->stages)
         return wf_fail_memory(err, "vae", WF_WAN_STAGES * sizeof *v->stages);
-    WF_TRY(wf_residency_open(policy, ckpt, v->base.be, v->base.mem, &v->res, err));
     WF_TRY(add_stages(v, err));
     WF_TRY(upload_vector(v, v->config.mean, v->config.z_dim, &v->mean, err));
     WF_TRY(upload_vector(v, v->config.std, v->config.z_dim, &v->std, err));

@@ -8,8 +8,9 @@
 enum { WF_HALVES = 2 };
 
 struct wf_component {
-    const char *name; /* folder; its key in model_index.json */
-    const char *base; /* stem of its weight files; NULL: no weights */
+    const char *name;      /* folder; its key in model_index.json */
+    const char *base;      /* stem of its weight files; NULL: no weights */
+    enum weft_stage stage; /* that it is needed in */
     /* What the class takes from config.json, in a row; any other key but "_..." is skipped with a
        warning. NULL: not looked at. */
     const char *keys;
@@ -48,11 +49,6 @@ struct wf_family {
     enum wf_status (*denoise)(void *state, struct wf_tensor latents, double timestep,
                               const struct wf_tensor *velocity, struct wf_arena *arena,
                               struct wf_error *err);
-    /* Another policy for its weights from here on; nothing is being computed. */
-    void (*set_policy)(void *pipeline, struct wf_policy policy);
-    /* The encoders, the denoiser are not needed any more: the offload policy decides. */
-    void (*encode_end)(void *pipeline);
-    void (*denoise_end)(void *pipeline);
 };
 
 /* The family of a pipeline class, or NULL. */

@@ -102,15 +102,13 @@ static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
 {
     struct weft_model *m = p->model;
     const struct weft_engine *e = m->engine;
-    struct wf_checkpoint *text, *transformer;
+    struct wf_residency *text, *transformer;
     WF_TRY(refuse_unsupported(&m->index, err));
     WF_TRY(open_tokenizer(p, err));
-    WF_TRY(wf_model_checkpoint(m, "text_encoder", &text, err));
-    WF_TRY(wf_umt5_open(text, wf_model_policy(m), wf_model_backend(m, "text_encoder"), e->mem,
-                        &p->text_encoder, err));
-    WF_TRY(wf_model_checkpoint(m, "transformer", &transformer, err));
-    WF_TRY(wf_wan_open(transformer, wf_model_policy(m), wf_model_backend(m, "transformer"), e->mem,
-                       &p->transformer, err));
+    WF_TRY(wf_model_weights(m, "text_encoder", &text, err));
+    WF_TRY(wf_umt5_open(text, e->mem, &p->text_encoder, err));
+    WF_TRY(wf_model_weights(m, "transformer", &transformer, err));
+    WF_TRY(wf_wan_open(transformer, e->mem, &p->transformer, err));
     return check_widths(p, err);
 }
 
@@ -306,33 +304,20 @@ static enum wf_status wan_denoise(void *state, struct wf_tensor latents, double 
     return wf_wan_forward(s->run, latents, timestep, s->halves, velocity, arena, err);
 }
 
-static void wan_set_policy(void *pipeline, struct wf_policy policy)
-{
-    struct wan_pipeline *p = pipeline;
-    wf_umt5_set_policy(p->text_encoder, policy);
-    wf_wan_set_policy(p->transformer, policy);
-}
-
-static void wan_encode_end(void *pipeline)
-{
-    wf_umt5_stage_end(((struct wan_pipeline *)pipeline)->text_encoder);
-}
-
-static void wan_denoise_end(void *pipeline)
-{
-    wf_wan_stage_end(((struct wan_pipeline *)pipeline)->transformer);
-}
-
 const struct wf_family wf_family_wan = {
     .name = "wan",
     .pipelines = {"WanPipeline"},
     .components = {{.name = "tokenizer"},
-                   {.name = "text_encoder", .base = "model"},
+                   {.name = "text_encoder", .base = "model", .stage = WEFT_STAGE_ENCODE},
                    {.name = "transformer",
                     .base = "diffusion_pytorch_model",
+                    .stage = WEFT_STAGE_DENOISE,
                     .keys = TRANSFORMER_KEYS},
                    {.name = "scheduler"},
-                   {.name = "vae", .base = "diffusion_pytorch_model", .keys = VAE_KEYS}},
+                   {.name = "vae",
+                    .base = "diffusion_pytorch_model",
+                    .stage = WEFT_STAGE_DECODE,
+                    .keys = VAE_KEYS}},
     .denoiser = "transformer",
     .defaults = {.width = 832,
                  .height = 480,
@@ -351,7 +336,4 @@ const struct wf_family wf_family_wan = {
     .text_rows = wan_text_rows,
     .condition = wan_condition,
     .denoise = wan_denoise,
-    .set_policy = wan_set_policy,
-    .encode_end = wan_encode_end,
-    .denoise_end = wan_denoise_end,
 };

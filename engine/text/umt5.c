@@ -125,15 +125,14 @@ static enum wf_status add_layer(struct wf_umt5 *enc, int index, struct wf_error 
     return add_linear(enc, &l->down, index, "1.DenseReluDense.wo", c->width, c->feed_forward, err);
 }
 
-static enum wf_status open_encoder(struct wf_umt5 *enc, struct wf_checkpoint *ckpt,
-                                   struct wf_policy policy, struct wf_error *err)
+static enum wf_status open_encoder(struct wf_umt5 *enc, struct wf_error *err)
 {
+    const struct wf_checkpoint *ckpt = wf_residency_checkpoint(enc->res);
     WF_TRY(read_config(wf_checkpoint_config(ckpt), &enc->config, err));
     const size_t layers = (size_t)enc->config.layers;
     enc->layers = wf_calloc(enc->mem, WF_MEM_MISC, layers, sizeof *enc->layers);
     if (!enc->layers)
         return wf_fail_memory(err, "text encoder", layers * sizeof *enc->layers);
-    WF_TRY(wf_residency_open(policy, ckpt, enc->be, enc->mem, &enc->res, err));
     wf_residency_order(enc->res, false);
     WF_TRY(add_table(enc, ckpt, err));
     for (int i = 0; i < enc->config.layers; i++)
@@ -141,16 +140,16 @@ static enum wf_status open_encoder(struct wf_umt5 *enc, struct wf_checkpoint *ck
     return add_norm(enc, err);
 }
 
-enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                            struct wf_backend *be, struct wf_mem *mem, struct wf_umt5 **enc,
+enum wf_status wf_umt5_open(struct wf_residency *res, struct wf_mem *mem, struct wf_umt5 **enc,
                             struct wf_error *err)
 {
     *enc = wf_calloc(mem, WF_MEM_MISC, 1, sizeof **enc);
     if (!*enc)
         return wf_fail_memory(err, "text encoder", sizeof **enc);
     (*enc)->mem = mem;
-    (*enc)->be = be;
-    const enum wf_status status = open_encoder(*enc, ckpt, policy, err);
+    (*enc)->res = res;
+    (*enc)->be = wf_residency_backend(res);
+    const enum wf_status status = open_encoder(*enc, err);
     if (status != WF_OK)
         wf_umt5_close(enc);
     return status;
@@ -160,7 +159,6 @@ void wf_umt5_close(struct wf_umt5 **enc)
 {
     if (!*enc)
         return;
-    wf_residency_close(&(*enc)->res); /* before the parameters that it unloads */
     wf_free((*enc)->layers);
     wf_free(*enc);
     *enc = NULL;
@@ -401,14 +399,4 @@ enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *te
         *err = *inner;
     wf_arena_release(arena, mark);
     return status;
-}
-
-void wf_umt5_set_policy(struct wf_umt5 *enc, struct wf_policy policy)
-{
-    wf_residency_set_policy(enc->res, policy);
-}
-
-void wf_umt5_stage_end(struct wf_umt5 *enc)
-{
-    wf_residency_stage_end(enc->res);
 }

@@ -7,9 +7,9 @@
 
 struct wf_umt5;
 
-/* Reads the folder's config.json and finds and checks every weight; loads none. */
-enum wf_status wf_umt5_open(struct wf_checkpoint *ckpt, struct wf_policy policy,
-                            struct wf_backend *be, struct wf_mem *mem, struct wf_umt5 **enc,
+/* Reads the folder's config.json and finds and checks every weight; loads none. The residency is
+   the caller's, empty so far, and is closed before the encoder. */
+enum wf_status wf_umt5_open(struct wf_residency *res, struct wf_mem *mem, struct wf_umt5 **enc,
                             struct wf_error *err);
 void wf_umt5_close(struct wf_umt5 **enc);
 int wf_umt5_width(const struct wf_umt5 *enc); /* d_model */
@@ -26,8 +26,6 @@ struct wf_umt5_text {
    weights are given back at all, a layer is given back then. */
 enum wf_status wf_umt5_encode(struct wf_umt5 *enc, const struct wf_umt5_text *texts, int text_count,
                               struct wf_arena *arena, struct wf_error *err);
-void wf_umt5_set_policy(struct wf_umt5 *enc, struct wf_policy policy); /* between calls */
-void wf_umt5_stage_end(struct wf_umt5 *enc);
 
 /* The row of the relative position table for a key that lies offset tokens after its query. */
 int wf_umt5_bucket(int64_t offset, int64_t buckets, int64_t max_distance);

@@ -1,9 +1,6 @@
 #include "io/weights/residency.h"
 
 #include <string.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "io/weights/weight.h"
 
@@ -29,6 +26,7 @@ struct group {
 /* Memory that a load lies in. */
 struct room {
     void *data;
+    size_t bytes;
     bool for_layers;
     struct load *load; /* that is in it; NULL: none */
 };
@@ -87,6 +85,16 @@ enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *
     return WF_OK;
 }
 
+struct wf_checkpoint *wf_residency_checkpoint(const struct wf_residency *res)
+{
+    return res->ckpt;
+}
+
+struct wf_backend *wf_residency_backend(const struct wf_residency *res)
+{
+    return res->be;
+}
+
 void wf_residency_order(struct wf_residency *res, bool around)
 {
     res->once = !around;
@@ -123,6 +131,8 @@ static enum wf_status add_unit(struct wf_residency *res, int group, bool is_laye
 
 enum wf_status wf_residency_group(struct wf_residency *res, int *unit, struct wf_error *err)
 {
+    if (res->loads)
+        return wf_fail(err, WF_FAILED, "weights: a group cannot be declared any more");
     void *array = res->groups;
     WF_TRY(grow(res->mem, &array, res->group_count, &res->group_room, sizeof *res->groups, err));
     res->groups = array;
@@ -197,8 +207,9 @@ static void plan_units(struct wf_residency *res)
     res->load_count = res->unit_count;
 }
 
-static void plan_groups(struct wf_residency *res, int together)
+static void plan_groups(struct wf_residency *res, int blocks)
 {
+    const int together = blocks < res->group_count ? blocks : res->group_count;
     for (int i = 0; i < res->group_count; i++) {
         struct load *load = &res->loads[i / together];
         if (i % together == 0)
@@ -256,13 +267,19 @@ static void unload(struct wf_residency *res, struct load *load)
     load->users = 0;
 }
 
-/* An empty room of that kind, or else the one whose load was used longest ago; NULL while another
-   one may be taken, or when all are in use. */
-static struct room *find_room(const struct wf_residency *res, bool for_layers)
+static bool looks_ahead(const struct wf_residency *res)
 {
-    const int most = res->be->device.queued ? 2 : 1;
+    return res->be->device.queued && res->policy.offload != WF_OFFLOAD_SEQUENTIAL;
+}
+
+/* A room of that kind whose load is in no use, an empty one or the one whose load was used longest
+   ago. NULL: a new one is to be taken, unless *full, when as many as the policy has are in use. */
+static struct room *find_room(const struct wf_residency *res, bool for_layers, bool *full)
+{
+    const int most = looks_ahead(res) ? 2 : 1;
     struct room *oldest = NULL;
     int count = 0;
+    *full = false;
     for (int i = 0; i < res->room_count; i++) {
         struct room *room = &res->rooms[i];
         if (room->for_layers != for_layers)
@@ -273,6 +290,7 @@ static struct room *find_room(const struct wf_residency *res, bool for_layers)
         if (!room->load->users && (!oldest || room->load->turn < oldest->load->turn))
             oldest = room;
     }
+    *full = count >= most && !oldest;
     return count < most ? NULL : oldest;
 }
 
@@ -283,7 +301,7 @@ static enum wf_status new_room(struct wf_residency *res, bool for_layers, size_t
     if (!data)
         return wf_fail_memory(err, "weights", bytes);
     *room = &res->rooms[res->room_count++]; /* there are no more than loads */
-    **room = (struct room){.data = data, .for_layers = for_layers};
+    **room = (struct room){.data = data, .bytes = bytes, .for_layers = for_layers};
     return WF_OK;
 }
 
@@ -300,13 +318,14 @@ static size_t largest(const struct wf_residency *res, bool is_layer)
 static enum wf_status place(struct wf_residency *res, struct load *load, struct wf_error *err)
 {
     struct room *room = NULL;
+    bool full;
     if (load->bytes == 0)
         return WF_OK;
     if (holds_all(res)) {
         WF_TRY(new_room(res, load->is_layer, load->bytes, &room, err));
     } else {
-        room = find_room(res, load->is_layer);
-        if (!room)
+        room = find_room(res, load->is_layer, &full);
+        if (!room) /* full or not: two layers are held at a time where rows go through in slices */
             WF_TRY(new_room(res, load->is_layer, largest(res, load->is_layer), &room, err));
         if (room->load)
             unload(res, room->load);
@@ -377,15 +396,17 @@ static void hint(const struct wf_residency *res, const struct load *load)
 }
 
 /* Begins what comes next, where the device works meanwhile and there is a room for it. */
-static void look_ahead(struct wf_residency *res, const struct load *load)
+static void look_ahead(struct wf_residency *res, struct load *load)
 {
-    struct load *next = load + 1 < res->loads + res->load_count ? (struct load *)load + 1
+    struct load *next = load + 1 < res->loads + res->load_count ? load + 1
                         : res->once                             ? NULL
                                                                 : res->loads;
     if (!next || next->state != AWAY)
         return;
-    const bool has_room = holds_all(res) || res->room_count == 0 || find_room(res, next->is_layer);
-    if (!res->be->device.queued || res->policy.offload == WF_OFFLOAD_SEQUENTIAL || !has_room)
+    bool full = false;
+    if (!holds_all(res))
+        (void)find_room(res, next->is_layer, &full);
+    if (!looks_ahead(res) || full)
         hint(res, next);
     else
         (void)begin(res, next, NULL); /* tried again, and told, when it is asked for */
@@ -432,6 +453,32 @@ void wf_residency_release(struct wf_residency *res, int unit)
         let_use(res, load, false);
 }
 
+/* --- for plans --- */
+
+size_t wf_residency_held(const struct wf_residency *res)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < res->room_count; i++)
+        bytes += res->rooms[i].bytes;
+    return bytes;
+}
+
+enum wf_status wf_residency_mirror(struct wf_residency *res, const struct wf_residency *other,
+                                   struct wf_error *err)
+{
+    if (other->policy.offload != res->policy.offload || other->policy.blocks != res->policy.blocks)
+        return WF_OK;
+    for (int i = 0; i < other->load_count; i++) {
+        if (other->loads[i].state != HERE || (res->loads && res->loads[i].state == HERE))
+            continue;
+        WF_TRY(plan_loads(res, err));
+        WF_TRY(begin(res, &res->loads[i], err));
+        WF_TRY(end(res, &res->loads[i], err));
+        let_use(res, &res->loads[i], false);
+    }
+    return WF_OK;
+}
+
 /* --- the end --- */
 
 static void give_back(struct wf_residency *res)
@@ -440,10 +487,9 @@ static void give_back(struct wf_residency *res)
         unload(res, &res->loads[i]);
     for (int i = 0; i < res->room_count; i++)
         res->be->ops.give(res->be, res->rooms[i].data);
+    if (res->room_count && !res->be->device.own_memory)
+        wf_mem_trim();
     res->room_count = 0;
-#ifdef __GLIBC__
-    (void)malloc_trim(0); /* free blocks of up to 32 MB may stay with the process else */
-#endif
 }
 
 void wf_residency_set_policy(struct wf_residency *res, struct wf_policy policy)

@@ -32,7 +32,9 @@ struct wf_residency;
 enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *ckpt,
                                  struct wf_backend *be, struct wf_mem *mem,
                                  struct wf_residency **res, struct wf_error *err);
-void wf_residency_close(struct wf_residency **res);
+void wf_residency_close(struct wf_residency **res); /* before the parameters that were added go */
+struct wf_checkpoint *wf_residency_checkpoint(const struct wf_residency *res);
+struct wf_backend *wf_residency_backend(const struct wf_residency *res);
 
 /* Another policy from here on; nothing is acquired. What was loaded is given back. */
 void wf_residency_set_policy(struct wf_residency *res, struct wf_policy policy);
@@ -57,5 +59,11 @@ enum wf_status wf_residency_add(struct wf_residency *res, struct wf_param *p,
 enum wf_status wf_residency_acquire(struct wf_residency *res, int unit, struct wf_error *err);
 void wf_residency_release(struct wf_residency *res, int unit);
 void wf_residency_stage_end(struct wf_residency *res); /* nothing is acquired */
+
+size_t wf_residency_held(const struct wf_residency *res); /* bytes of its rooms */
+/* Loads what another one of the same declarations and policy has loaded: a plan begins with what is
+   there. */
+enum wf_status wf_residency_mirror(struct wf_residency *res, const struct wf_residency *other,
+                                   struct wf_error *err);
 
 #endif

@@ -144,8 +144,11 @@ static void look_at_memory(void *context, const char *folder, bool version_2)
     if (read_numbers(folder, version_2 ? "memory.max" : "memory.limit_in_bytes", limit) < 1 ||
         read_numbers(folder, version_2 ? "memory.current" : "memory.usage_in_bytes", used) < 1)
         return;
+    /* Of the file cache, what lies in memory only cannot be dropped. */
     const double cache = read_key(folder, stat, version_2 ? "file" : "total_cache");
-    const double left = limit[0] - used[0] + (cache > 0 ? cache : 0);
+    const double kept = read_key(folder, stat, version_2 ? "shmem" : "total_shmem");
+    const double drops = cache - (kept > 0 ? kept : 0);
+    const double left = limit[0] - used[0] + (drops > 0 ? drops : 0);
     if (left < *least)
         *least = left > 0 ? left : 0;
 }

@@ -2,6 +2,9 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,4 +126,11 @@ void wf_mem_peak_reset(struct wf_mem *mem)
 void wf_mem_fail_at(struct wf_mem *mem, long nth)
 {
     atomic_store(&mem->fail_at, nth);
+}
+
+void wf_mem_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* free blocks of up to 32 MB may stay with the process else */
+#endif
 }

@@ -25,6 +25,7 @@ void *wf_alloc(struct wf_mem *mem, enum wf_mem_tag tag, size_t bytes);
 /* n * size zeroed bytes; NULL when memory is short or the product overflows. */
 void *wf_calloc(struct wf_mem *mem, enum wf_mem_tag tag, size_t n, size_t size);
 char *wf_strdup(struct wf_mem *mem, const char *text);
+void wf_mem_trim(void);  /* what is free in this process goes back to the system, where it can */
 void wf_free(void *ptr); /* of wf_alloc, wf_calloc, wf_strdup; NULL is allowed */
 
 /* Counts bytes that are held but were not allocated here (a mapped file's pages). */

@@ -125,7 +125,7 @@ __device__ inline void multiply(const struct tiles<PIXELS> &tiles, int buffer, i
         for (int i = 0; i < EACH; i++) {
 #pragma unroll
             for (int j = 0; j < WF_QUAD; j++)
-                sum[i][j] = fmaf(x[i / WF_QUAD].v[i % WF_QUAD], w.v[j], sum[i][j]);
+                sum[i][j] += x[i / WF_QUAD].v[i % WF_QUAD] * w.v[j];
         }
     }
 }

@@ -186,15 +186,16 @@ __device__ inline void wf_store_quad(const struct wf_memory &m, int64_t at, int 
         wf_store_quad(static_cast<float *>(m.data) + at, count, m.wide, q);
 }
 
+/* In forms that do not cancel where results are tiny. */
 __device__ inline float wf_activated(float x, enum wf_act act)
 {
     switch (act) {
     case WF_ACT_NONE:
         break;
-    case WF_ACT_GELU_TANH: /* sqrt(2 / pi) */
-        return 0.5f * x * (1.0f + tanhf(0.797884561f * (x + 0.044715f * x * x * x)));
-    case WF_ACT_GELU_ERF: /* sqrt(1 / 2) */
-        return 0.5f * x * (1.0f + erff(0.707106781f * x));
+    case WF_ACT_GELU_TANH: /* (1 + tanh u) / 2 = 1 / (1 + e^-2u); 2 sqrt(2 / pi) */
+        return x / (1.0f + expf(-1.59576912f * (x + 0.044715f * x * x * x)));
+    case WF_ACT_GELU_ERF: /* 1 + erf u = erfc -u; sqrt(1 / 2) */
+        return 0.5f * x * erfcf(-0.707106781f * x);
     case WF_ACT_SILU:
         return x / (1.0f + expf(-x));
     }

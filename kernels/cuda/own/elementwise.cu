@@ -93,7 +93,7 @@ struct combined {
 #pragma unroll
         for (int k = 1; k < INPUTS; k++) {
             if (k < terms)
-                sum = fmaf(c[k], x[k], sum);
+                sum += c[k] * x[k];
         }
         return sum;
     }
@@ -106,7 +106,7 @@ struct scaled {
     __device__ float operator()(const float *x, int64_t column) const
     {
         const float value =
-            fmaf(x[0], weight ? weight[column] : 1.0f, shift ? shift[column] : 0.0f);
+            x[0] * (weight ? weight[column] : 1.0f) + (shift ? shift[column] : 0.0f);
         if (!isfinite(value))
             return NAN;
         return value < low ? low : value > high ? high : value;
@@ -147,7 +147,7 @@ struct added { /* x[1] is y */
     const float *gate;
     __device__ float operator()(const float *x, int64_t column) const
     {
-        return fmaf(gate ? gate[column] : 1.0f, product(x, column), x[1]);
+        return x[1] + (gate ? gate[column] : 1.0f) * product(x, column);
     }
 };
 

@@ -22,7 +22,7 @@ struct norm {
 };
 
 struct slots {
-    struct wf_slots<BLOCK> mean, squares;
+    struct wf_slots<BLOCK> mean[2], squares;
 };
 
 template <int LANES> __device__ inline float row_sum(float x, struct wf_slots<BLOCK> &slots)
@@ -41,20 +41,27 @@ __device__ inline float factor_of(const struct norm &p, float squares)
     return 1.0f / sqrtf(squares / width + p.eps);
 }
 
-/* The sum of the squared differences from the mean. */
-__device__ inline float squares_of(const struct wf_quad &q, int count, float mean)
+__device__ inline float total(const struct wf_quad &q)
 {
-    float sum = 0.0f;
+    return (q.v[0] + q.v[1]) + (q.v[2] + q.v[3]);
+}
+
+__device__ inline float squares_of(const struct wf_quad &q)
+{
+    return (q.v[0] * q.v[0] + q.v[1] * q.v[1]) + (q.v[2] * q.v[2] + q.v[3] * q.v[3]);
+}
+
+/* What is behind the row stays zero. */
+__device__ inline struct wf_quad minus(struct wf_quad q, int count, float mean)
+{
 #pragma unroll
-    for (int j = 0; j < WF_QUAD; j++) {
-        const float x = q.v[j] - mean;
-        sum = j < count ? fmaf(x, x, sum) : sum;
-    }
-    return sum;
+    for (int j = 0; j < WF_QUAD; j++)
+        q.v[j] = j < count ? q.v[j] - mean : 0.0f;
+    return q;
 }
 
 __device__ inline void write(const struct norm &p, int64_t row, int64_t at, struct wf_quad q,
-                             float mean, float factor)
+                             float factor)
 {
     const int count = wf_left(p.width, at);
 #pragma unroll
@@ -62,12 +69,14 @@ __device__ inline void write(const struct norm &p, int64_t row, int64_t at, stru
         if (j < count) {
             const float weight = p.weight ? p.weight[at + j] : 1.0f;
             const float shift = p.shift ? p.shift[at + j] : 0.0f;
-            q.v[j] = wf_activated(fmaf((q.v[j] - mean) * factor, weight, shift), p.act);
+            q.v[j] = wf_activated(q.v[j] * factor * weight + shift, p.act);
         }
     }
     wf_store_quad(p.y, row * p.y_stride + at, count, q);
 }
 
+/* The mean is taken off twice: the first one is rounded, which counts where the values differ by
+   little, and the second one is of what that left. */
 template <int LANES> __global__ void __launch_bounds__(BLOCK) norm_held(struct norm p)
 {
     WF_SHARED(struct slots, slots);
@@ -77,25 +86,40 @@ template <int LANES> __global__ void __launch_bounds__(BLOCK) norm_held(struct n
     const bool is_row = row < p.rows; /* the others keep a warp's reductions whole */
     const float *x = p.x + (is_row ? row : 0) * p.x_stride;
     struct wf_quad q[HELD];
-    float sum = 0.0f, squares = 0.0f, mean = 0.0f;
 #pragma unroll
     for (int k = 0; k < HELD; k++) {
         const int64_t at = (lane + LANES * k) * WF_QUAD;
         q[k] = wf_load_quad(x + at, wf_left(p.width, at), p.x_wide);
-        sum += (q[k].v[0] + q[k].v[1]) + (q[k].v[2] + q[k].v[3]);
     }
-    if (p.form == LAYER)
-        mean = row_sum<LANES>(sum, slots.mean) / static_cast<float>(p.width);
+    for (int i = 0; i < 2 && p.form == LAYER; i++) {
+        float sum = 0.0f;
+#pragma unroll
+        for (int k = 0; k < HELD; k++)
+            sum += total(q[k]);
+        const float mean = row_sum<LANES>(sum, slots.mean[i]) / static_cast<float>(p.width);
+#pragma unroll
+        for (int k = 0; k < HELD; k++)
+            q[k] = minus(q[k], wf_left(p.width, (lane + LANES * k) * WF_QUAD), mean);
+    }
+    float squares = 0.0f;
 #pragma unroll
     for (int k = 0; k < HELD; k++)
-        squares += squares_of(q[k], wf_left(p.width, (lane + LANES * k) * WF_QUAD), mean);
+        squares += squares_of(q[k]);
     const float factor = factor_of(p, row_sum<LANES>(squares, slots.squares));
 #pragma unroll
     for (int k = 0; k < HELD; k++) {
         const int64_t at = (lane + LANES * k) * WF_QUAD;
         if (is_row && at < p.width)
-            write(p, row, at, q[k], mean, factor);
+            write(p, row, at, q[k], factor);
     }
+}
+
+/* A quad of a wide row, as far as its means are known. */
+__device__ inline struct wf_quad centred(const struct norm &p, const float *x, int64_t at,
+                                         const float (&mean)[2])
+{
+    const int count = wf_left(p.width, at);
+    return minus(minus(wf_load_quad(x + at, count, p.x_wide), count, mean[0]), count, mean[1]);
 }
 
 __global__ void __launch_bounds__(BLOCK) norm_wide(struct norm p)
@@ -103,20 +127,20 @@ __global__ void __launch_bounds__(BLOCK) norm_wide(struct norm p)
     WF_SHARED(struct slots, slots);
     const int64_t row = blockIdx.x, first = static_cast<int>(threadIdx.x) * WF_QUAD;
     const float *x = p.x + row * p.x_stride;
-    float sum = 0.0f, squares = 0.0f, mean = 0.0f;
-    for (int64_t at = first; p.form == LAYER && at < p.width; at += BLOCK * WF_QUAD) {
-        const struct wf_quad q = wf_load_quad(x + at, wf_left(p.width, at), p.x_wide);
-        sum += (q.v[0] + q.v[1]) + (q.v[2] + q.v[3]);
+    float mean[2] = {0.0f, 0.0f}, squares = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float sum = 0.0f;
+        for (int64_t at = first; p.form == LAYER && at < p.width; at += BLOCK * WF_QUAD)
+            sum += total(centred(p, x, at, mean));
+        if (p.form == LAYER)
+            mean[i] = row_sum<BLOCK>(sum, slots.mean[i]) / static_cast<float>(p.width);
     }
-    if (p.form == LAYER)
-        mean = row_sum<BLOCK>(sum, slots.mean) / static_cast<float>(p.width);
-    for (int64_t at = first; at < p.width; at += BLOCK * WF_QUAD) {
-        const int count = wf_left(p.width, at);
-        squares += squares_of(wf_load_quad(x + at, count, p.x_wide), count, mean);
-    }
+    for (int64_t at = first; at < p.width; at += BLOCK * WF_QUAD)
+        squares += squares_of(centred(p, x, at, mean));
     const float factor = factor_of(p, row_sum<BLOCK>(squares, slots.squares));
     for (int64_t at = first; at < p.width; at += BLOCK * WF_QUAD)
-        write(p, row, at, wf_load_quad(x + at, wf_left(p.width, at), p.x_wide), mean, factor);
+        write(p, row, at, centred(p, x, at, mean), factor);
 }
 
 template <int LANES> int queue_held(const struct norm &p, void *stream)
