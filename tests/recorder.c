@@ -35,10 +35,8 @@ static int64_t padded(int64_t channels)
 static enum wf_status note_wf_conv(struct wf_backend *be, const struct wf_conv *a)
 {
     struct wf_graph_conv c;
-    if (wf_operand_type(be, a->w) != WF_BF16) {
-        record_of->in_f32++;
+    if (wf_operand_type(be, a->w) != WF_BF16)
         return WF_OK;
-    }
     memset(&c, 0, sizeof c); /* compared byte by byte */
     for (int i = 0; i < 4; i++) {
         c.x[i] = a->x.dim[i];
@@ -63,10 +61,8 @@ static enum wf_status note_wf_conv(struct wf_backend *be, const struct wf_conv *
 static enum wf_status note_wf_upconv(struct wf_backend *be, const struct wf_upconv *a)
 {
     struct wf_graph_conv c;
-    if (wf_operand_type(be, a->w) != WF_BF16) {
-        record_of->in_f32++;
+    if (wf_operand_type(be, a->w) != WF_BF16)
         return WF_OK;
-    }
     memset(&c, 0, sizeof c);
     for (int i = 0; i < 4; i++)
         c.x[i] = c.y[i] = a->x.dim[i];
@@ -88,10 +84,8 @@ static enum wf_status note_wf_attention(struct wf_backend *be, const struct wf_a
     struct recorded *r = record_of;
     struct wf_graph_attention s;
     (void)be;
-    if (a->q.dtype != WF_BF16) {
-        r->in_f32++;
+    if (a->q.dtype != WF_BF16)
         return WF_OK;
-    }
     memset(&s, 0, sizeof s);
     s.batches = a->q.dim[0];
     s.queries = a->q.dim[1];
