@@ -97,7 +97,7 @@ static enum wf_status note_wf_attention(struct wf_backend *be, const struct wf_a
     memcpy(s.k_stride, a->k.stride, sizeof s.k_stride);
     memcpy(s.v_stride, a->v.stride, sizeof s.v_stride);
     memcpy(s.y_stride, a->y.stride, sizeof s.y_stride);
-    s.y_type = a->y.dtype;
+    assert_int_equal(a->y.dtype, WF_BF16);
     s.has_key_bias = a->key_bias.data != NULL;
     s.scale = a->scale;
     int i = 0;
