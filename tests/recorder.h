@@ -7,10 +7,11 @@
 
 enum { RECORDED_CONVS = 256, RECORDED_ATTENTIONS = 32 };
 
-/* Those in bf16, as the CUDA backend asks for them: y BF16 and nothing accumulated, an upconv as
-   one 2x2 convolution to four times the channels, channels padded to a multiple of 8. */
+/* Those in bf16 (own kernels serve f32), as the CUDA backend asks for them: y BF16 and nothing
+   accumulated, an upconv as one 2x2 convolution to four times the channels, channels padded to a
+   multiple of 8. */
 struct recorded {
-    int convs, attentions, in_f32; /* the last: calls, which own kernels serve */
+    int convs, attentions;
     struct wf_graph_conv conv[RECORDED_CONVS];
     struct wf_graph_attention attention[RECORDED_ATTENTIONS];
 };

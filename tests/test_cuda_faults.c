@@ -10,7 +10,7 @@
 
 #include <cudnn_backend.h>
 
-#include "tests/cuda_devices.h"
+#include "tests/gpus.h"
 
 static struct {
     int calls, fails_at; /* 0: none */
@@ -85,7 +85,7 @@ static void opening(void **state)
     int n = 0;
     do {
         begin(++n);
-        const enum wf_status status = cuda_open_for(&cuda_devices[CUDA_H100], &graphs, &err);
+        const enum wf_status status = gpu_open_for(&gpus[GPU_H100], &graphs, &err);
         assert_int_equal(status, n > seen.calls ? WF_OK : WF_FAILED);
         assert_int_equal(graphs != NULL, status == WF_OK);
         wf_graphs_close(&graphs);
@@ -97,12 +97,12 @@ static void opening(void **state)
 static void convolution(void **state)
 {
     (void)state;
-    const struct wf_graph_conv conv = cuda_some_conv();
+    const struct wf_graph_conv conv = some_conv();
     struct wf_graphs *graphs;
     struct wf_graph_plan *plan;
     int n = 0;
     begin(0);
-    assert_int_equal(cuda_open_for(&cuda_devices[CUDA_H100], &graphs, &err), WF_OK);
+    assert_int_equal(gpu_open_for(&gpus[GPU_H100], &graphs, &err), WF_OK);
     const int opened = seen.live;
     do {
         begin(++n);
@@ -121,12 +121,12 @@ static void convolution(void **state)
 static void attention(void **state)
 {
     (void)state;
-    struct wf_graph_attention shape = cuda_some_attention(64);
+    struct wf_graph_attention shape = some_attention(64);
     struct wf_graphs *graphs;
     struct wf_graph_plan *plan;
     shape.has_key_bias = true;
     begin(0);
-    assert_int_equal(cuda_open_for(&cuda_devices[CUDA_H100], &graphs, &err), WF_OK);
+    assert_int_equal(gpu_open_for(&gpus[GPU_H100], &graphs, &err), WF_OK);
     const int opened = seen.live;
     int n = 0;
     do {

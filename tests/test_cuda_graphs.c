@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "kernels/base/clock.h"
-#include "tests/cuda_devices.h"
+#include "tests/gpus.h"
 #include "tests/published.h"
 #include "tests/recorder.h"
 
@@ -22,7 +22,7 @@ static struct wf_error err;
 static struct wf_graphs *open_for(int device)
 {
     struct wf_graphs *graphs;
-    if (cuda_open_for(&cuda_devices[device], &graphs, &err) != WF_OK)
+    if (gpu_open_for(&gpus[device], &graphs, &err) != WF_OK)
         fail_msg("%s", err.text);
     return graphs;
 }
@@ -47,8 +47,8 @@ static void a_device_has_to_be_described(void **state)
 static void a_plan_is_made_once(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(CUDA_H100);
-    struct wf_graph_conv conv = cuda_some_conv();
+    struct wf_graphs *graphs = open_for(GPU_H100);
+    struct wf_graph_conv conv = some_conv();
     struct wf_graph_plan *first, *again, *other;
     assert_int_equal(wf_graph_conv(graphs, &conv, &first), WF_OK);
     assert_int_equal(wf_graph_conv(graphs, &conv, &again), WF_OK);
@@ -58,27 +58,43 @@ static void a_plan_is_made_once(void **state)
     assert_non_null(other);
     assert_ptr_equal(first, again);
     assert_ptr_not_equal(first, other);
-    assert_int_equal(wf_graph_run(graphs, first, &(struct wf_graph_pointers){0}, NULL, NULL),
-                     WF_FAILED); /* there is nothing to run it on */
     wf_graphs_close(&graphs);
     assert_null(graphs);
+}
+
+/* Everything but the run itself, of which there is none on a device that is only described. */
+static void a_plan_is_bound_to_its_operands(void **state)
+{
+    (void)state;
+    struct wf_graphs *graphs = open_for(GPU_H100);
+    struct wf_graph_conv conv = some_conv();
+    struct wf_graph_plan *plan;
+    static _Alignas(256) char memory[256];
+    struct wf_graph_pointers pointers = {.x = memory, .w = memory, .y = memory};
+    assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_OK);
+    assert_int_equal(wf_graph_run(graphs, plan, &pointers, memory, NULL), WF_FAILED);
+    assert_non_null(strstr(err.text, "missing"));
+    pointers.bias = memory;
+    assert_int_equal(wf_graph_run(graphs, plan, &pointers, memory, NULL), WF_FAILED);
+    assert_non_null(strstr(err.text, "only described"));
+    wf_graphs_close(&graphs);
 }
 
 static void what_breaks_the_contract_fails(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(CUDA_H100);
-    struct wf_graph_conv conv = cuda_some_conv();
+    struct wf_graphs *graphs = open_for(GPU_H100);
+    struct wf_graph_conv conv = some_conv();
     struct wf_graph_plan *plan;
     conv.y[0]++;
     assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
     assert_non_null(strstr(err.text, "contract"));
-    conv = cuda_some_conv();
+    conv = some_conv();
     conv.x[0] = conv.y[0] = 50000;
     assert_int_equal(wf_graph_conv(graphs, &conv, &plan), WF_FAILED);
     assert_non_null(strstr(err.text, "cut it by frames"));
     assert_null(plan);
-    struct wf_graph_attention attention = cuda_some_attention(64);
+    struct wf_graph_attention attention = some_attention(64);
     attention.keys = 0;
     assert_int_equal(wf_graph_attention(graphs, &attention, &plan), WF_FAILED);
     wf_graphs_close(&graphs);
@@ -88,8 +104,8 @@ static void what_breaks_the_contract_fails(void **state)
 static void what_no_engine_does_is_not_taken(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(CUDA_H100);
-    const struct wf_graph_attention wide = cuda_some_attention(384), odd = cuda_some_attention(100);
+    struct wf_graphs *graphs = open_for(GPU_H100);
+    const struct wf_graph_attention wide = some_attention(384), odd = some_attention(100);
     struct wf_graph_plan *plan;
     for (int i = 0; i < 2; i++) {
         assert_int_equal(wf_graph_attention(graphs, &wide, &plan), WF_OK);
@@ -106,8 +122,8 @@ static void what_no_engine_does_is_not_taken(void **state)
 static void a_convolution_has_its_variants(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(CUDA_H100);
-    struct wf_graph_conv apart = cuda_some_conv(), f32 = cuda_some_conv(), sum = cuda_some_conv();
+    struct wf_graphs *graphs = open_for(GPU_H100);
+    struct wf_graph_conv apart = some_conv(), f32 = some_conv(), sum = some_conv();
     apart.x_frame = 3 * 20 * 24 * 96;
     apart.y_frame = 2 * 20 * 24 * 64;
     f32.y_type = sum.y_type = WF_F32;
@@ -126,15 +142,12 @@ static void a_convolution_has_its_variants(void **state)
 static void an_attention_has_its_variants(void **state)
 {
     (void)state;
-    struct wf_graphs *graphs = open_for(CUDA_H100);
-    struct wf_graph_attention f32 = cuda_some_attention(64),
-                              wide = cuda_some_attention(WF_GRAPH_HEAD);
-    f32.y_type = WF_F32;
-    wide.has_key_bias = true;
-    const struct wf_graph_attention *const all[] = {&f32, &wide};
-    for (int i = 0; i < 2; i++) {
+    struct wf_graphs *graphs = open_for(GPU_H100);
+    for (int i = 0; i < 4; i++) {
+        struct wf_graph_attention attention = some_attention(i & 1 ? WF_GRAPH_HEAD : 64);
         struct wf_graph_plan *plan;
-        if (wf_graph_attention(graphs, all[i], &plan) != WF_OK)
+        attention.has_key_bias = i & 2;
+        if (wf_graph_attention(graphs, &attention, &plan) != WF_OK)
             fail_msg("%s", err.text);
         assert_non_null(plan);
         assert_true(wf_graph_plan_compiled(plan));
@@ -197,9 +210,9 @@ static void plan_all(int device, const struct recorded *r)
     const struct found convs = plan_convs(graphs, r), attentions = plan_attentions(graphs, r);
     print_message("%s: %d convolutions (%.1f s, at most %.1f MB), %d attentions (%.1f s, at most "
                   "%.1f MB), %d of heads too wide\n",
-                  cuda_devices[device].name, convs.taken, convs.seconds,
-                  (double)convs.workspace / 1e6, attentions.taken, attentions.seconds,
-                  (double)attentions.workspace / 1e6, r->attentions - attentions.taken);
+                  gpus[device].name, convs.taken, convs.seconds, (double)convs.workspace / 1e6,
+                  attentions.taken, attentions.seconds, (double)attentions.workspace / 1e6,
+                  r->attentions - attentions.taken);
     assert_true(convs.workspace <= WF_GRAPH_WORKSPACE);
     assert_true(attentions.workspace <= WF_GRAPH_WORKSPACE);
     assert_int_equal(convs.compiled, 0);
@@ -215,7 +228,7 @@ static void every_shape_has_a_plan(void **state)
     record(&recorded, "1.3b", &(struct recorder_clip){21, 60, 104, 4});
     record(&recorded, "14b", &(struct recorder_clip){21, 90, 160, 16});
     assert_true(recorded.convs > 40 && recorded.attentions > 4);
-    for (int i = 0; i < CUDA_DEVICES; i++)
+    for (int i = 0; i < GPUS; i++)
         plan_all(i, &recorded);
 }
 
@@ -236,6 +249,7 @@ int main(void)
         cmocka_unit_test(old_versions_are_refused),
         cmocka_unit_test(a_device_has_to_be_described),
         cmocka_unit_test(a_plan_is_made_once),
+        cmocka_unit_test(a_plan_is_bound_to_its_operands),
         cmocka_unit_test(what_breaks_the_contract_fails),
         cmocka_unit_test(what_no_engine_does_is_not_taken),
         cmocka_unit_test(a_convolution_has_its_variants),

@@ -246,9 +246,9 @@ enum wf_status wf_graph_run(struct wf_graphs *g, const struct wf_graph_plan *pla
                             struct CUstream_st *stream)
 {
     struct wf_build b = {.err = g->err, .what = "a plan that is run"};
-    if (!g->device.handle)
-        return wf_fail(g->err, WF_FAILED, "cuDNN: %s: the device is only described", b.what);
     cudnnBackendDescriptor_t pack = bind(&b, plan, pointers, workspace);
+    if (wf_build_goes_on(&b) && !g->device.handle)
+        b.status = wf_fail(g->err, WF_FAILED, "cuDNN: %s: the device is only described", b.what);
     if (wf_build_goes_on(&b) && wf_build_good(&b, set_stream(g, stream), "set stream"))
         wf_build_good(&b, cudnnBackendExecute(g->device.handle, plan->engine.plan, pack),
                       "execute");

@@ -61,15 +61,15 @@ struct wf_graph_conv {
 };
 
 /* y = softmax(scale * q k^T + key_bias) v for each batch and head: q [N,S,h,d], k [N,L,h,d],
-   v [N,L,h,e], all BF16; y [N,S,h,e] BF16 or F32; key_bias [L] F32. Heads wider than WF_GRAPH_HEAD,
-   or of a width that is no multiple of 8, are not taken. Compiled when its plan is made, 0.3 to
-   1.5 s a shape. */
+   v [N,L,h,e], y [N,S,h,e], all BF16; key_bias [L] F32. Heads wider than WF_GRAPH_HEAD, or of a
+   width that is no multiple of 8, are not taken. There is no F32 y: cuDNN does not promise one
+   (9.19 takes it without a word, 9.26 does not). Compiled when its plan is made, 0.3 to 1.5 s a
+   shape. */
 struct wf_graph_attention {
     int64_t batches, queries, keys, heads, width, value_width; /* N, S, L, h, d, e */
     /* Elements from one batch, row and head to the next; the last axis is dense. Each tensor spans
        less than 2^31 elements. */
     int64_t q_stride[3], k_stride[3], v_stride[3], y_stride[3];
-    enum wf_dtype y_type;
     bool has_key_bias;
     float scale;
 };

@@ -14,10 +14,10 @@ static cudnnBackendDescriptor_t tensor(struct wf_build *b, int64_t uid, cudnnDat
 
 /* cuDNN's [N,h,S,d] of our [N,S,h,d]: strides go with their axes. */
 static cudnnBackendDescriptor_t operand(struct wf_build *b, const struct wf_graph_attention *s,
-                                        int64_t uid, enum wf_dtype type, int64_t rows,
-                                        int64_t width, const int64_t *stride)
+                                        int64_t uid, int64_t rows, int64_t width,
+                                        const int64_t *stride)
 {
-    return tensor(b, uid, wf_graph_type(type), (const int64_t[]){s->batches, s->heads, rows, width},
+    return tensor(b, uid, CUDNN_DATA_BFLOAT16, (const int64_t[]){s->batches, s->heads, rows, width},
                   (const int64_t[]){stride[0], stride[2], stride[1], 1});
 }
 
@@ -32,13 +32,10 @@ static cudnnBackendDescriptor_t scale_of(struct wf_build *b, const struct wf_gra
 static void describe_plain(struct wf_build *b, const void *shape)
 {
     const struct wf_graph_attention *s = shape;
-    cudnnBackendDescriptor_t q =
-        operand(b, s, WF_UID_Q, WF_BF16, s->queries, s->width, s->q_stride);
-    cudnnBackendDescriptor_t k = operand(b, s, WF_UID_K, WF_BF16, s->keys, s->width, s->k_stride);
-    cudnnBackendDescriptor_t v =
-        operand(b, s, WF_UID_V, WF_BF16, s->keys, s->value_width, s->v_stride);
-    cudnnBackendDescriptor_t y =
-        operand(b, s, WF_UID_Y, s->y_type, s->queries, s->value_width, s->y_stride);
+    cudnnBackendDescriptor_t q = operand(b, s, WF_UID_Q, s->queries, s->width, s->q_stride);
+    cudnnBackendDescriptor_t k = operand(b, s, WF_UID_K, s->keys, s->width, s->k_stride);
+    cudnnBackendDescriptor_t v = operand(b, s, WF_UID_V, s->keys, s->value_width, s->v_stride);
+    cudnnBackendDescriptor_t y = operand(b, s, WF_UID_Y, s->queries, s->value_width, s->y_stride);
     cudnnBackendDescriptor_t scale = scale_of(b, s);
     cudnnBackendDescriptor_t op = wf_build_make(b, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
     wf_build_link(b, op, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, q);
@@ -117,14 +114,12 @@ static void describe_biased(struct wf_build *b, const void *shape)
 {
     const struct wf_graph_attention *s = shape;
     const int64_t l = s->keys;
-    cudnnBackendDescriptor_t q =
-        operand(b, s, WF_UID_Q, WF_BF16, s->queries, s->width, s->q_stride);
+    cudnnBackendDescriptor_t q = operand(b, s, WF_UID_Q, s->queries, s->width, s->q_stride);
     cudnnBackendDescriptor_t k_turned = tensor(
         b, WF_UID_K, CUDNN_DATA_BFLOAT16, (const int64_t[]){s->batches, s->heads, s->width, l},
         (const int64_t[]){s->k_stride[0], s->k_stride[2], 1, s->k_stride[1]});
-    cudnnBackendDescriptor_t v = operand(b, s, WF_UID_V, WF_BF16, l, s->value_width, s->v_stride);
-    cudnnBackendDescriptor_t y =
-        operand(b, s, WF_UID_Y, s->y_type, s->queries, s->value_width, s->y_stride);
+    cudnnBackendDescriptor_t v = operand(b, s, WF_UID_V, l, s->value_width, s->v_stride);
+    cudnnBackendDescriptor_t y = operand(b, s, WF_UID_Y, s->queries, s->value_width, s->y_stride);
     cudnnBackendDescriptor_t scale = scale_of(b, s);
     cudnnBackendDescriptor_t key_bias =
         tensor(b, WF_UID_KEY_BIAS, CUDNN_DATA_FLOAT, (const int64_t[]){1, 1, 1, l},
@@ -147,7 +142,7 @@ static enum wf_status check(const struct wf_graph_attention *s, const char *what
                             struct wf_error *err)
 {
     if (s->batches < 1 || s->queries < 1 || s->keys < 1 || s->heads < 1 || s->width < 1 ||
-        s->value_width < 1 || (s->y_type != WF_BF16 && s->y_type != WF_F32))
+        s->value_width < 1)
         return wf_fail(err, WF_FAILED, "cuDNN: %s: not as the contract of an attention says", what);
     if (!is_small(s, s->queries, s->width, s->q_stride) ||
         !is_small(s, s->keys, s->width, s->k_stride) ||
@@ -167,20 +162,18 @@ enum wf_status wf_graph_attention(struct wf_graphs *graphs, const struct wf_grap
     int32_t scale;
     *plan = NULL;
     memcpy(&scale, &s->scale, sizeof scale);
-    snprintf(what, sizeof what,
-             "attention [%lld,%lld,%lld,%lld] over %lld keys, values of %lld, to %s%s",
+    snprintf(what, sizeof what, "attention [%lld,%lld,%lld,%lld] over %lld keys, values of %lld%s",
              (long long)s->batches, (long long)s->queries, (long long)s->heads, (long long)s->width,
-             (long long)s->keys, (long long)s->value_width, wf_dtype_name(s->y_type),
-             s->has_key_bias ? ", with a bias" : "");
+             (long long)s->keys, (long long)s->value_width, s->has_key_bias ? ", with a bias" : "");
     WF_TRY(check(s, what, wf_graphs_error(graphs)));
     if (s->width > WF_GRAPH_HEAD || s->value_width > WF_GRAPH_HEAD)
         return WF_OK;
     const struct wf_graph_key key = {
-        {WF_UID_Q,        s->batches,     s->queries,     s->keys,        s->heads,
-         s->width,        s->value_width, s->q_stride[0], s->q_stride[1], s->q_stride[2],
-         s->k_stride[0],  s->k_stride[1], s->k_stride[2], s->v_stride[0], s->v_stride[1],
-         s->v_stride[2],  s->y_stride[0], s->y_stride[1], s->y_stride[2], s->y_type,
-         s->has_key_bias, scale}};
+        {WF_UID_Q,       s->batches,     s->queries,     s->keys,        s->heads,
+         s->width,       s->value_width, s->q_stride[0], s->q_stride[1], s->q_stride[2],
+         s->k_stride[0], s->k_stride[1], s->k_stride[2], s->v_stride[0], s->v_stride[1],
+         s->v_stride[2], s->y_stride[0], s->y_stride[1], s->y_stride[2], s->has_key_bias,
+         scale}};
     return wf_graph_find(graphs, &key, what, s, s->has_key_bias ? describe_biased : describe_plain,
                          plan);
 }
@@ -194,7 +187,6 @@ enum wf_status wf_graphs_can_compile(struct wf_graphs *graphs, bool *can)
                                    .heads = 1,
                                    .width = width,
                                    .value_width = width,
-                                   .y_type = WF_BF16,
                                    .scale = 1};
     memcpy(s.q_stride, stride, sizeof stride);
     memcpy(s.k_stride, stride, sizeof stride);

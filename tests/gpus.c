@@ -1,19 +1,19 @@
-#include "tests/cuda_devices.h"
+#include "tests/gpus.h"
 
 #include <stdio.h>
 
-const struct cuda_device cuda_devices[CUDA_DEVICES] = {
-    [CUDA_A100] = {"sm_80", "NVIDIA A100-SXM4-40GB", 800, 108, 166912, 41943040, 2048, 32, 1410000,
-                   1215000, 42405855232},
-    [CUDA_H100] = {"sm_90", "NVIDIA H100 80GB HBM3", 900, 132, 232448, 52428800, 2048, 32, 1980000,
-                   2619000, 85045084160},
-    [CUDA_B200] = {"sm_100", "NVIDIA B200", 1000, 148, 232448, 132644864, 2048, 32, 1965000,
-                   3996000, 191514214400},
-    [CUDA_RTX_5090] = {"sm_120", "NVIDIA GeForce RTX 5090", 1200, 170, 101376, 100663296, 1536, 24,
-                       2407000, 14001000, 33700000000},
+const struct gpu gpus[GPUS] = {
+    [GPU_A100] = {"sm_80", "NVIDIA A100-SXM4-40GB", 800, 108, 166912, 41943040, 2048, 32, 1410000,
+                  1215000, 42405855232},
+    [GPU_H100] = {"sm_90", "NVIDIA H100 80GB HBM3", 900, 132, 232448, 52428800, 2048, 32, 1980000,
+                  2619000, 85045084160},
+    [GPU_B200] = {"sm_100", "NVIDIA B200", 1000, 148, 232448, 132644864, 2048, 32, 1965000, 3996000,
+                  191514214400},
+    [GPU_RTX_5090] = {"sm_120", "NVIDIA GeForce RTX 5090", 1200, 170, 101376, 100663296, 1536, 24,
+                      2407000, 14001000, 33700000000},
 };
-enum wf_status cuda_open_for(const struct cuda_device *d, struct wf_graphs **graphs,
-                             struct wf_error *err)
+
+enum wf_status gpu_open_for(const struct gpu *d, struct wf_graphs **graphs, struct wf_error *err)
 {
     char text[1536];
     snprintf(text, sizeof text,
@@ -27,11 +27,11 @@ enum wf_status cuda_open_for(const struct cuda_device *d, struct wf_graphs **gra
              "\"l2CacheSize\":%d,\"cudaDeviceId\":0,\"deviceVer\":%d,\"driverVer\":13000,"
              "\"deviceName\":\"%s\"}",
              d->processors, d->shared, d->blocks, d->threads, d->memory, d->clock, d->memory_clock,
-             d->l2, d->version, d->gpu);
+             d->l2, d->version, d->model);
     return wf_graphs_open(NULL, text, graphs, err);
 }
 
-struct wf_graph_conv cuda_some_conv(void)
+struct wf_graph_conv some_conv(void)
 {
     return (struct wf_graph_conv){.x = {5, 20, 24, 96},
                                   .y = {5, 20, 24, 64},
@@ -45,7 +45,7 @@ struct wf_graph_conv cuda_some_conv(void)
                                   .has_bias = true};
 }
 
-struct wf_graph_attention cuda_some_attention(int64_t width)
+struct wf_graph_attention some_attention(int64_t width)
 {
     const int64_t heads = 2, row = heads * width;
     return (struct wf_graph_attention){.batches = 1,
@@ -58,6 +58,5 @@ struct wf_graph_attention cuda_some_attention(int64_t width)
                                        .k_stride = {40 * row, row, width},
                                        .v_stride = {40 * row, row, width},
                                        .y_stride = {100 * row, row, width},
-                                       .y_type = WF_BF16,
                                        .scale = 0.125f};
 }
