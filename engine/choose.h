@@ -8,5 +8,7 @@
    fastest of those that fit. WF_REFUSED when the job does not fit: the message names what would.
    latents: the file of a decoding job, or NULL. */
 enum wf_status wf_choose(struct weft_job *job, const char *latents);
+/* The same when it begins: other jobs may have taken memory since. */
+enum wf_status wf_choose_again(struct weft_job *job);
 
 #endif

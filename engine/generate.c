@@ -6,7 +6,7 @@
 /* Seconds too, where somebody is told how long it will take: not of a job that is done before its
    rates are measured. Measuring may leave working memory with the backend, so it is planned anew.
  */
-static enum wf_status plan_seconds(struct weft_job *job, const char *latents)
+static enum wf_status plan_seconds(struct weft_job *job)
 {
     const double long_job = 1e12; /* FLOPs */
     double flops = 0;
@@ -16,8 +16,6 @@ static enum wf_status plan_seconds(struct weft_job *job, const char *latents)
     }
     if (!job->request.progress || flops < long_job)
         return WF_OK;
-    WF_TRY(wf_plan_time(job->model->engine, &job->plan));
-    WF_TRY(wf_choose(job, latents));
     return wf_plan_time(job->model->engine, &job->plan);
 }
 
@@ -27,7 +25,7 @@ static enum wf_status open_planned(struct weft_model *model, const struct weft_r
     WF_TRY(wf_job_open(model, request, latents, job));
     enum wf_status status = wf_choose(*job, latents);
     if (status == WF_OK)
-        status = plan_seconds(*job, latents);
+        status = plan_seconds(*job);
     if (status != WF_OK)
         weft_job_close(job);
     return status;
@@ -64,5 +62,33 @@ enum weft_status weft_job_plan(struct weft_job *job, enum weft_stage stage,
                                          .flops = wf_flops(&all),
                                          .peak_host_bytes = s->peak_host_bytes,
                                          .transfer_bytes = (uint64_t)all.work[WF_KIND_LOAD]};
+    return (enum weft_status)status;
+}
+
+static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
+{
+    if (job->phase == WF_JOB_READY)
+        WF_TRY(wf_choose_again(job));
+    do {
+        WF_TRY(wf_job_advance(job, frame));
+        if (atomic_load(&job->cancelled))
+            return wf_fail_cancelled(wf_job_error(job));
+    } while (!frame->rgb && job->phase != WF_JOB_DONE);
+    return WF_OK;
+}
+
+enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame)
+{
+    const struct weft_engine *e = job->model->engine;
+    *frame = (struct weft_frame){.width = job->width, .height = job->height};
+    for (int b = 0; b < e->backend_count; b++)
+        e->backends[b]->cancel = &job->cancelled;
+    const enum wf_status status = pull(job, frame);
+    for (int b = 0; b < e->backend_count; b++)
+        e->backends[b]->cancel = NULL;
+    if (status != WF_OK) {
+        frame->rgb = NULL;
+        job->phase = WF_JOB_BROKEN;
+    }
     return (enum weft_status)status;
 }

@@ -55,11 +55,15 @@ static size_t held_weights(const struct weft_model *model)
     return bytes;
 }
 
+size_t wf_plan_base(const struct weft_model *model)
+{
+    return wf_mem_live_all(model->engine->mem) - held_weights(model);
+}
+
 static enum wf_status run_job(struct weft_model *twin, const struct weft_request *request,
                               const char *latents, struct wf_job_plan *plan)
 {
-    /* Of the job that is planned too, which is open. */
-    const size_t base = wf_mem_live_all(twin->twin_of->engine->mem) - held_weights(twin->twin_of);
+    const size_t base = plan->base = wf_plan_base(twin->twin_of);
     struct weft_job *job = NULL;
     WF_TRY(wf_job_open(twin, request, latents, &job));
     job->plan.room = plan->room;

@@ -5,6 +5,8 @@
 
 #include "engine/job.h"
 
+/* Bytes that the engine holds now beside the model's weights: what a plan begins with. */
+size_t wf_plan_base(const struct weft_model *model);
 /* Bytes at the worst moment of a plan. */
 size_t wf_plan_peak(const struct wf_job_plan *plan);
 /* Seconds at the rates of the engine's backends, which are measured when they are first asked for.

@@ -298,29 +298,3 @@ enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame)
         return wf_fail_cancelled(wf_job_error(job));
     return wf_fail(wf_job_error(job), WF_FAILED, "job: it failed before; make a new one");
 }
-
-static enum wf_status pull(struct weft_job *job, struct weft_frame *frame)
-{
-    do {
-        WF_TRY(wf_job_advance(job, frame));
-        if (atomic_load(&job->cancelled))
-            return wf_fail_cancelled(wf_job_error(job));
-    } while (!frame->rgb && job->phase != WF_JOB_DONE);
-    return WF_OK;
-}
-
-enum weft_status weft_job_next(struct weft_job *job, struct weft_frame *frame)
-{
-    const struct weft_engine *e = job->model->engine;
-    *frame = (struct weft_frame){.width = job->width, .height = job->height};
-    for (int b = 0; b < e->backend_count; b++)
-        e->backends[b]->cancel = &job->cancelled;
-    const enum wf_status status = pull(job, frame);
-    for (int b = 0; b < e->backend_count; b++)
-        e->backends[b]->cancel = NULL;
-    if (status != WF_OK) {
-        frame->rgb = NULL;
-        job->phase = WF_JOB_BROKEN;
-    }
-    return (enum weft_status)status;
-}

@@ -146,6 +146,13 @@ enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype
     return open_table(ops, 0, dtype, threads, mem, device_mem, err, be);
 }
 
+enum wf_status wf_backend_open_same(const struct wf_backend *be, struct wf_backend **same)
+{
+    *same = NULL;
+    return open_table(&be->ops, be->ordinal, wf_backend_dtype(be), be->threads, be->mem,
+                      be->device_mem, be->err, same);
+}
+
 enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
                                     struct wf_mem *device_mem, struct wf_error *err,
                                     struct wf_backend **be)

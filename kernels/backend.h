@@ -167,6 +167,8 @@ enum wf_status wf_backend_open_table(const struct wf_ops *ops, const char *dtype
 enum wf_status wf_backend_open_plan(struct wf_backend *like, struct wf_mem *mem,
                                     struct wf_mem *device_mem, struct wf_error *err,
                                     struct wf_backend **be);
+/* Opens another one of the same device, type, threads and accounts. */
+enum wf_status wf_backend_open_same(const struct wf_backend *be, struct wf_backend **same);
 void wf_backend_close(struct wf_backend **be);
 /* Whether a device that is opened with that dtype computes as this one of the same does. */
 bool wf_backend_suits(const struct wf_backend *be, const char *dtype);

@@ -367,7 +367,7 @@ static void statistics(void **state)
         else
             assert_in_range(stats.bytes, 100, FRAMES * frame + 1000);
         assert_in_range(stats.queue_peak_bytes, frame, FRAMES * frame);
-        assert_in_range(stats.queue_limit_bytes, 60 << 20, 64 << 20);
+        assert_in_range(stats.queue_limit_bytes, 20 << 20, 24 << 20);
         assert_true(stats.seconds >= 0 && stats.quality < 0);
     }
 }

@@ -158,7 +158,11 @@ int cli_run_clip(struct cli *cli)
         status = cli->plan ? print_plan(&r) : run_all(&r);
     signal_job = NULL;
     weft_writer_close(&r.writer);
-    const int code = exit_code(&r, status);
+    int code = exit_code(&r, status);
+    if (cli->plan && code == CLI_OK && (fflush(stdout) != 0 || ferror(stdout))) {
+        cli_tell(cli, "error", "standard output: the plan could not be written");
+        code = CLI_FAILED;
+    }
     weft_job_close(&r.job);
     weft_model_close(&r.model);
     weft_engine_close(&r.engine);

@@ -10,7 +10,7 @@
 #include "io/video/driver.h"
 #include "io/video/frame_queue.h"
 
-enum { MAX_SIDE = 65535, DEFAULT_QUEUE_BYTES = 64 << 20 };
+enum { MAX_SIDE = 65535, DEFAULT_QUEUE_BYTES = 24 << 20 };
 
 static const struct wf_sink_driver *const drivers[] = {
 #ifdef WEFT_HAVE_FFMPEG

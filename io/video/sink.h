@@ -22,7 +22,7 @@ struct wf_sink_config {
     double crf;                       /* below 0: 18 (vp9, av1: 31) */
     const char *preset;               /* NULL: medium */
     const char *pix_fmt;              /* NULL: yuv420p */
-    size_t queue_bytes; /* frames waiting, 0: 64 MiB; at least one frame always fits */
+    size_t queue_bytes; /* frames waiting, 0: 24 MiB; at least one frame always fits */
     /* Asked some ten times a second while a call waits for the writing thread (a pipe whose reader
        pauses); true ends the wait with WF_CANCELLED. On the caller's thread. NULL: never. */
     bool (*cancelled)(void *context);

@@ -468,10 +468,11 @@ enum wf_status wf_residency_mirror(struct wf_residency *res, const struct wf_res
 {
     if (other->policy.offload != res->policy.offload || other->policy.blocks != res->policy.blocks)
         return WF_OK;
-    for (int i = 0; i < other->load_count; i++) {
-        if (other->loads[i].state != HERE || (res->loads && res->loads[i].state == HERE))
-            continue;
+    if (other->loads)
         WF_TRY(plan_loads(res, err));
+    for (int i = 0; i < other->load_count; i++) {
+        if (other->loads[i].state != HERE || res->loads[i].state == HERE)
+            continue;
         WF_TRY(begin(res, &res->loads[i], err));
         WF_TRY(end(res, &res->loads[i], err));
         let_use(res, &res->loads[i], false);

@@ -16,13 +16,13 @@ static enum wf_status find_plan(const struct wf_backend *be, const struct wf_att
                                        .heads = a->q.dim[2],
                                        .width = a->q.dim[3],
                                        .value_width = a->v.dim[3],
-                                       .y_type = a->y.dtype,
                                        .has_key_bias = a->key_bias.data != NULL,
                                        .scale = a->scale};
     int64_t *const strides[] = {shape.q_stride, shape.k_stride, shape.v_stride, shape.y_stride};
     *plan = NULL;
-    if (a->q.dtype != WF_BF16 || a->rel_bias.data || a->q.dim[3] > WF_GRAPH_HEAD ||
-        a->v.dim[3] > WF_GRAPH_HEAD || a->q.dim[3] % 8 || a->v.dim[3] % 8)
+    if (a->q.dtype != WF_BF16 || a->y.dtype != WF_BF16 || a->rel_bias.data ||
+        a->q.dim[3] > WF_GRAPH_HEAD || a->v.dim[3] > WF_GRAPH_HEAD || a->q.dim[3] % 8 ||
+        a->v.dim[3] % 8)
         return WF_OK;
     for (int i = 0; i < 4; i++) {
         for (int axis = 0; axis < 3; axis++)
