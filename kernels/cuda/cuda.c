@@ -18,6 +18,18 @@ static enum wf_status open_ring(struct wf_backend *be)
     return c->workspace ? WF_OK : wf_fail_memory(be->err, "cuda: workspace", WF_CUDA_WORKSPACE);
 }
 
+/* Without it cuDNN would offer no engine for attention, and say nothing. */
+static enum wf_status check_compiler(struct wf_backend *be)
+{
+    bool can;
+    WF_TRY(wf_graphs_can_compile(wf_cuda_of(be)->graphs, &can));
+    return can ? WF_OK
+               : wf_fail(
+                     be->err, WF_REFUSED,
+                     "device: cuDNN cannot compile kernels here: libnvrtc of the CUDA toolkit is "
+                     "missing or does not fit; install it, or use --device cpu");
+}
+
 static enum wf_status open_parts(struct wf_backend *be)
 {
     struct wf_cuda *c = wf_cuda_of(be);
@@ -29,6 +41,7 @@ static enum wf_status open_parts(struct wf_backend *be)
     WF_TRY(wf_cublas_open(&c->cublas, be->err));
     WF_TRY(wf_cudnn_open(&c->cudnn, be->err));
     WF_TRY(wf_graphs_open(c->cudnn, NULL, &c->graphs, be->err));
+    WF_TRY(check_compiler(be));
     WF_TRY(open_ring(be));
     return wf_loader_open(be, &c->loader);
 }
