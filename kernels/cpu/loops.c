@@ -516,8 +516,9 @@ static void rms_norm(float *y, const float *x, const float *weight, int64_t n,
     float rest;
     const float squares = sum_squares(x, n, 0, &rest);
     const float length = sqrtf(squares);
-    const float factor = form == WF_RMS_L2 ? sqrtf((float)n) / (length > eps ? length : eps)
-                                           : 1.0f / sqrtf(squares / (float)n + eps);
+    const float factor = form == WF_RMS_L2
+                             ? sqrtf((float)n) / (length < eps ? eps : length) /* NaN stays */
+                             : 1.0f / sqrtf(squares / (float)n + eps);
 #define LOOP(act) rms_apply(y, x, weight, n, factor, act)
     WITH_ACT(act, LOOP)
 #undef LOOP

@@ -10,7 +10,7 @@ double wf_ref_act(double x, enum wf_act act)
     case WF_ACT_GELU_TANH:
         return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case WF_ACT_GELU_ERF:
-        return 0.5 * x * (1 + erf(x / M_SQRT2));
+        return 0.5 * x * erfc(-x / M_SQRT2); /* 1 + erf(x) is all rounding far below 0 */
     case WF_ACT_SILU:
         return x / (1 + exp(-x));
     }

@@ -31,8 +31,9 @@ static double rms_factor(const struct wf_rms_norm *a, const float *x)
     double squares = 0;
     for (int64_t i = 0; i < width; i++)
         squares += (double)x[i] * (double)x[i];
+    const double length = sqrt(squares), eps = (double)a->eps;
     if (a->form == WF_RMS_L2)
-        return sqrt((double)width) / fmax(sqrt(squares), (double)a->eps);
+        return sqrt((double)width) / (length < eps ? eps : length); /* a NaN stays one */
     return 1 / sqrt(squares / (double)width + (double)a->eps);
 }
 

@@ -18,7 +18,7 @@ struct norm {
     float eps;
     enum form form;
     enum wf_act act;
-    bool x_wide;
+    bool x_wide, vectors_wide;
 };
 
 struct slots {
@@ -37,7 +37,7 @@ __device__ inline float factor_of(const struct norm &p, float squares)
 {
     const float width = static_cast<float>(p.width);
     if (p.form == L2)
-        return sqrtf(width) / fmaxf(sqrtf(squares), p.eps);
+        return sqrtf(width) / (sqrtf(squares) < p.eps ? p.eps : sqrtf(squares)); /* NaN stays */
     return 1.0f / sqrtf(squares / width + p.eps);
 }
 
@@ -64,20 +64,21 @@ __device__ inline void write(const struct norm &p, int64_t row, int64_t at, stru
                              float factor)
 {
     const int count = wf_left(p.width, at);
+    struct wf_quad weight = {{1.0f, 1.0f, 1.0f, 1.0f}}, shift = {};
+    if (p.weight)
+        weight = wf_load_quad(p.weight + at, count, p.vectors_wide);
+    if (p.shift)
+        shift = wf_load_quad(p.shift + at, count, p.vectors_wide);
 #pragma unroll
-    for (int j = 0; j < WF_QUAD; j++) {
-        if (j < count) {
-            const float weight = p.weight ? p.weight[at + j] : 1.0f;
-            const float shift = p.shift ? p.shift[at + j] : 0.0f;
-            q.v[j] = wf_activated(q.v[j] * factor * weight + shift, p.act);
-        }
-    }
+    for (int j = 0; j < WF_QUAD; j++)
+        q.v[j] = wf_activated(q.v[j] * factor * weight.v[j] + shift.v[j], p.act);
     wf_store_quad(p.y, row * p.y_stride + at, count, q);
 }
 
 /* The mean is taken off twice: the first one is rounded, which counts where the values differ by
-   little, and the second one is of what that left. */
-template <int LANES> __global__ void __launch_bounds__(BLOCK) norm_held(struct norm p)
+   little, and the second one is of what that left. Eight blocks leave 64 registers; asked for
+   nothing, the compiler for sm_120 spills a few to fit more. */
+template <int LANES> __global__ void __launch_bounds__(BLOCK, 8) norm_held(struct norm p)
 {
     WF_SHARED(struct slots, slots);
     const int lane = static_cast<int>(threadIdx.x) % LANES;
@@ -163,7 +164,7 @@ int queue(const struct norm &p, void *stream)
 }
 
 struct norm norm_of(const struct wf_tensor &x, const struct wf_tensor &y,
-                    const struct wf_tensor &weight)
+                    const struct wf_tensor &weight, const struct wf_tensor &shift)
 {
     struct norm p = {};
     const struct wf_memory from = wf_memory_of(x);
@@ -175,6 +176,8 @@ struct norm norm_of(const struct wf_tensor &x, const struct wf_tensor &y,
     p.rows = x.dim[0];
     p.width = x.dim[1];
     p.weight = static_cast<const float *>(weight.data);
+    p.shift = static_cast<const float *>(shift.data);
+    p.vectors_wide = wf_memory_of(weight).wide && wf_memory_of(shift).wide;
     return p;
 }
 
@@ -183,8 +186,7 @@ struct norm norm_of(const struct wf_tensor &x, const struct wf_tensor &y,
 int wf_own_layer_norm(const void *args, void *stream)
 {
     const auto &a = *static_cast<const struct wf_layer_norm *>(args);
-    struct norm p = norm_of(a.x, a.y, a.weight);
-    p.shift = static_cast<const float *>(a.shift.data);
+    struct norm p = norm_of(a.x, a.y, a.weight, a.shift);
     p.form = LAYER;
     p.act = WF_ACT_NONE;
     p.eps = a.eps;
@@ -194,7 +196,7 @@ int wf_own_layer_norm(const void *args, void *stream)
 int wf_own_rms_norm(const void *args, void *stream)
 {
     const auto &a = *static_cast<const struct wf_rms_norm *>(args);
-    struct norm p = norm_of(a.x, a.y, a.weight);
+    struct norm p = norm_of(a.x, a.y, a.weight, {});
     p.form = a.form == WF_RMS_L2 ? L2 : MEAN;
     p.act = a.act;
     p.eps = a.eps;
