@@ -34,7 +34,7 @@ enum wf_status wf_cublas_open(struct wf_cublas **cublas, struct wf_error *err)
     if (code != CUBLAS_STATUS_SUCCESS) {
         free(c);
         return wf_fail(err, WF_REFUSED, "device: cuBLASLt does not start: %s; use --device cpu",
-                       cublasGetStatusString(code));
+                       cublasLtGetStatusString(code));
     }
     *cublas = c;
     return WF_OK;

@@ -47,21 +47,20 @@ static enum wf_status read_piece(const struct wf_source *src, uint64_t offset, u
 {
     const int readers = bytes >= READERS * (size_t)READ_APART ? READERS : 1;
     const size_t part = bytes / (size_t)readers / 64 * 64;
-    enum wf_status failed = WF_OK;
+    enum wf_status status[READERS];
+    struct wf_error each[READERS];
 #pragma omp parallel for num_threads(readers)
     for (int i = 0; i < readers; i++) {
-        struct wf_error own;
         const size_t at = (size_t)i * part, n = i + 1 < readers ? part : bytes - at;
-        const enum wf_status status = wf_source_read(src, offset + at, dst + at, n, &own);
-        if (status != WF_OK) {
-#pragma omp critical(wf_cuda_read)
-            {
-                failed = status;
-                *err = own;
-            }
+        status[i] = wf_source_read(src, offset + at, dst + at, n, &each[i]);
+    }
+    for (int i = 0; i < readers; i++) {
+        if (status[i] != WF_OK) {
+            *err = each[i];
+            return status[i];
         }
     }
-    return failed;
+    return WF_OK;
 }
 
 static enum wf_status device_failed(struct wf_load *load, int code)

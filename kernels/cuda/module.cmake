@@ -59,7 +59,8 @@ if(CMAKE_CUDA_COMPILER)
   target_compile_features(weft_cuda_own PRIVATE cuda_std_17)
   target_compile_options(weft_cuda_own PRIVATE -Werror=all-warnings
     -Xptxas=-warn-spills,-Werror -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror)
-  set_target_properties(weft_cuda_own PROPERTIES EXCLUDE_FROM_ALL ON)
+  set_target_properties(weft_cuda_own PROPERTIES EXCLUDE_FROM_ALL ON
+    CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 else()
   list(APPEND cuda_missing "nvcc")
 endif()
