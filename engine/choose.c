@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/plan.h"
 #include "kernels/base/cgroup.h"
@@ -12,9 +13,10 @@ static const struct wf_policy candidates[] = {
 
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
-struct limit {
-    size_t bytes;
-    bool asked; /* by the user; else it is what there is */
+/* What the engine's memory may come to, on each account. */
+struct limits {
+    size_t bytes[WF_ACCOUNTS];
+    bool asked[WF_ACCOUNTS]; /* by the user; else it is what there is */
 };
 
 /* Of what the system has free, the encoder and the program itself take a part. */
@@ -24,13 +26,46 @@ static size_t without_others(size_t bytes)
     return bytes > others ? bytes - others : 0;
 }
 
-/* What the engine's memory may come to: what was asked for, and no more than there is. */
-static struct limit limit_of(const struct weft_engine *e)
+static size_t free_host(const struct weft_engine *e)
 {
     const size_t left = without_others(wf_memory_free("")), held = wf_mem_live_all(e->mem);
-    const size_t all = left < SIZE_MAX - held ? left + held : SIZE_MAX;
-    const bool asked = e->memory_limit && e->memory_limit <= all;
-    return (struct limit){asked ? e->memory_limit : all, asked};
+    return left < SIZE_MAX - held ? left + held : SIZE_MAX;
+}
+
+/* Of all devices that have memory of their own, when they were opened; 0: there is none. */
+static size_t free_device(const struct weft_engine *e)
+{
+    size_t bytes = 0;
+    for (int b = 0; b < e->backend_count; b++) {
+        bool again = false;
+        for (int before = 0; before < b; before++)
+            again |= strcmp(e->devices[before], e->devices[b]) == 0;
+        bytes += again ? 0 : e->backends[b]->device.memory;
+    }
+    return bytes;
+}
+
+/* The limit is the device's, where that has memory of its own; nobody gets more than there is. */
+static struct limits limits_of(const struct weft_engine *e)
+{
+    struct limits limits = {.bytes = {free_host(e), free_device(e)}};
+    const int account = limits.bytes[WF_DEVICE] ? WF_DEVICE : WF_HOST;
+    if (!limits.bytes[WF_DEVICE])
+        limits.bytes[WF_DEVICE] = SIZE_MAX;
+    if (e->memory_limit && e->memory_limit <= limits.bytes[account]) {
+        limits.bytes[account] = e->memory_limit;
+        limits.asked[account] = true;
+    }
+    return limits;
+}
+
+/* The account that a plan does not fit on; WF_ACCOUNTS: it fits. */
+static int exceeded(const struct wf_job_plan *plan, const struct limits *limits)
+{
+    int account = 0;
+    while (account < WF_ACCOUNTS && wf_plan_peak(plan, account) <= limits->bytes[account])
+        account++;
+    return account;
 }
 
 /* Rounded up: a limit of that size is enough. */
@@ -50,9 +85,9 @@ static enum wf_status plan_under(struct weft_job *job, const char *latents, stru
     return WF_OK;
 }
 
-/* The policy that needs least, for the message. */
-static enum wf_status find_least(struct weft_job *job, const char *latents, size_t *bytes,
-                                 enum wf_offload *offload)
+/* The policy that needs least on an account, for the message. */
+static enum wf_status find_least(struct weft_job *job, const char *latents, int account,
+                                 size_t *bytes, enum wf_offload *offload)
 {
     *bytes = SIZE_MAX;
     /* What a device map places stays. */
@@ -60,32 +95,37 @@ static enum wf_status find_least(struct weft_job *job, const char *latents, size
     for (int i = 0; i < count; i++) {
         struct wf_job_plan plan;
         WF_TRY(plan_under(job, latents, candidates[i], &plan));
-        if (wf_plan_peak(&plan) < *bytes) {
-            *bytes = wf_plan_peak(&plan);
+        if (wf_plan_peak(&plan, account) < *bytes) {
+            *bytes = wf_plan_peak(&plan, account);
             *offload = candidates[i].offload;
         }
     }
     return WF_OK;
 }
 
-static enum wf_status refuse(struct weft_job *job, const char *latents, size_t needed,
-                             struct limit limit)
+/* A plan that does not fit on an account. */
+static enum wf_status refuse(struct weft_job *job, const char *latents,
+                             const struct wf_job_plan *plan, const struct limits *limits,
+                             int account)
 {
+    static const char *const kinds[WF_ACCOUNTS] = {"", " of the device's"};
+    const size_t needed = wf_plan_peak(plan, account), limit = limits->bytes[account];
     enum wf_offload offload = WF_OFFLOAD_NONE;
     size_t least;
     char allowed[64];
     snprintf(allowed, sizeof allowed,
-             limit.asked ? "--memory-limit allows %.3f MB" : "%.3f MB are free",
-             (double)limit.bytes * 1e-6);
-    WF_TRY(find_least(job, latents, &least, &offload));
-    if (least <= limit.bytes)
-        return wf_fail(wf_job_error(job), WF_REFUSED,
-                       "memory: the run needs %.1f MB, and %s; with --offload %s it needs %.1f MB",
-                       megabytes(needed), allowed, wf_offload_name(offload), megabytes(least));
+             limits->asked[account] ? "--memory-limit allows %.3f MB" : "%.3f MB are free",
+             (double)limit * 1e-6);
+    WF_TRY(find_least(job, latents, account, &least, &offload));
+    if (least <= limit)
+        return wf_fail(
+            wf_job_error(job), WF_REFUSED,
+            "memory: the run needs %.1f MB%s, and %s; with --offload %s it needs %.1f MB",
+            megabytes(needed), kinds[account], allowed, wf_offload_name(offload), megabytes(least));
     return wf_fail(wf_job_error(job), WF_REFUSED,
-                   "memory: the run needs at least %.1f MB (with --offload %s), and %s; choose a "
+                   "memory: the run needs at least %.1f MB%s (with --offload %s), and %s; choose a "
                    "smaller size or fewer frames",
-                   megabytes(least), wf_offload_name(offload), allowed);
+                   megabytes(least), kinds[account], wf_offload_name(offload), allowed);
 }
 
 static bool same_policy(struct wf_policy a, struct wf_policy b)
@@ -93,62 +133,65 @@ static bool same_policy(struct wf_policy a, struct wf_policy b)
     return a.offload == b.offload && a.blocks == b.blocks;
 }
 
-/* The fastest that fits. */
-static enum wf_status choose(struct weft_job *job, const char *latents, struct limit limit)
+static void take_policy(struct weft_model *m, struct wf_policy policy,
+                        const struct wf_job_plan *plan, const struct limits *limits)
 {
-    struct weft_model *m = job->model;
-    double best = 0;
-    bool found = false;
-    size_t needed = 0;
-    struct wf_policy policy = {0};
-    for (int i = 0; i < CANDIDATES; i++) {
-        struct wf_job_plan plan;
-        WF_TRY(plan_under(job, latents, candidates[i], &plan));
-        WF_TRY(wf_plan_time(m->engine, &plan));
-        const double seconds = wf_plan_seconds(&plan);
-        needed = wf_plan_peak(&plan);
-        if (needed > limit.bytes || (found && seconds >= best))
-            continue;
-        found = true;
-        best = seconds;
-        policy = candidates[i];
-        job->plan = plan;
-    }
-    if (!found)
-        return refuse(job, latents, needed, limit);
+    const int account = limits->bytes[WF_DEVICE] < SIZE_MAX ? WF_DEVICE : WF_HOST;
     if (!m->has_policy || !same_policy(policy, m->policy))
         wf_model_set_policy(m, policy);
     snprintf(m->chosen, sizeof m->chosen,
              "%s: the fastest that fits, %.1f s by the plan, %.1f of %.1f MB",
-             wf_offload_name(policy.offload), best, megabytes(wf_plan_peak(&job->plan)),
-             (double)limit.bytes * 1e-6);
+             wf_offload_name(policy.offload), wf_plan_seconds(plan),
+             megabytes(wf_plan_peak(plan, account)), (double)limits->bytes[account] * 1e-6);
     wf_log(m->engine, WEFT_LOG_INFO, "offload: %s", m->chosen);
+}
+
+/* The fastest that fits. */
+static enum wf_status choose(struct weft_job *job, const char *latents, const struct limits *limits)
+{
+    struct wf_job_plan plan, best;
+    int found = -1, account = WF_HOST;
+    for (int i = 0; i < CANDIDATES; i++) {
+        WF_TRY(plan_under(job, latents, candidates[i], &plan));
+        WF_TRY(wf_plan_time(job->model->engine, &plan));
+        const int too_small = exceeded(&plan, limits);
+        if (too_small < WF_ACCOUNTS) {
+            account = too_small;
+        } else if (found < 0 || wf_plan_seconds(&plan) < wf_plan_seconds(&best)) {
+            found = i;
+            best = plan;
+        }
+    }
+    if (found < 0)
+        return refuse(job, latents, &plan, limits, account);
+    job->plan = best;
+    take_policy(job->model, candidates[found], &best, limits);
     return WF_OK;
 }
 
 enum wf_status wf_choose(struct weft_job *job, const char *latents)
 {
     const struct weft_model *m = job->model;
-    const struct limit limit = limit_of(m->engine);
+    const struct limits limits = limits_of(m->engine);
     if (m->engine->chooses && (!m->has_policy || m->open_jobs == 1)) /* this one alone */
-        return choose(job, latents, limit);
+        return choose(job, latents, &limits);
     WF_TRY(
         wf_plan_job(m, &job->request, latents, wf_model_policy(m), &job->plan, wf_job_error(job)));
-    const size_t needed = wf_plan_peak(&job->plan);
-    return needed <= limit.bytes ? WF_OK : refuse(job, latents, needed, limit);
+    const int account = exceeded(&job->plan, &limits);
+    return account == WF_ACCOUNTS ? WF_OK : refuse(job, latents, &job->plan, &limits, account);
 }
 
 enum wf_status wf_choose_again(struct weft_job *job)
 {
-    const struct weft_engine *e = job->model->engine;
-    const struct limit limit = limit_of(e);
-    const size_t now = wf_plan_base(job->model), then = job->plan.base;
-    const size_t needed = wf_plan_peak(&job->plan) - then + now;
-    if (needed <= limit.bytes)
-        return WF_OK;
-    return wf_fail(
-        wf_job_error(job), WF_FAILED,
-        "memory: the run needs %.1f MB beside the %.1f MB that other jobs hold by now, and "
-        "%.3f MB are allowed; pull them to their end first",
-        megabytes(needed - now), megabytes(now), (double)limit.bytes * 1e-6);
+    const struct limits limits = limits_of(job->model->engine);
+    for (int a = 0; a < WF_ACCOUNTS; a++) {
+        const size_t now = wf_plan_base(job->model, a);
+        const size_t own = wf_plan_peak(&job->plan, a) - job->plan.base[a];
+        if (own + now > limits.bytes[a])
+            return wf_fail(wf_job_error(job), WF_FAILED,
+                           "memory: the run needs %.1f MB beside the %.1f MB that other jobs hold "
+                           "by now, and %.3f MB are allowed; pull them to their end first",
+                           megabytes(own), megabytes(now), (double)limits.bytes[a] * 1e-6);
+    }
+    return WF_OK;
 }

@@ -20,6 +20,9 @@ struct wf_place {
     char device[WF_PLACE_BYTES], dtype[WF_PLACE_BYTES];
 };
 
+/* What memory is counted on: the host's, and that of devices that have their own. */
+enum wf_account { WF_HOST, WF_DEVICE, WF_ACCOUNTS };
+
 struct weft_engine {
     struct wf_error err; /* of the last call that failed */
     struct wf_mem *mem;
@@ -36,6 +39,11 @@ struct weft_engine {
     void (*log)(void *context, enum weft_log_level level, const char *line); /* NULL: none */
     void *log_context;
 };
+
+static inline struct wf_mem *wf_engine_account(const struct weft_engine *e, int account)
+{
+    return account == WF_HOST ? e->mem : e->device_mem;
+}
 
 /* "WHERE: WHAT" to the engine's log, on one line. In the thread that called weft. */
 void wf_log(const struct weft_engine *engine, enum weft_log_level level, const char *format, ...)

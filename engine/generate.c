@@ -60,7 +60,8 @@ enum weft_status weft_job_plan(struct weft_job *job, enum weft_stage stage,
     if (status == WF_OK)
         *plan = (struct weft_stage_plan){.seconds = s->seconds,
                                          .flops = wf_flops(&all),
-                                         .peak_host_bytes = s->peak_host_bytes,
+                                         .peak_host_bytes = s->peak[WF_HOST],
+                                         .peak_device_bytes = s->peak[WF_DEVICE],
                                          .transfer_bytes = (uint64_t)all.work[WF_KIND_LOAD]};
     return (enum weft_status)status;
 }

@@ -30,7 +30,7 @@ enum { WF_JOB_STAGES = 3 }; /* of enum weft_stage: encode, denoise, decode */
 struct wf_job_plan {
     struct wf_job_room room;
     bool room_known;
-    size_t base; /* that the engine held when it was planned, in the peaks */
+    size_t base[WF_ACCOUNTS]; /* that the engine held when it was planned, in the peaks */
     struct wf_stage_stats stats[WF_JOB_STAGES]; /* seconds: 0 until wf_plan_time */
 };
 

@@ -21,12 +21,20 @@ static enum wf_status open_engine(struct weft_engine *planner, const struct weft
     return WF_OK;
 }
 
-/* base: bytes that the engine holds beside what the plan counts. */
-static enum wf_status run(struct weft_job *job, size_t base, struct wf_job_plan *plan)
+/* Bytes of an account, without those of weights. */
+static size_t without_weights(const struct weft_engine *e, int account)
+{
+    const struct wf_mem *mem = wf_engine_account(e, account);
+    return wf_mem_live_all(mem) - wf_mem_live(mem, WF_MEM_WEIGHTS);
+}
+
+/* The twin's engine holds what it counts; the model's holds plan->base beside that. */
+static enum wf_status run(struct weft_job *job, struct wf_job_plan *plan)
 {
     struct weft_frame frame = {0};
-    const struct wf_mem *mem = job->model->engine->mem;
-    const size_t opened = wf_mem_live_all(mem) - wf_mem_live(mem, WF_MEM_WEIGHTS);
+    size_t opened[WF_ACCOUNTS];
+    for (int a = 0; a < WF_ACCOUNTS; a++)
+        opened[a] = without_weights(job->model->engine, a);
     while (job->phase != WF_JOB_DONE) {
         WF_TRY(wf_job_advance(job, &frame));
         if (job->decoder)
@@ -37,37 +45,41 @@ static enum wf_status run(struct weft_job *job, size_t base, struct wf_job_plan 
     memcpy(plan->stats, job->stats, sizeof plan->stats);
     for (int i = 0; i < WF_JOB_STAGES; i++) {
         plan->stats[i].seconds = 0; /* those that the planning took */
-        if (plan->stats[i].peak_host_bytes)
-            plan->stats[i].peak_host_bytes += base - opened;
+        for (int a = 0; a < WF_ACCOUNTS; a++) {
+            if (plan->stats[i].peak[WF_HOST])
+                plan->stats[i].peak[a] += plan->base[a] - opened[a];
+        }
     }
     return WF_OK;
 }
 
-/* The model's own, which the plan counts as its twin holds them. */
-static size_t held_weights(const struct weft_model *model)
+/* Of the model's own weights, which the plan counts as its twin holds them. */
+static size_t held_weights(const struct weft_model *model, int account)
 {
     size_t bytes = 0;
     for (int i = 0; i < WF_MAX_COMPONENTS; i++) {
         const struct wf_residency *w = model->weights[i];
-        if (w && !wf_residency_backend(w)->device.own_memory)
+        if (w && wf_residency_backend(w)->device.own_memory == (account == WF_DEVICE))
             bytes += wf_residency_held(w);
     }
     return bytes;
 }
 
-size_t wf_plan_base(const struct weft_model *model)
+size_t wf_plan_base(const struct weft_model *model, int account)
 {
-    return wf_mem_live_all(model->engine->mem) - held_weights(model);
+    return wf_mem_live_all(wf_engine_account(model->engine, account)) -
+           held_weights(model, account);
 }
 
 static enum wf_status run_job(struct weft_model *twin, const struct weft_request *request,
                               const char *latents, struct wf_job_plan *plan)
 {
-    const size_t base = plan->base = wf_plan_base(twin->twin_of);
+    for (int a = 0; a < WF_ACCOUNTS; a++)
+        plan->base[a] = wf_plan_base(twin->twin_of, a);
     struct weft_job *job = NULL;
     WF_TRY(wf_job_open(twin, request, latents, &job));
     job->plan.room = plan->room;
-    const enum wf_status status = run(job, base, plan);
+    const enum wf_status status = run(job, plan);
     weft_job_close(&job);
     return status;
 }
@@ -92,11 +104,11 @@ static enum wf_status plan_once(const struct weft_model *model, const struct wef
     return status;
 }
 
-size_t wf_plan_peak(const struct wf_job_plan *plan)
+size_t wf_plan_peak(const struct wf_job_plan *plan, int account)
 {
     size_t peak = 0;
     for (int i = 0; i < WF_JOB_STAGES; i++)
-        peak = plan->stats[i].peak_host_bytes > peak ? plan->stats[i].peak_host_bytes : peak;
+        peak = plan->stats[i].peak[account] > peak ? plan->stats[i].peak[account] : peak;
     return peak;
 }
 

@@ -6,9 +6,9 @@
 #include "engine/job.h"
 
 /* Bytes that the engine holds now beside the model's weights: what a plan begins with. */
-size_t wf_plan_base(const struct weft_model *model);
+size_t wf_plan_base(const struct weft_model *model, int account);
 /* Bytes at the worst moment of a plan. */
-size_t wf_plan_peak(const struct wf_job_plan *plan);
+size_t wf_plan_peak(const struct wf_job_plan *plan, int account);
 /* Seconds at the rates of the engine's backends, which are measured when they are first asked for.
  */
 enum wf_status wf_plan_time(const struct weft_engine *engine, struct wf_job_plan *plan);

@@ -54,10 +54,11 @@ static json_t *stage(const char *name, const struct wf_stage_stats *s)
     const double *by = all.seconds;
     return json_pack("{s:s, s:f, s:f, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f}}", "name", name,
                      "seconds", s->seconds, "flops", wf_flops(&all), "peak_host_bytes",
-                     (json_int_t)s->peak_host_bytes, "peak_device_bytes", (json_int_t)0,
-                     "transfer_bytes", (json_int_t)all.work[WF_KIND_LOAD], "seconds_by_kind",
-                     "gemm", by[WF_KIND_GEMM], "conv", by[WF_KIND_CONV], "attention",
-                     by[WF_KIND_ATTENTION], "pass", by[WF_KIND_PASS], "load", by[WF_KIND_LOAD]);
+                     (json_int_t)s->peak[WF_HOST], "peak_device_bytes",
+                     (json_int_t)s->peak[WF_DEVICE], "transfer_bytes",
+                     (json_int_t)all.work[WF_KIND_LOAD], "seconds_by_kind", "gemm",
+                     by[WF_KIND_GEMM], "conv", by[WF_KIND_CONV], "attention", by[WF_KIND_ATTENTION],
+                     "pass", by[WF_KIND_PASS], "load", by[WF_KIND_LOAD]);
 }
 
 /* The keys of every stage, and what became of the frames. What is not known is null. */

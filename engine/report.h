@@ -12,7 +12,7 @@ struct weft_writer_info;
 struct wf_stage_stats {
     double seconds;
     struct wf_tally tally[WF_MAX_BACKENDS]; /* by the engine's backends */
-    size_t peak_host_bytes;
+    size_t peak[WF_ACCOUNTS];               /* bytes */
 };
 
 struct wf_tally wf_stage_tally(const struct wf_stage_stats *s); /* of all backends */

@@ -42,8 +42,9 @@ static void tell(const struct weft_job *job, enum weft_stage stage, int done, in
 /* Begins a unit; other jobs may have used the engine since the last one. */
 static double unit_begin(struct weft_job *job)
 {
-    wf_mem_peak_reset(job->model->engine->mem);
     const struct weft_engine *e = job->model->engine;
+    for (int a = 0; a < WF_ACCOUNTS; a++)
+        wf_mem_peak_reset(wf_engine_account(e, a));
     for (int b = 0; b < e->backend_count; b++)
         e->backends[b]->tally = (struct wf_tally){0};
     return wf_clock();
@@ -53,7 +54,6 @@ static void unit_end(struct weft_job *job, enum weft_stage stage, double began)
 {
     struct wf_stage_stats *s = &job->stats[stage];
     const struct weft_engine *e = job->model->engine;
-    const size_t peak = wf_mem_peak(e->mem);
     s->seconds += wf_clock() - began;
     for (int b = 0; b < e->backend_count; b++) {
         for (int i = 0; i < WF_KINDS; i++) {
@@ -61,7 +61,10 @@ static void unit_end(struct weft_job *job, enum weft_stage stage, double began)
             s->tally[b].seconds[i] += e->backends[b]->tally.seconds[i];
         }
     }
-    s->peak_host_bytes = peak > s->peak_host_bytes ? peak : s->peak_host_bytes;
+    for (int a = 0; a < WF_ACCOUNTS; a++) {
+        const size_t peak = wf_mem_peak(wf_engine_account(e, a));
+        s->peak[a] = peak > s->peak[a] ? peak : s->peak[a];
+    }
 }
 
 static void log_stage(const struct weft_job *job, enum weft_stage stage)
@@ -70,7 +73,8 @@ static void log_stage(const struct weft_job *job, enum weft_stage stage)
     const struct wf_stage_stats *s = &job->stats[stage];
     const struct wf_tally all = wf_stage_tally(s);
     wf_log(job->model->engine, WEFT_LOG_INFO, "%s: %.2f s, %.1f GFLOP, %.1f MB at most",
-           names[stage], s->seconds, wf_flops(&all) * 1e-9, (double)s->peak_host_bytes * 1e-6);
+           names[stage], s->seconds, wf_flops(&all) * 1e-9,
+           (double)(s->peak[WF_HOST] + s->peak[WF_DEVICE]) * 1e-6);
 }
 
 /* --- encode --- */

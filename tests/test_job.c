@@ -189,7 +189,7 @@ static size_t decode_peak(int frames)
     assert_int_equal(weft_generate(o.model, &o.request, &job), WEFT_OK);
     assert_int_equal(run(job, &sum), WEFT_OK);
     const size_t latents = wf_tensor_bytes(&job->latents);
-    const size_t peak = job->stats[WEFT_STAGE_DECODE].peak_host_bytes - latents;
+    const size_t peak = job->stats[WEFT_STAGE_DECODE].peak[WF_HOST] - latents;
     close_all(&o, &job);
     return peak;
 }
@@ -327,9 +327,9 @@ static void compare_plan(struct weft_job *job, const char *what)
         assert_true(plan.flops == wf_flops(&all));
         assert_true((double)plan.transfer_bytes == all.work[WF_KIND_LOAD]);
         assert_true(plan.seconds > 0);
-        if (plan.peak_host_bytes != done->peak_host_bytes)
+        if (plan.peak_host_bytes != done->peak[WF_HOST])
             fail_msg("%s, stage %d: %llu bytes planned, %zu taken", what, stage,
-                     (unsigned long long)plan.peak_host_bytes, done->peak_host_bytes);
+                     (unsigned long long)plan.peak_host_bytes, done->peak[WF_HOST]);
     }
     assert_int_equal(weft_job_plan(job, WEFT_STAGE_WRITE, &plan), WEFT_OK);
     assert_true(plan.seconds == 0 && plan.peak_host_bytes == 0);
