@@ -129,6 +129,15 @@ static int exit_code(const struct run *r, enum weft_status status)
     return status == WEFT_REFUSED ? CLI_REFUSED : CLI_FAILED;
 }
 
+static void print_stage(const char *name, const struct weft_stage_plan *plan)
+{
+    printf("%-8s %10.2f s %12.1f GFLOP %10.1f MB at most", name, plan->seconds, plan->flops * 1e-9,
+           (double)plan->peak_host_bytes * 1e-6);
+    if (plan->peak_device_bytes)
+        printf(" %10.1f MB on the device", (double)plan->peak_device_bytes * 1e-6);
+    printf(" %10.1f MB of weights brought in\n", (double)plan->transfer_bytes * 1e-6);
+}
+
 static enum weft_status print_plan(struct run *r)
 {
     static const char *const names[] = {"encode", "denoise", "decode"};
@@ -141,9 +150,7 @@ static enum weft_status print_plan(struct run *r)
         if (status != WEFT_OK)
             return status;
         if (plan.peak_host_bytes) /* else the job does not have it */
-            printf("%-8s %10.2f s %12.1f GFLOP %10.1f MB at most %10.1f MB of weights brought in\n",
-                   names[i], plan.seconds, plan.flops * 1e-9, (double)plan.peak_host_bytes * 1e-6,
-                   (double)plan.transfer_bytes * 1e-6);
+            print_stage(names[i], &plan);
     }
     return WEFT_OK;
 }
