@@ -9,6 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernels/cpu/cpu.h"
+#include "kernels/ref/ref.h"
+#include "tests/own.h"
+
 enum {
     GUARD = 256,
     PAGE = 4096,
@@ -299,7 +303,7 @@ static void compare_values(struct check *c, const struct operand *o, int index, 
     double error = 0, norm = 0, worst = 0, largest = 0;
     for (int64_t i = 0; i < wf_tensor_count(t); i++) {
         const unsigned char *r = (const unsigned char *)t->data + element_offset(t, i);
-        const unsigned char *y = (const unsigned char *)o->t[CPU].data + element_offset(t, i);
+        const unsigned char *y = (const unsigned char *)o->t[TESTED].data + element_offset(t, i);
         float rv = 0, yv = 0;
         if (t->dtype <= WF_BF16) {
             wf_to_f32(&rv, r, t->dtype, 1);
@@ -384,9 +388,9 @@ void finish(struct check *c, double tolerance)
 
 static bool open_backends(struct check *c, const char *dtype, int threads)
 {
-    static const char *const names[BACKENDS] = {"ref", "cpu"};
     for (int b = 0; b < BACKENDS; b++) {
-        if (wf_backend_open(names[b], dtype, threads, c->mem, NULL, &c->err, &c->be[b]) != WF_OK) {
+        if (wf_backend_open_table(c->table[b], dtype, threads, c->mem, NULL, &c->err, &c->be[b]) !=
+            WF_OK) {
             printf("  %s\n", c->err.text);
             return false;
         }
@@ -408,15 +412,25 @@ static int run_slot(struct check *c, const char *name, void (*run)(struct check 
     return c->failures != 0;
 }
 
+/* What is asked for. */
+struct run {
+    const struct wf_ops *table;
+    const char *level, *dtype, *only; /* NULL: all */
+    uint64_t seed;
+    int threads;
+};
+
 /* One instruction set, in a process of its own: oneDNN's limit holds for a process. */
-static int run_level(const char *level, const char *dtype, const char *only, uint64_t seed,
-                     int threads)
+static int run_level(const struct run *run)
 {
-    setenv("WEFT_CPU_ISA", level, 1);
-    printf("%s, products in %s, seed %llu\n", level, dtype, (unsigned long long)seed);
-    struct check c = {.mem = wf_mem_open(), .random = seed};
+    const char *only = run->only;
+    setenv("WEFT_CPU_ISA", run->level, 1);
+    printf("%s, %s, products in %s, seed %llu\n", run->table->name, run->level, run->dtype,
+           (unsigned long long)run->seed);
+    struct check c = {
+        .mem = wf_mem_open(), .random = run->seed, .table = {&wf_ref_ops, run->table}};
     int failed = 0;
-    if (!c.mem || !open_backends(&c, dtype, threads))
+    if (!c.mem || !open_backends(&c, run->dtype, run->threads))
         return 1;
     for (int i = 0; i < SLOTS; i++) {
         const bool repeated = i > 0 && slots[i].run == slots[i - 1].run;
@@ -424,8 +438,9 @@ static int run_level(const char *level, const char *dtype, const char *only, uin
             failed += run_slot(&c, slots[i].name, slots[i].run);
     }
     if (!only)
-        failed += run_slot(&c, "contracts", test_contracts) + run_slot(&c, "paths", test_paths) +
-                  run_slot(&c, "slots", test_slots);
+        failed += run_slot(&c, "contracts", test_contracts) + run_slot(&c, "slots", test_slots);
+    if (!only && run->table == &wf_cpu_ops)
+        failed += run_slot(&c, "paths", test_paths);
     for (int b = 0; b < BACKENDS; b++)
         wf_backend_close(&c.be[b]);
     if (wf_mem_live_all(c.mem) != 0) {
@@ -436,15 +451,14 @@ static int run_level(const char *level, const char *dtype, const char *only, uin
     return failed;
 }
 
-static int run_in_child(const char *level, const char *dtype, const char *only, uint64_t seed,
-                        int threads)
+static int run_in_child(const struct run *run)
 {
     fflush(stdout);
     const pid_t child = fork();
     if (child < 0)
         return 1;
     if (child == 0) {
-        const int failed = run_level(level, dtype, only, seed, threads);
+        const int failed = run_level(run);
         fflush(stdout);
         exit(failed != 0);
     }
@@ -470,55 +484,81 @@ static bool machine_has(const char *level)
     return strcmp(level, "baseline") == 0;
 }
 
+/* NULL: there is none of that name. */
+static const struct wf_ops *find_table(const char *name)
+{
+    static const struct wf_ops *const tables[] = {&wf_cpu_ops, &own_ops};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        if (strcmp(tables[i]->name, name) == 0)
+            return tables[i];
+    }
+    return NULL;
+}
+
+/* Every instruction set that this machine has, and both types, as far as they are asked for. */
+static int run_all(const struct run *asked)
+{
+    static const char *const levels[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
+    static const char *const dtypes[] = {"f32", "bf16"};
+    int ran = 0, failed = 0;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (!machine_has(levels[i]) || (asked->level && strcmp(asked->level, levels[i]) != 0))
+            continue;
+        for (size_t j = 0; j < sizeof dtypes / sizeof *dtypes; j++) {
+            if (asked->dtype && strcmp(asked->dtype, dtypes[j]) != 0)
+                continue;
+            struct run run = *asked;
+            run.level = levels[i];
+            run.dtype = dtypes[j];
+            ran++;
+            failed += run_in_child(&run);
+        }
+    }
+    printf("[  %s  ] %d of %d instruction sets and types passed\n",
+           failed || !ran ? "FAILED" : "PASSED", ran - failed, ran);
+    return failed || !ran;
+}
+
 static int usage(void)
 {
-    fputs("checkops [--bench] [--device ref|cpu] [--dtype f32|bf16] [--threads N] [--seed N] "
-          "[--isa LEVEL] [OP]\n",
+    fputs("checkops [--table cpu|own] [--dtype f32|bf16] [--threads N] [--seed N] [--isa LEVEL] "
+          "[OP]\n"
+          "checkops --bench [--device ref|cpu] [--dtype f32|bf16] [--threads N] [OP]\n",
           stderr);
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const levels[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
-    static const char *const dtypes[] = {"f32", "bf16"};
-    const char *only = NULL, *device = "cpu", *dtype = NULL, *isa = NULL;
+    struct run run = {.table = &wf_cpu_ops, .seed = 1};
+    const char *device = "cpu";
     bool benching = false;
-    int threads = 0;
-    uint64_t seed = 1;
     for (int i = 1; i < argc; i++) {
         const bool more = i + 1 < argc;
         if (strcmp(argv[i], "--bench") == 0)
             benching = true;
         else if (strcmp(argv[i], "--device") == 0 && more)
             device = argv[++i];
+        else if (strcmp(argv[i], "--table") == 0 && more)
+            run.table = find_table(argv[++i]);
         else if (strcmp(argv[i], "--dtype") == 0 && more)
-            dtype = argv[++i];
+            run.dtype = argv[++i];
         else if (strcmp(argv[i], "--threads") == 0 && more)
-            threads = atoi(argv[++i]);
+            run.threads = atoi(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && more)
-            seed = strtoull(argv[++i], NULL, 10);
+            run.seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--isa") == 0 && more)
-            isa = argv[++i];
+            run.level = argv[++i];
         else if (argv[i][0] == '-')
             return usage();
         else
-            only = argv[i];
+            run.only = argv[i];
     }
+    if (!run.table)
+        return usage();
     if (benching)
-        return bench(device, dtype, only, threads);
-    int ran = 0, failed = 0;
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        if (!machine_has(levels[i]) || (isa && strcmp(isa, levels[i]) != 0))
-            continue;
-        for (size_t j = 0; j < sizeof dtypes / sizeof *dtypes; j++) {
-            if (dtype && strcmp(dtype, dtypes[j]) != 0)
-                continue;
-            ran++;
-            failed += run_in_child(levels[i], dtypes[j], only, seed, threads);
-        }
-    }
-    printf("[  %s  ] %d of %d instruction sets and types passed\n",
-           failed || !ran ? "FAILED" : "PASSED", ran - failed, ran);
-    return failed || !ran;
+        return bench(device, run.dtype, run.only, run.threads);
+    if (run.table != &wf_cpu_ops)
+        run.level = "baseline"; /* only cpu's loops differ */
+    return run_all(&run);
 }

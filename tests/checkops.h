@@ -1,12 +1,12 @@
-/* checkops compares every operation of the cpu backend with ref's on random shapes, strides and
-   values, with guards around every buffer. A value that is not a number has to come through: what
-   hides it makes a black clip of a damaged weight. */
+/* checkops compares every operation of a backend, cpu's if not told otherwise, with ref's on random
+   shapes, strides and values, with guards around every buffer. A value that is not a number has to
+   come through: what hides it makes a black clip of a damaged weight. */
 #ifndef WEFT_TESTS_CHECKOPS_H
 #define WEFT_TESTS_CHECKOPS_H
 
 #include "kernels/backend.h"
 
-enum { REF, CPU, BACKENDS, MAX_OPERANDS = 12, MAX_PARAMS = 3 };
+enum { REF, TESTED, BACKENDS, MAX_OPERANDS = 12, MAX_PARAMS = 3 };
 
 enum layout {
     DENSE,
@@ -30,6 +30,7 @@ struct operand {
 struct check {
     struct wf_mem *mem;
     struct wf_error err;
+    const struct wf_ops *table[BACKENDS];
     struct wf_backend *be[BACKENDS];
     uint64_t random;
     const char *op;
@@ -91,7 +92,7 @@ void test_transfer(struct check *c); /* take, give, upload, download, sync */
 void test_load(struct check *c);     /* load, unload */
 void test_open(struct check *c);     /* open, is_fast, close */
 void test_contracts(struct check *c);
-void test_paths(struct check *c); /* which way a product took */
+void test_paths(struct check *c); /* cpu's: which way a product took */
 
 int bench(const char *device, const char *dtype, const char *only, int threads);
 

@@ -7,11 +7,11 @@
 /* A parameter or none; bias[b] is for backend b. */
 static void maybe_bias(struct check *c, int64_t n, const struct wf_param *bias[BACKENDS])
 {
-    bias[REF] = bias[CPU] = NULL;
+    bias[REF] = bias[TESTED] = NULL;
     if (chance(c, 60)) {
         struct wf_param *p = make_param(c, WF_PARAM_VECTOR, 1, WF_DIMS(n));
         bias[REF] = &p[REF];
-        bias[CPU] = &p[CPU];
+        bias[TESTED] = &p[TESTED];
     }
 }
 
@@ -296,7 +296,7 @@ void test_attention(struct check *c)
 
 static void expect_path(struct check *c, const char *path)
 {
-    const char *taken = c->be[CPU]->path;
+    const char *taken = c->be[TESTED]->path;
     if (!taken || strcmp(taken, path) != 0)
         fail(c, "computed by %s, not by %s: right, but slow", taken ? taken : "nothing", path);
 }
@@ -354,8 +354,8 @@ static void attention_path(struct check *c, int64_t heads, int64_t width, const 
 /* Shapes of Wan, narrowed, that must not fall back to the slow way without anybody seeing it. */
 void test_paths(struct check *c)
 {
-    const char *about = c->be[CPU]->about;
-    const bool bf16 = c->be[CPU]->compute == WF_BF16;
+    const char *about = c->be[TESTED]->about;
+    const bool bf16 = c->be[TESTED]->compute == WF_BF16;
     const bool native = strstr(about, "avx512_bf16") != NULL;
     const bool library = strstr(about, "oneDNN") && strstr(about, "avx512") && (native || !bf16);
     const char *path = library ? "library" : "own";

@@ -461,14 +461,13 @@ void test_open(struct check *c)
     label(c, "unknown type");
     if (wf_backend_open("cpu", "f8", 1, c->mem, NULL, &c->err, &be) != WF_REFUSED || be)
         fail(c, "an unknown type was taken");
-    static const char *const names[] = {"ref", "cpu"};
     for (int b = 0; b < BACKENDS; b++) {
-        label(c, "%s", names[b]);
+        label(c, "%s", c->table[b]->name);
         const size_t live = wf_mem_live_all(c->mem);
         for (long nth = 1;; nth++) {
             wf_mem_fail_at(c->mem, nth);
             const enum wf_status status =
-                wf_backend_open(names[b], NULL, 3, c->mem, NULL, &c->err, &be);
+                wf_backend_open_table(c->table[b], NULL, 3, c->mem, NULL, &c->err, &be);
             wf_mem_fail_at(c->mem, 0);
             if (status == WF_OK)
                 break;
@@ -498,7 +497,7 @@ static void expect_refusal(struct check *c, enum wf_status status, const char *w
 /* Violations of the contract are errors that name the operand. */
 void test_contracts(struct check *c)
 {
-    struct wf_backend *be = c->be[CPU];
+    struct wf_backend *be = c->be[TESTED];
     float data[256] = {0};
     const struct wf_tensor m43 = wf_tensor_of(data, WF_F32, WF_DIMS(4, 3));
     const struct wf_tensor m45 = wf_tensor_of(data + 64, WF_F32, WF_DIMS(4, 5));
