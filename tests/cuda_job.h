@@ -12,6 +12,7 @@ struct cuda_case {
     const char *name;  /* of a fixture, or "wide" */
     const char *dtype; /* of products */
     bool decodes;      /* a file of latents */
+    bool is_small;     /* a clip that is quick to make, in several chunks */
 };
 
 /* Makes the model "wide", and a folder for dumps; false: it could not be. */

@@ -20,9 +20,9 @@ static const struct wf_policy policies[] = {{WF_OFFLOAD_NONE, 0},
                                             {WF_OFFLOAD_SEQUENTIAL, 0}};
 enum { POLICIES = sizeof policies / sizeof *policies };
 
-static const struct cuda_case cases[] = {{"basic", "f32", false}, {"basic", "f32", true},
-                                         {"bf16", "bf16", false}, {"bf16", "bf16", true},
-                                         {"wide", "f32", false},  {"wide", "bf16", false}};
+static const struct cuda_case cases[] = {
+    {"basic", "f32", false, false}, {"basic", "f32", true, false}, {"bf16", "bf16", false, false},
+    {"bf16", "bf16", true, false},  {"wide", "f32", false, false}, {"wide", "bf16", false, false}};
 enum { CASES = sizeof cases / sizeof *cases };
 
 /* --- what is expected --- */
@@ -71,62 +71,97 @@ static struct array expected_frames(const struct cuda_case *c)
     return want;
 }
 
-/* --- the same bytes --- */
-
-static void compare_runs(const struct cuda_case *c, const struct array *want)
-{
-    for (int i = 0; i < POLICIES; i++) {
-        for (int schedule = 0; schedule < CUDA_SCHEDULES; schedule++) {
-            cuda_double.seed = (uint64_t)(i + 1);
-            struct weft_engine *e =
-                cuda_engine((enum cuda_schedule)schedule, policies[i], c->dtype);
-            struct array have = cuda_make(e, c, NULL);
-            if (have.count != want->count ||
-                memcmp(have.data, want->data, want->count * sizeof(float)) != 0)
-                fail_msg("%s in %s, policy %d, schedule %d: other samples", c->name, c->dtype, i,
-                         schedule);
-            array_free(&have);
-            cuda_engine_close(&e);
-        }
-    }
-}
-
-static void run_case(const struct cuda_case *c)
+/* At first on the latest schedule, with every weight resident. */
+static void check_case(const struct cuda_case *c)
 {
     const bool dumps = !c->decodes && strcmp(c->name, "wide") != 0;
     struct array want = expected_frames(c);
     struct weft_engine *e = cuda_engine(CUDA_LATE, policies[0], c->dtype);
-    struct array first = cuda_make(e, c, dumps ? cuda_jobs_dump() : NULL);
+    struct array have = cuda_make(e, c, dumps ? cuda_jobs_dump() : NULL);
     cuda_engine_close(&e);
     if (dumps)
         check_latents(c);
-    check_frames(c, &first, &want);
-    compare_runs(c, &first);
-    array_free(&first);
+    check_frames(c, &have, &want);
+    array_free(&have);
     array_free(&want);
 }
 
-static void every_run_gives_the_clip(void **state)
+static void fixtures_are_met(void **state)
 {
     (void)state;
-    cuda_double = (struct cuda_double){0};
     for (int i = 0; i < CASES; i++)
-        run_case(&cases[i]);
+        check_case(&cases[i]);
 }
 
-static void so_it_does_where_libraries_take_nothing(void **state)
+static void so_they_are_where_libraries_take_nothing(void **state)
 {
     (void)state;
-    cuda_double = (struct cuda_double){.no_graphs = true, .no_products = true};
+    cuda_double.no_graphs = cuda_double.no_products = true;
     for (int i = 0; i < CASES; i++)
-        run_case(&cases[i]);
+        check_case(&cases[i]);
+}
+
+/* --- the same bytes --- */
+
+static void compare(const struct cuda_case *c, const struct array *want, struct wf_policy policy,
+                    enum cuda_schedule schedule)
+{
+    struct weft_engine *e = cuda_engine(schedule, policy, c->dtype);
+    struct array have = cuda_make(e, c, NULL);
+    if (have.count != want->count ||
+        memcmp(have.data, want->data, want->count * sizeof(float)) != 0)
+        fail_msg("%s in %s, policy %s %d, schedule %d: other samples", c->name, c->dtype,
+                 wf_offload_name(policy.offload), policy.blocks, (int)schedule);
+    array_free(&have);
+    cuda_engine_close(&e);
+}
+
+static void compare_all(const struct cuda_case *c)
+{
+    struct weft_engine *e = cuda_engine(CUDA_LATE, policies[0], c->dtype);
+    struct array want = cuda_make(e, c, NULL);
+    cuda_engine_close(&e);
+    for (int i = 0; i < POLICIES; i++) {
+        for (int schedule = 0; schedule < CUDA_SCHEDULES; schedule++) {
+            cuda_double.seed = (uint64_t)(i + 1);
+            compare(c, &want, policies[i], (enum cuda_schedule)schedule);
+        }
+    }
+    array_free(&want);
+}
+
+static void policies_and_schedules_do_not_show(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        struct cuda_case small = cases[i];
+        small.is_small = true;
+        compare_all(&small);
+    }
+}
+
+static void nor_do_they_where_libraries_take_nothing(void **state)
+{
+    (void)state;
+    cuda_double.no_graphs = cuda_double.no_products = true;
+    compare_all(&(const struct cuda_case){"basic", "f32", false, true});
+    compare_all(&(const struct cuda_case){"wide", "bf16", false, true});
+}
+
+static int reset(void **state)
+{
+    (void)state;
     cuda_double = (struct cuda_double){0};
+    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_run_gives_the_clip),
-                                       cmocka_unit_test(so_it_does_where_libraries_take_nothing)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(fixtures_are_met, reset),
+        cmocka_unit_test_setup(so_they_are_where_libraries_take_nothing, reset),
+        cmocka_unit_test_setup(policies_and_schedules_do_not_show, reset),
+        cmocka_unit_test_setup(nor_do_they_where_libraries_take_nothing, reset)};
     if (!cuda_jobs_begin())
         return EXIT_FAILURE;
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
