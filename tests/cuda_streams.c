@@ -169,7 +169,7 @@ static bool overlaps(const void *ptr, size_t bytes, const void *other, size_t ot
 
 bool cuda_streams_uses(const struct cuda_streams *s, const void *ptr, size_t bytes)
 {
-    for (int i = 0; i < WF_STREAMS; i++) {
+    for (int i = 0; i < WF_STREAMS && !s->error; i++) {
         for (const struct cuda_item *item = s->stream[i].first; item; item = item->next) {
             if (item->kind == ITEM_COPY && (overlaps(ptr, bytes, item->dst, item->bytes) ||
                                             overlaps(ptr, bytes, item->src, item->bytes)))

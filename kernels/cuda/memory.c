@@ -37,8 +37,8 @@ void *wf_cuda_take_host(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes
     return take(be, tag, bytes, true);
 }
 
-/* Other streams write rooms and the loader's staging, and read what is being downloaded, nothing
-   else: waiting for them with every piece of scratch would end all loading ahead. */
+/* Other streams write rooms and read what is being downloaded, nothing else (the loader waits for
+   its staging itself): waiting for them with every piece of scratch would end all loading ahead. */
 static void come_after_others(struct wf_backend *be, const struct wf_cuda_block *block)
 {
     struct wf_cuda *c = wf_cuda_of(be);
