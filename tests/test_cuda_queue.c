@@ -98,6 +98,7 @@ static struct part advance(struct weft_job *job)
 /* What is open for a test. */
 struct opened {
     struct weft_engine *engine;
+    size_t fixed; /* bytes of the device that the backend holds while it is open */
     struct weft_model *model;
     struct weft_job *job;
 };
@@ -105,6 +106,7 @@ struct opened {
 static void open_job(struct opened *o, enum cuda_schedule schedule, struct wf_policy policy)
 {
     o->engine = cuda_engine(schedule, policy, wide.dtype);
+    o->fixed = wf_mem_live_all(o->engine->device_mem);
     cuda_model(o->engine, wide.name, &o->model);
     cuda_job(o->model, &wide, NULL, &o->job);
 }
@@ -135,25 +137,26 @@ static void weights_come_while_the_device_works(void **state)
 
 /* --- frames --- */
 
-/* The second chunk's kernels are queued before the host waits for the first one's frames. */
+/* Kernels that were queued and have not run. */
+static long count_pending(void)
+{
+    size_t count;
+    const struct cuda_trace *t = cuda_double_trace(&count);
+    long pending = cuda_double_launches();
+    for (size_t i = 0; i < count; i++)
+        pending -= t[i].kind == CUDA_KERNEL;
+    return pending;
+}
+
+/* When the first chunk's frames are handed out, the second chunk's kernels are queued. */
 static void frames_go_while_the_device_works(void **state)
 {
     struct opened o;
-    size_t count;
     (void)state;
     open_job(&o, CUDA_LATE, none);
-    while (o.job->phase != WF_JOB_DECODING)
+    while (o.job->given == 0)
         (void)advance(o.job);
-    const struct part part = advance(o.job);
-    const struct cuda_trace *t = cuda_double_trace(&count);
-    uint64_t ran = 0;
-    for (size_t i = part.first; i < part.end; i++) {
-        if (t[i].stream == WF_STREAM_COMPUTE && t[i].kind == CUDA_KERNEL)
-            ran = t[i].index;
-    }
-    assert_true(ran > 0);
-    const struct part next = advance(o.job);
-    print_message("%zu, %zu entries\n", part.end - part.first, next.end - next.first);
+    assert_true(count_pending() > 100);
     close_job(&o);
 }
 
@@ -234,12 +237,13 @@ static long count_launches(void)
     return launches;
 }
 
-/* Any kernel, of products, weights or frames. */
+/* Any kernel, of products or weights; not the last ones: what is fetched ahead when a job ends is
+   told to the next. */
 static void a_device_that_fails_is_one_message(void **state)
 {
     const long launches = count_launches();
     (void)state;
-    for (long i = 1; i < launches; i += launches / 11) {
+    for (long i = 1; i < launches * 9 / 10; i += launches / 11) {
         cuda_double.fail_launch = i;
         cuda_double.fails_late = i % 3 != 0;
         cuda_double.schedule = (enum cuda_schedule)(i % CUDA_SCHEDULES);
@@ -320,12 +324,12 @@ static size_t plan_device(const struct opened *o)
 static void compare_plan(struct opened *o, const char *policy)
 {
     enum weft_status status;
-    const size_t planned = plan_device(o), before = wf_mem_live_all(o->engine->device_mem);
+    const size_t planned = plan_device(o);
     wf_mem_peak_reset(o->engine->device_mem);
     struct array all = cuda_pull(o->job, &status);
     assert_int_equal(status, WEFT_OK);
     array_free(&all);
-    const size_t taken = wf_mem_peak(o->engine->device_mem) - before;
+    const size_t taken = wf_mem_peak(o->engine->device_mem) - o->fixed;
     if (taken != planned)
         fail_msg("%s: %zu bytes of the device planned, %zu taken", policy, planned, taken);
     for (int stage = 0; stage < 3; stage++) {
