@@ -28,7 +28,7 @@ struct wf_cuda_block {
 };
 
 struct wf_cuda_download {
-    const unsigned char *first, *last; /* of the device, what is read */
+    const unsigned char *first, *end; /* of the device, what is read */
     uint64_t event;
 };
 
@@ -80,6 +80,8 @@ enum wf_status wf_cuda_check(struct wf_backend *be, const char *what, int code);
  */
 enum wf_status wf_cuda_launch(struct wf_backend *be, const char *what, const struct wf_tensor *y,
                               wf_launcher *launcher, const void *args, size_t bytes);
+/* The compute stream comes after downloads that still read of these bytes of the device. */
+int wf_cuda_come_after_downloads(struct wf_cuda *c, const void *data, size_t bytes);
 enum wf_status wf_cuda_sync(struct wf_backend *be);
 enum wf_status wf_cuda_upload(struct wf_backend *be, const struct wf_tensor *dst, const void *src);
 enum wf_status wf_cuda_download(struct wf_backend *be, void *dst, const struct wf_tensor *src);

@@ -161,14 +161,8 @@ void *wf_driver_take(struct wf_driver *d, size_t bytes)
 
 void wf_driver_give(struct wf_driver *d, void *ptr)
 {
-    uint64_t event;
-    if (!ptr || enter(d) != 0)
-        return;
-    for (int i = 0; i < WF_STREAMS; i++) {
-        if (i != WF_STREAM_COMPUTE && wf_driver_record(d, (enum wf_stream)i, &event) == 0)
-            (void)wf_driver_wait(d, WF_STREAM_COMPUTE, event);
-    }
-    (void)cudaFreeAsync(ptr, d->streams[WF_STREAM_COMPUTE]);
+    if (ptr && enter(d) == 0)
+        (void)cudaFreeAsync(ptr, d->streams[WF_STREAM_COMPUTE]);
 }
 
 void *wf_driver_take_host(struct wf_driver *d, size_t bytes)

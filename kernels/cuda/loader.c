@@ -159,8 +159,8 @@ static void *run(void *context)
 static enum wf_status take_slots(struct wf_loader *l)
 {
     for (int i = 0; i < SLOTS; i++) {
-        l->slots[i].host = wf_cuda_take_host(l->be, WF_MEM_WEIGHTS, SLOT_BYTES);
-        l->slots[i].device = wf_cuda_take(l->be, WF_MEM_WEIGHTS, SLOT_BYTES);
+        l->slots[i].host = wf_cuda_take_host(l->be, WF_MEM_ACTIVATIONS, SLOT_BYTES);
+        l->slots[i].device = wf_cuda_take(l->be, WF_MEM_ACTIVATIONS, SLOT_BYTES);
         if (!l->slots[i].host || !l->slots[i].device)
             return wf_fail_memory(l->be->err, "cuda: staging of weights", SLOT_BYTES);
     }
@@ -207,6 +207,7 @@ enum wf_status wf_loader_open(struct wf_backend *be, struct wf_loader **loader)
 void wf_loader_close(struct wf_loader **loader)
 {
     struct wf_loader *l = *loader;
+    uint64_t last;
     if (!l)
         return;
     pthread_mutex_lock(&l->lock);
@@ -215,8 +216,10 @@ void wf_loader_close(struct wf_loader **loader)
     pthread_mutex_unlock(&l->lock);
     if (l->started)
         pthread_join(l->thread, NULL);
+    /* Of a piece that failed midway the copy may be queued, without an event of its slot. */
+    if (wf_driver_record(l->driver, WF_STREAM_WEIGHTS, &last) == 0)
+        (void)wf_driver_join(l->driver, last);
     for (int i = 0; i < SLOTS; i++) {
-        (void)wf_driver_join(l->driver, l->slots[i].event);
         wf_cuda_give(l->be, l->slots[i].host);
         wf_cuda_give(l->be, l->slots[i].device);
     }

@@ -37,6 +37,18 @@ void *wf_cuda_take_host(struct wf_backend *be, enum wf_mem_tag tag, size_t bytes
     return take(be, tag, bytes, true);
 }
 
+/* Other streams write rooms and read what is being downloaded, nothing else (the loader waits for
+   its staging itself): waiting for them with every piece of scratch would end all loading ahead. */
+static void come_after_others(struct wf_backend *be, const struct wf_cuda_block *block)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    uint64_t event;
+    if (block->tag != WF_MEM_WEIGHTS)
+        (void)wf_cuda_come_after_downloads(c, block->data, block->bytes);
+    else if (wf_driver_record(c->driver, WF_STREAM_WEIGHTS, &event) == 0)
+        (void)wf_driver_wait(c->driver, WF_STREAM_COMPUTE, event);
+}
+
 void wf_cuda_give(struct wf_backend *be, void *ptr)
 {
     struct wf_cuda *c = wf_cuda_of(be);
@@ -50,10 +62,12 @@ void wf_cuda_give(struct wf_backend *be, void *ptr)
     pthread_mutex_unlock(&c->lock);
     if (!block)
         return;
-    if (block->pinned)
+    if (block->pinned) {
         wf_driver_give_host(c->driver, ptr);
-    else
+    } else {
+        come_after_others(be, block);
         wf_driver_give(c->driver, ptr);
+    }
     wf_mem_drop(account(be, block->pinned), block->tag, block->bytes);
     free(block);
 }

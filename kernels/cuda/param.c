@@ -79,6 +79,10 @@ enum wf_status wf_cuda_gather(struct wf_backend *be, const struct wf_gather *a)
 {
     enum { VALUES = WF_CUDA_PIECE / sizeof(float) };
     const int64_t width = a->table->dim[1];
+    const size_t rows = (size_t)((a->y.dim[0] - 1) * a->y.stride[0] + width);
+    WF_TRY(wf_cuda_check(
+        be, "gather",
+        wf_cuda_come_after_downloads(wf_cuda_of(be), a->y.data, rows * sizeof(float))));
     for (int64_t i = 0; i < a->y.dim[0]; i++) {
         float *y = (float *)a->y.data + wf_tensor_row(&a->y, i);
         for (int64_t done = 0; done < width; done += VALUES) {

@@ -50,27 +50,22 @@ static int hold_back(struct wf_backend *be)
 
 /* --- what is still being read --- */
 
-static bool overlaps(const struct wf_cuda_download *d, const unsigned char *first,
-                     const unsigned char *last)
-{
-    return d->event && first <= d->last && d->first <= last;
-}
-
-static const unsigned char *last_byte(const struct wf_tensor *t)
+/* Bytes from the first element to behind the last. */
+static size_t span(const struct wf_tensor *t)
 {
     int64_t last = 1;
     for (int i = 0; i < t->rank; i++)
         last += (t->dim[i] - 1) * t->stride[i];
-    return (const unsigned char *)t->data + (size_t)last * wf_dtype_bytes(t->dtype) - 1;
+    return (size_t)last * wf_dtype_bytes(t->dtype);
 }
 
-static int come_after_downloads(struct wf_cuda *c, const struct wf_tensor *y)
+int wf_cuda_come_after_downloads(struct wf_cuda *c, const void *data, size_t bytes)
 {
     int code = 0;
-    const unsigned char *first = y->data, *last = last_byte(y);
+    const unsigned char *first = data, *end = first + bytes;
     for (int i = 0; i < WF_CUDA_DOWNLOADS && code == 0; i++) {
         struct wf_cuda_download *d = &c->downloads[i];
-        if (!overlaps(d, first, last))
+        if (!d->event || first >= d->end || d->first >= end)
             continue;
         code = wf_driver_wait(c->driver, WF_STREAM_COMPUTE, d->event);
         d->event = 0;
@@ -84,7 +79,7 @@ enum wf_status wf_cuda_launch(struct wf_backend *be, const char *what, const str
     struct wf_cuda *c = wf_cuda_of(be);
     int code = hold_back(be);
     if (code == 0 && y)
-        code = come_after_downloads(c, y);
+        code = wf_cuda_come_after_downloads(c, y->data, span(y));
     if (code == 0)
         code = wf_driver_launch(c->driver, WF_STREAM_COMPUTE, launcher, args, bytes);
     return wf_cuda_check(be, what, code);
@@ -130,7 +125,7 @@ enum wf_status wf_cuda_upload(struct wf_backend *be, const struct wf_tensor *dst
 {
     struct wf_cuda *c = wf_cuda_of(be);
     const size_t bytes = wf_tensor_bytes(dst);
-    WF_TRY(wf_cuda_check(be, "upload", come_after_downloads(c, dst)));
+    WF_TRY(wf_cuda_check(be, "upload", wf_cuda_come_after_downloads(c, dst->data, bytes)));
     for (size_t done = 0; done < bytes; done += WF_CUDA_PIECE) {
         const size_t n = bytes - done < WF_CUDA_PIECE ? bytes - done : WF_CUDA_PIECE;
         void *piece;
@@ -166,7 +161,8 @@ enum wf_status wf_cuda_download_begin(struct wf_backend *be, void *dst, const st
         code = wf_driver_copy(c->driver, WF_STREAM_FRAMES, dst, src->data, wf_tensor_bytes(src));
     if (code == 0)
         code = wf_driver_record(c->driver, WF_STREAM_FRAMES, ticket);
-    *d = (struct wf_cuda_download){src->data, last_byte(src), code ? 0 : *ticket};
+    const unsigned char *first = src->data;
+    *d = (struct wf_cuda_download){first, first + wf_tensor_bytes(src), code ? 0 : *ticket};
     c->next_download = (c->next_download + 1) % WF_CUDA_DOWNLOADS;
     return wf_cuda_check(be, "download", code);
 }

@@ -1,0 +1,381 @@
+/* How the CUDA backend uses its streams, on the double of its driver: what is fetched ahead, where
+   the host waits, how a job ends that is cancelled or that the device fails, and that the plan is
+   the run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/cuda/cuda.h"
+#include "tests/cuda_job.h"
+
+static const struct wf_policy none = {WF_OFFLOAD_NONE, 0}, group = {WF_OFFLOAD_GROUP, 1},
+                              sequential = {WF_OFFLOAD_SEQUENTIAL, 0};
+static const struct cuda_case wide = {"wide", "bf16", false, true};
+
+/* --- the trace --- */
+
+/* Part of the trace: a step. */
+struct part {
+    size_t first, end;
+};
+
+/* Where the step's syncs are: those that kernels run for. */
+static int count_syncs(struct part part)
+{
+    size_t count;
+    const struct cuda_trace *t = cuda_double_trace(&count);
+    int syncs = 0;
+    bool joined = false;
+    for (size_t i = part.first; i < part.end; i++) {
+        if (t[i].kind == CUDA_JOIN && t[i].main) {
+            joined = true;
+        } else if (t[i].kind == CUDA_KERNEL && t[i].stream == WF_STREAM_COMPUTE && joined) {
+            syncs++;
+            joined = false;
+        }
+    }
+    return syncs;
+}
+
+static size_t find(enum wf_stream stream, uint64_t index)
+{
+    size_t count;
+    const struct cuda_trace *t = cuda_double_trace(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (t[i].kind != CUDA_JOIN && t[i].stream == stream && t[i].index == index)
+            return i;
+    }
+    return count;
+}
+
+/* Of a unit's weights, which the compute stream waits for together: whether they had come before
+   the last kernel of the unit before ran. A unit that no kernel stands before, in its part, or
+   behind is not counted. */
+struct units {
+    int ahead, late;
+};
+
+static struct units count_units(struct part part)
+{
+    size_t count, kernel = 0;
+    const struct cuda_trace *t = cuda_double_trace(&count);
+    struct units units = {0, 0};
+    uint64_t last = 0;
+    for (size_t i = part.first; i < part.end; i++) {
+        if (t[i].stream != WF_STREAM_COMPUTE || t[i].kind == CUDA_JOIN)
+            continue;
+        if (t[i].kind == CUDA_WAIT && t[i].event_stream == WF_STREAM_WEIGHTS &&
+            t[i].event_index > last)
+            last = t[i].event_index;
+        if (t[i].kind != CUDA_KERNEL)
+            continue;
+        if (last && kernel)
+            *(find(WF_STREAM_WEIGHTS, last) < kernel ? &units.ahead : &units.late) += 1;
+        last = 0;
+        kernel = i;
+    }
+    return units;
+}
+
+static struct part advance(struct weft_job *job)
+{
+    struct part part;
+    struct weft_frame frame = {0};
+    (void)cuda_double_trace(&part.first);
+    if (wf_job_advance(job, &frame) != WF_OK)
+        fail_msg("%s", weft_engine_error(job->model->engine));
+    (void)cuda_double_trace(&part.end);
+    return part;
+}
+
+/* What is open for a test. */
+struct opened {
+    struct weft_engine *engine;
+    size_t fixed; /* bytes of the device that the backend holds while it is open */
+    struct weft_model *model;
+    struct weft_job *job;
+};
+
+static void open_job(struct opened *o, enum cuda_schedule schedule, struct wf_policy policy)
+{
+    o->engine = cuda_engine(schedule, policy, wide.dtype);
+    o->fixed = wf_mem_live_all(o->engine->device_mem);
+    cuda_model(o->engine, wide.name, &o->model);
+    cuda_job(o->model, &wide, NULL, &o->job);
+}
+
+static void close_job(struct opened *o)
+{
+    weft_job_close(&o->job);
+    weft_model_close(&o->model);
+    cuda_engine_close(&o->engine);
+}
+
+/* A step beyond the first, of six blocks and the head: the first one's unit was fetched when the
+   step before ended. The host waits at the end alone, for all of its kernels. */
+static void weights_come_while_the_device_works(void **state)
+{
+    struct opened o;
+    struct part part = {0, 0};
+    (void)state;
+    open_job(&o, CUDA_EARLY, group);
+    while (o.job->phase != WF_JOB_DECODING)
+        part = advance(o.job);
+    const struct units units = count_units(part);
+    if (units.ahead != 7 || units.late != 0)
+        fail_msg("%d units came ahead, %d late", units.ahead, units.late);
+    assert_int_equal(count_syncs(part), 1);
+    close_job(&o);
+}
+
+/* --- frames --- */
+
+/* Kernels that were queued and have not run. */
+static long count_pending(void)
+{
+    size_t count;
+    const struct cuda_trace *t = cuda_double_trace(&count);
+    long pending = cuda_double_launches();
+    for (size_t i = 0; i < count; i++)
+        pending -= t[i].kind == CUDA_KERNEL;
+    return pending;
+}
+
+/* When the first chunk's frames are handed out, the second chunk's kernels are queued. */
+static void frames_go_while_the_device_works(void **state)
+{
+    struct opened o;
+    (void)state;
+    open_job(&o, CUDA_LATE, none);
+    while (o.job->given == 0)
+        (void)advance(o.job);
+    assert_true(count_pending() > 100);
+    close_job(&o);
+}
+
+/* --- cancelling --- */
+
+static void cancel_in_the_middle(void *context, const struct weft_progress *progress)
+{
+    struct opened *o = context;
+    if (progress->stage == WEFT_STAGE_DENOISE && progress->done == 1)
+        weft_job_cancel(o->job);
+}
+
+static void expect_clip(struct opened *o, const struct array *want)
+{
+    enum weft_status status;
+    struct array have;
+    weft_job_close(&o->job);
+    cuda_job(o->model, &wide, NULL, &o->job);
+    have = cuda_pull(o->job, &status);
+    assert_int_equal(status, WEFT_OK);
+    assert_int_equal(have.count, want->count);
+    assert_memory_equal(have.data, want->data, want->count * sizeof(float));
+    array_free(&have);
+}
+
+/* The next job of the model gives what it gives alone. */
+static void a_cancelled_job_leaves_nothing(void **state)
+{
+    const struct wf_policy policies[] = {none, group, sequential};
+    struct opened o;
+    enum weft_status status;
+    (void)state;
+    open_job(&o, CUDA_LATE, none);
+    struct array want = cuda_pull(o.job, &status);
+    close_job(&o);
+    for (int schedule = 0; schedule < CUDA_SCHEDULES; schedule++) {
+        open_job(&o, (enum cuda_schedule)schedule, policies[schedule]);
+        o.job->request.progress = cancel_in_the_middle;
+        o.job->request.progress_context = &o;
+        struct array cut = cuda_pull(o.job, &status);
+        assert_int_equal(status, WEFT_CANCELLED);
+        assert_int_equal(cut.count, 0);
+        array_free(&cut);
+        expect_clip(&o, &want);
+        close_job(&o);
+    }
+    array_free(&want);
+}
+
+/* --- failing --- */
+
+static void expect_failure(const char *word, long launch)
+{
+    struct opened o;
+    enum weft_status status;
+    const bool late = cuda_double.fails_late;
+    open_job(&o, cuda_double.schedule, launch % 2 ? group : sequential);
+    struct array cut = cuda_pull(o.job, &status);
+    const char *said = weft_engine_error(o.engine);
+    if (status != WEFT_FAILED || strncmp(said, "cuda: ", 6) != 0 || !strstr(said, word) ||
+        strchr(said, '\n'))
+        fail_msg("launch %ld, %s: status %d, \"%s\"", launch, late ? "late" : "at once",
+                 (int)status, said);
+    array_free(&cut);
+    close_job(&o);
+}
+
+static long count_launches(void)
+{
+    struct opened o;
+    enum weft_status status;
+    open_job(&o, CUDA_LATE, group);
+    struct array all = cuda_pull(o.job, &status);
+    assert_int_equal(status, WEFT_OK);
+    array_free(&all);
+    const long launches = cuda_double_launches();
+    close_job(&o);
+    return launches;
+}
+
+/* Any kernel, of products or weights; not the last ones: what is fetched ahead when a job ends is
+   told to the next. */
+static void a_device_that_fails_is_one_message(void **state)
+{
+    const long launches = count_launches();
+    (void)state;
+    for (long i = 1; i < launches * 9 / 10; i += launches / 11) {
+        cuda_double.fail_launch = i;
+        cuda_double.fails_late = i % 3 != 0;
+        cuda_double.schedule = (enum cuda_schedule)(i % CUDA_SCHEDULES);
+        expect_failure("illegal memory access", i);
+    }
+}
+
+/* --- too little memory --- */
+
+static void open_with(size_t memory, bool opens)
+{
+    struct wf_error err;
+    struct wf_backend *be;
+    struct wf_mem *mem = wf_mem_open(), *device_mem = wf_mem_open();
+    cuda_double.memory = memory;
+    const enum wf_status status =
+        wf_backend_open_table(&wf_cuda_ops, "f32", 1, mem, device_mem, &err, &be);
+    assert_int_equal(status == WF_OK, opens);
+    if (opens)
+        assert_int_equal(wf_mem_live_all(device_mem), memory);
+    else
+        assert_non_null(strstr(err.text, "memory"));
+    wf_backend_close(&be);
+    assert_int_equal(wf_mem_live_all(mem), 0);
+    assert_int_equal(wf_mem_live_all(device_mem), 0);
+    wf_mem_close(&mem);
+    wf_mem_close(&device_mem);
+}
+
+static void a_small_device_is_a_message(void **state)
+{
+    const size_t piece = (size_t)16 << 20;
+    (void)state;
+    for (size_t i = 1; i <= 8; i++)
+        open_with(i * piece, i == 8);
+    for (size_t more = 1 << 20; more < (size_t)16 << 20; more *= 3) {
+        struct opened o;
+        enum weft_status status;
+        cuda_double.memory = 8 * piece + more;
+        open_job(&o, CUDA_LATE, group);
+        struct array cut = cuda_pull(o.job, &status);
+        print_message("%zu bytes more: %d, %s\n", more, (int)status,
+                      status ? weft_engine_error(o.engine) : "");
+        assert_true(status == WEFT_OK || status == WEFT_FAILED);
+        array_free(&cut);
+        close_job(&o);
+    }
+}
+
+/* --- the plan --- */
+
+/* Bytes of the device at the worst moment of a job that is planned, as engine/plan.c plans it. */
+static size_t plan_device(const struct opened *o)
+{
+    struct weft_engine *planner = calloc(1, sizeof *planner);
+    struct weft_model *twin;
+    struct weft_job *job;
+    assert_non_null(planner);
+    planner->policy = o->engine->policy;
+    planner->mem = wf_mem_open();
+    planner->device_mem = wf_mem_open();
+    assert_int_equal(wf_backend_open_plan(o->engine->backends[0], planner->mem, planner->device_mem,
+                                          &planner->err, &planner->backends[0]),
+                     WF_OK);
+    planner->backend_count = 1;
+    assert_int_equal(wf_model_open_twin(o->model, planner, &twin), WF_OK);
+    assert_int_equal(wf_job_open(twin, &o->job->request, NULL, &job), WF_OK);
+    job->plan.room = o->job->plan.room;
+    while (job->phase != WF_JOB_DONE)
+        (void)advance(job);
+    const size_t peak = wf_mem_peak(planner->device_mem);
+    weft_job_close(&job);
+    weft_model_close(&twin);
+    weft_engine_close(&planner);
+    return peak;
+}
+
+static void compare_plan(struct opened *o, const char *policy)
+{
+    enum weft_status status;
+    const size_t planned = plan_device(o);
+    wf_mem_peak_reset(o->engine->device_mem);
+    struct array all = cuda_pull(o->job, &status);
+    assert_int_equal(status, WEFT_OK);
+    array_free(&all);
+    const size_t taken = wf_mem_peak(o->engine->device_mem) - o->fixed;
+    if (taken != planned)
+        fail_msg("%s: %zu bytes of the device planned, %zu taken", policy, planned, taken);
+    for (int stage = 0; stage < 3; stage++) {
+        const struct wf_stage_stats *plan = &o->job->plan.stats[stage];
+        const struct wf_stage_stats *done = &o->job->stats[stage];
+        const struct wf_tally want = wf_stage_tally(plan), have = wf_stage_tally(done);
+        for (int kind = 0; kind < WF_KINDS; kind++)
+            assert_true(have.work[kind] == want.work[kind]);
+        if (plan->peak_host_bytes != done->peak_host_bytes)
+            fail_msg("%s, stage %d: %zu bytes of the host planned, %zu taken", policy, stage,
+                     plan->peak_host_bytes, done->peak_host_bytes);
+    }
+}
+
+static void the_plan_is_the_run(void **state)
+{
+    const struct wf_policy policies[] = {none, {WF_OFFLOAD_MODEL, 0}, group, sequential};
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        struct opened o;
+        cuda_double.no_graphs = i > 3;
+        open_job(&o, CUDA_LATE, policies[i % 4]);
+        compare_plan(&o, wf_offload_name(policies[i % 4].offload));
+        close_job(&o);
+    }
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    cuda_double = (struct cuda_double){0};
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(weights_come_while_the_device_works, reset),
+        cmocka_unit_test_setup(frames_go_while_the_device_works, reset),
+        cmocka_unit_test_setup(a_cancelled_job_leaves_nothing, reset),
+        cmocka_unit_test_setup(a_device_that_fails_is_one_message, reset),
+        cmocka_unit_test_setup(a_small_device_is_a_message, reset),
+        cmocka_unit_test_setup(the_plan_is_the_run, reset)};
+    if (!cuda_jobs_begin())
+        return EXIT_FAILURE;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    cuda_jobs_end();
+    return failed;
+}
