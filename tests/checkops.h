@@ -23,6 +23,9 @@ struct operand {
     unsigned char *map[BACKENDS]; /* pages, the last of them unreadable */
     unsigned char *bytes[BACKENDS], *original;
     size_t count, mapped;
+    /* The same bytes, guards too, in the backend's memory, where that is not the host's: */
+    struct wf_backend *owner[BACKENDS];
+    unsigned char *block[BACKENDS], *copy[BACKENDS]; /* what was taken; where it begins there */
     enum role role;
     bool poisoned; /* one value is not a number */
 };
@@ -63,7 +66,12 @@ struct operand *make_values(struct check *c, enum role role, enum layout layout,
 struct operand *make_within(struct check *c, enum role role, enum layout layout, float low,
                             float high, int rank, const int64_t *dims);
 /* Sets element i of a dense f32 operand before the backends run. */
-void set_value(struct operand *o, int64_t i, float value);
+void set_value(struct check *c, struct operand *o, int64_t i, float value);
+/* The first value, on the host. Where the backend has memory of its own, the host's bytes are sent
+   there when an operand is made, and come back when a case is finished or with fetch. */
+void *host_values(const struct operand *o, int b);
+void send(struct check *c, struct operand *o);
+void fetch(struct check *c, struct operand *o);
 /* A parameter with random values of -scale..scale, of a random file type, at odd addresses. */
 struct wf_param *make_param(struct check *c, enum wf_param_kind kind, float scale, int rank,
                             const int64_t *dims);

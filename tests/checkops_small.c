@@ -66,7 +66,7 @@ void test_rms_norm(struct check *c)
         const enum wf_act act = chance(c, 50) ? WF_ACT_NONE : WF_ACT_SILU;
         if (chance(c, 20)) /* a row of zeros */
             for (int64_t j = 0; j < d; j++)
-                set_value(x, j, 0);
+                set_value(c, x, j, 0);
         label(c, "%dx%d form %d act %d in place %d", (int)m, (int)d, (int)form, (int)act, in_place);
         for (int b = 0; b < BACKENDS; b++) {
             const struct wf_rms_norm a = {x->t[b], y->t[b], tensor_of(weight, b),
@@ -133,17 +133,22 @@ void test_lincomb(struct check *c)
 /* No bound may hide what is not finite. */
 static void test_affine_of_infinities(struct check *c)
 {
-    const float values[] = {INFINITY, -INFINITY, NAN, 2};
+    struct operand *x = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(1, 4));
+    set_value(c, x, 0, INFINITY);
+    set_value(c, x, 1, -INFINITY);
+    set_value(c, x, 2, NAN);
+    set_value(c, x, 3, 2);
+    label(c, "infinities");
+    for (int b = 0; b < BACKENDS; b++)
+        expect_ok(c, wf_affine(c->be[b], &(struct wf_affine){
+                                             .x = x->t[b], .y = x->t[b], .low = -1, .high = 1}));
+    fetch(c, x);
     for (int b = 0; b < BACKENDS; b++) {
-        float at[4];
-        memcpy(at, values, sizeof values);
-        const struct wf_tensor x = wf_tensor_of(at, WF_F32, WF_DIMS(1, 4));
-        label(c, "infinities, backend %d", b);
-        expect_ok(c,
-                  wf_affine(c->be[b], &(struct wf_affine){.x = x, .y = x, .low = -1, .high = 1}));
+        const float *at = host_values(x, b);
         if (!isnan(at[0]) || !isnan(at[1]) || !isnan(at[2]) || at[3] != 1)
-            fail(c, "hidden");
+            fail(c, "hidden by backend %d", b);
     }
+    finish(c, 0);
 }
 
 void test_affine(struct check *c)
@@ -179,7 +184,7 @@ void test_activate(struct check *c)
         struct operand *y = make_within(c, OUTPUT, DENSE, -range, range, WF_DIMS(n, 2));
         struct operand *x =
             in_place ? y : make_within(c, INPUT, DENSE, -range, range, WF_DIMS(n, 2));
-        set_value(x, 0, 1); /* errors are measured against values of this size */
+        set_value(c, x, 0, 1); /* errors are measured against values of this size */
         label(c, "n %d range %g act %d in place %d", (int)n, (double)range, (int)act, in_place);
         for (int b = 0; b < BACKENDS; b++)
             expect_ok(c, wf_activate(c->be[b], &(struct wf_activate){
@@ -200,8 +205,8 @@ void test_gated_act(struct check *c)
             same == 1 ? y : make_within(c, INPUT, dense_or_gaps(c), -6, 6, WF_DIMS(m, n));
         struct operand *right =
             same == 2 ? y : make(c, INPUT, dense_or_gaps(c), WF_F32, WF_DIMS(m, n));
-        set_value(left, 0, 1);
-        set_value(right, 0, 1);
+        set_value(c, left, 0, 1);
+        set_value(c, right, 0, 1);
         label(c, "%dx%d act %d in place %d", (int)m, (int)n, (int)act, same);
         for (int b = 0; b < BACKENDS; b++)
             expect_ok(c, wf_gated_act(c->be[b], &(struct wf_gated_act){.y = y->t[b],
@@ -237,7 +242,7 @@ void test_pack_u8(struct check *c)
         const int64_t n = PICK_OF(c, 1, 5, 16, 33, 300, 100000);
         struct operand *x = make_within(c, INPUT, DENSE, -0.2f, 1.2f, WF_DIMS(n, 3));
         for (int64_t j = 0; j < n && n <= 300; j++)
-            set_value(x, j,
+            set_value(c, x, j,
                       chance(c, 50) ? special[pick(c, 0, 11)]
                                     : ((float)pick(c, 0, 254) + 0.5f) / 255);
         struct operand *y = make(c, OUTPUT, DENSE, WF_U8, WF_DIMS(n, 3));
@@ -249,18 +254,22 @@ void test_pack_u8(struct check *c)
     /* 255 * (k + 1/2) / 255 in f32 may lie on a tie: to the even neighbour */
     const float half[] = {0.5f / 255, 1.5f / 255, 2.5f / 255};
     const uint8_t even[] = {0, 2, 2};
-    uint8_t got[3];
+    struct operand *x = make(c, INPUT, DENSE, WF_F32, WF_DIMS(3));
+    struct operand *y = make(c, OUTPUT, DENSE, WF_U8, WF_DIMS(3));
+    for (int i = 0; i < 3; i++)
+        set_value(c, x, i, half[i]);
     label(c, "ties");
+    for (int b = 0; b < BACKENDS; b++)
+        expect_ok(c, wf_pack_u8(c->be[b], &(struct wf_pack_u8){.y = y->t[b], .x = x->t[b]}));
+    fetch(c, y);
     for (int b = 0; b < BACKENDS; b++) {
-        expect_ok(c,
-                  wf_pack_u8(c->be[b], &(struct wf_pack_u8){
-                                           .y = wf_tensor_of(got, WF_U8, WF_DIMS(3)),
-                                           .x = wf_tensor_of((void *)half, WF_F32, WF_DIMS(3))}));
+        const uint8_t *got = host_values(y, b);
         for (int i = 0; i < 3; i++) {
             if (255.0f * half[i] == (float)i + 0.5f && got[i] != even[i])
                 fail(c, "%s: tie %d became %d", c->be[b]->ops.name, i, got[i]);
         }
     }
+    finish(c, 0);
 }
 
 static void copy_case(struct check *c, enum wf_dtype to, enum wf_dtype from)
@@ -295,11 +304,15 @@ static void copy_all_halves(struct check *c, enum wf_dtype half)
         for (uint32_t i = 0; i < 65536; i++) {
             const uint16_t bits = (uint16_t)i;
             uint32_t mixed = (i << 16) + (i % 3) * 0x7fffu + i % 2;
-            memcpy((unsigned char *)all->t[b].data + 2 * i, &bits, sizeof bits);
-            memcpy((unsigned char *)near->t[b].data + 4 * i, &mixed, sizeof mixed);
+            memcpy((unsigned char *)host_values(all, b) + 2 * i, &bits, sizeof bits);
+            memcpy((unsigned char *)host_values(near, b) + 4 * i, &mixed, sizeof mixed);
         }
         memcpy(all->original, all->bytes[b], all->count);
         memcpy(near->original, near->bytes[b], near->count);
+    }
+    send(c, all);
+    send(c, near);
+    for (int b = 0; b < BACKENDS; b++) {
         expect_ok(c, wf_copy(c->be[b], &(struct wf_copy){.y = wide->t[b], .x = all->t[b]}));
         expect_ok(c, wf_copy(c->be[b], &(struct wf_copy){.y = back->t[b], .x = near->t[b]}));
     }

@@ -56,7 +56,7 @@ facts() {
 checkops() {
     status=0
     for dtype in f32 bf16; do
-        "$build/checkops" --device cuda --dtype $dtype --seed 1 || status=1
+        "$build/checkops" --module --dtype $dtype || status=1
     done
     return $status
 }
@@ -102,8 +102,8 @@ sanitize() {
             "$root/tests/fixtures/$fixture/model" -p fox -W 32 -H 32 -f 9 --steps 2 --device cuda \
             --offload group --format null -o /dev/null || status=1
     done
-    compute-sanitizer --tool racecheck --error-exitcode 1 "$build/checkops" --device cuda \
-        --dtype f32 rms_norm layer_norm copy || status=1
+    compute-sanitizer --tool racecheck --error-exitcode 1 "$build/checkops" --module \
+        --dtype f32 || status=1
     return $status
 }
 

@@ -5,7 +5,17 @@
 
 enum { BLOCK_BYTES = 64 << 20 };
 
-/* NULL: not by cuDNN. Strides of an axis of length 1 are not looked at. */
+/* cuDNN reads and writes 16 bytes at a time, of rows that begin at a multiple of them. Strides of
+   an axis of length 1 are not looked at. */
+static bool is_aligned(const struct wf_tensor *t)
+{
+    bool aligned = (uintptr_t)t->data % 16 == 0;
+    for (int axis = 0; axis < 3; axis++)
+        aligned = aligned && (t->dim[axis] == 1 || t->stride[axis] % 8 == 0);
+    return aligned;
+}
+
+/* NULL: not by cuDNN. */
 static enum wf_status find_plan(const struct wf_backend *be, const struct wf_attention *a,
                                 struct wf_graph_plan **plan)
 {
@@ -24,7 +34,11 @@ static enum wf_status find_plan(const struct wf_backend *be, const struct wf_att
         a->q.dim[3] > WF_GRAPH_HEAD || a->v.dim[3] > WF_GRAPH_HEAD || a->q.dim[3] % 8 ||
         a->v.dim[3] % 8)
         return WF_OK;
+    if ((uintptr_t)a->key_bias.data % 16)
+        return WF_OK;
     for (int i = 0; i < 4; i++) {
+        if (!is_aligned(t[i]))
+            return WF_OK;
         for (int axis = 0; axis < 3; axis++)
             strides[i][axis] = t[i]->stride[axis];
     }

@@ -83,11 +83,14 @@ static enum wf_status find_plan(const struct wf_backend *be, const struct shape 
                               .stride_t = s->stride_t,
                               .stride_hw = s->stride_hw,
                               .y_type = WF_BF16};
-    const struct wf_tensor x = piece_input(s, first, count, &g.pad_front);
-    const int64_t span = (x.dim[0] - 1) * x.stride[0] + x.dim[1] * x.dim[2] * x.dim[3];
     *plan = NULL;
+    const struct wf_tensor x = piece_input(s, first, count, &g.pad_front);
+    if (x.dim[0] < 1) /* it sees padding alone */
+        return WF_OK;
+    const int64_t span = (x.dim[0] - 1) * x.stride[0] + x.dim[1] * x.dim[2] * x.dim[3];
     if (x.dtype != WF_BF16 || x.dim[3] % 8 || s->rows % 8 || (uintptr_t)x.data % 16 ||
-        span >= piece_elements || count * frame_elements(s) >= piece_elements)
+        (x.dim[0] > 1 && x.stride[0] % 8) || span >= piece_elements ||
+        count * frame_elements(s) >= piece_elements)
         return WF_OK;
     for (int i = 0; i < 4; i++)
         g.x[i] = x.dim[i];

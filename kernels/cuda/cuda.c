@@ -83,7 +83,7 @@ static void cuda_close(struct wf_backend *be)
 static bool cuda_is_fast(const struct wf_backend *be, enum wf_dtype dtype)
 {
     (void)be;
-    return dtype == WF_BF16;
+    return dtype == WF_F32 || dtype == WF_BF16;
 }
 
 /* --- the table --- */

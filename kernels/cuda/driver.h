@@ -42,8 +42,8 @@ const char *wf_driver_text(int code);
 /* Device memory at a multiple of 256, uninitialised; NULL when short. It may be used by the compute
    stream from here on, by other streams behind an event of it. */
 void *wf_driver_take(struct wf_driver *driver, size_t bytes);
-/* What was queued before on the compute stream still uses it; that comes after what other streams do
-   with it. */
+/* What was queued before on the compute stream still uses it; that comes after what other streams
+   do with it. */
 void wf_driver_give(struct wf_driver *driver, void *ptr);
 /* Pinned host memory; NULL when short. Given back only when no stream uses it any more. */
 void *wf_driver_take_host(struct wf_driver *driver, size_t bytes);
