@@ -30,6 +30,20 @@ static enum wf_status open_sampler(struct weft_job *job, struct wf_error *err)
     return status == WF_OK ? wf_sampler_prepare(job->sampler, job->request.steps, err) : status;
 }
 
+static enum wf_status find_generator(struct weft_job *job, struct wf_error *err)
+{
+    const char *name = job->request.generator ? job->request.generator : "cpu";
+    job->noise_of_gpu = strcmp(name, "cuda") == 0;
+    if (!job->noise_of_gpu && strcmp(name, "cpu") != 0)
+        return wf_fail(err, WF_REFUSED, "generator: %s is not known; use cpu or cuda", name);
+    if (job->noise_of_gpu && !job->be->device.processors)
+        return wf_fail(
+            err, WF_REFUSED,
+            "generator: the numbers of cuda's depend on the card, and the denoiser is on "
+            "none; use --device cuda, or --generator cpu");
+    return WF_OK;
+}
+
 static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *err)
 {
     struct weft_model *m = job->model;
@@ -41,6 +55,7 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
     job->halves = r->guidance_scale > 1 ? WF_HALVES : 1;
     WF_TRY(m->family->prepare(m->pipeline, r, job->halves, &job->state, err));
     WF_TRY(wf_request_seed(r, &job->seed, err));
+    WF_TRY(find_generator(job, err));
     if (r->latents) {
         int64_t found[5];
         const int64_t want[5] = {1, job->dims[3], job->dims[0], job->dims[1], job->dims[2]};

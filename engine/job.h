@@ -47,7 +47,8 @@ struct weft_job {
     int halves; /* 2 when guidance is on */
     bool decode_only;
     uint64_t seed;
-    void *state; /* the family's: what the job has there; NULL once it has denoised */
+    bool noise_of_gpu; /* else as torch draws it on a CPU */
+    void *state;       /* the family's: what the job has there; NULL once it has denoised */
     struct wf_sampler *sampler;
     struct wf_tensor latents; /* [T,h,w,C], on the backend */
     float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */

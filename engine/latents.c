@@ -3,6 +3,7 @@
 #include "engine/finite.h"
 #include "io/weights/safetensors.h"
 #include "kernels/base/arena.h"
+#include "kernels/base/philox.h"
 #include "kernels/base/rng.h"
 
 static enum wf_status check_tensor(const struct wf_st_tensor *t, const char *path,
@@ -48,8 +49,8 @@ enum wf_status wf_latents_read(const char *path, struct wf_mem *mem, const int64
     return status;
 }
 
-enum wf_status wf_latents_noise(struct wf_backend *be, uint64_t seed, size_t count, float **values,
-                                struct wf_error *err)
+enum wf_status wf_latents_noise(struct wf_backend *be, bool of_gpu, uint64_t seed, size_t count,
+                                float **values, struct wf_error *err)
 {
     struct wf_rng rng;
     *values = wf_alloc(be->mem, WF_MEM_CACHE, count * sizeof **values);
@@ -57,6 +58,10 @@ enum wf_status wf_latents_noise(struct wf_backend *be, uint64_t seed, size_t cou
         return wf_fail_memory(err, "latents", count * sizeof **values);
     if (be->is_plan)
         return WF_OK;
+    if (of_gpu) {
+        wf_philox_normal(seed, be->device.processors, be->device.threads, *values, count);
+        return WF_OK;
+    }
     wf_rng_seed(&rng, seed);
     wf_rng_normal(&rng, *values, count);
     return WF_OK;

@@ -10,9 +10,10 @@ struct wf_arena;
    caller frees. want: what the dims must be, 0 for any; found: what they are. */
 enum wf_status wf_latents_read(const char *path, struct wf_mem *mem, const int64_t want[5],
                                int64_t found[5], float **values, struct wf_error *err);
-/* The noise of torch's CPU generator for that seed; the caller frees it. */
-enum wf_status wf_latents_noise(struct wf_backend *be, uint64_t seed, size_t count, float **values,
-                                struct wf_error *err);
+/* The noise of torch's generator for that seed, of the CPU's, or of that of the GPU that `be` is;
+   the caller frees it. */
+enum wf_status wf_latents_noise(struct wf_backend *be, bool of_gpu, uint64_t seed, size_t count,
+                                float **values, struct wf_error *err);
 
 /* Between the host's values and latents [T,h,w,C] dense f32; done when it returns. */
 enum wf_status wf_latents_upload(struct wf_backend *be, struct wf_tensor latents,

@@ -130,8 +130,8 @@ static enum wf_status place_latents(struct weft_job *job)
         return wf_fail_memory(wf_job_error(job), "latents", wf_tensor_bytes(&latents));
     job->latents = latents;
     if (!job->initial)
-        WF_TRY(wf_latents_noise(be, job->seed, (size_t)wf_tensor_count(&latents), &job->initial,
-                                wf_job_error(job)));
+        WF_TRY(wf_latents_noise(be, job->noise_of_gpu, job->seed, (size_t)wf_tensor_count(&latents),
+                                &job->initial, wf_job_error(job)));
     WF_TRY(wf_latents_upload(be, latents, job->initial, &job->arena));
     wf_free(job->initial);
     job->initial = NULL;

@@ -88,7 +88,7 @@ enum weft_log_level {
 };
 
 struct weft_settings {
-    const char *device; /* "cpu"; NULL: cpu */
+    const char *device; /* "cpu", "cuda", "cuda:1"; NULL: cuda where there is one, else cpu */
     /* Of products: "f32" (diffusers' numbers) or "bf16" (half the memory); or by component,
        "transformer=bf16,vae=f32". NULL, or a component that is not named: bf16 where the device
        multiplies it faster, else f32. */
@@ -104,8 +104,9 @@ struct weft_settings {
     void *log_context;
     int offload_blocks; /* of WEFT_OFFLOAD_GROUP, blocks that are held together; 0: 1 */
     int reserved_int;   /* zero */
-    /* Bytes that the engine may hold; 0: what is free, of the system and of the control groups. A
-       job that does not fit is refused. */
+    /* Bytes that the engine may hold, of the device where that has memory of its own; 0, or more
+       than is free: what is free. A job that does not fit beside what is held when it is made is
+       refused; one that does not fit any more when it begins fails. */
     uint64_t memory_limit;
     /* Where components compute, "text_encoder=cpu,vae=cpu", the others on `device`; weights stay
        there, so offload is NONE with it. NULL: all on `device`. */
@@ -181,14 +182,17 @@ struct weft_request {
     double flow_shift;           /* of the noise schedule; 0: the scheduler's own */
     int max_sequence_length;     /* rows of text that the denoiser sees; 0: the model's default */
     int fps_num, fps_den;        /* frames a second, exact; 0: the model's default */
-    uint64_t seed;               /* the noise is torch's CPU generator's for it */
+    uint64_t seed;               /* the noise is torch's for it: see generator */
     int random_seed;             /* not 0: seed is ignored, and one is drawn */
     const char *latents; /* safetensors file: the initial noise instead of the seed's; NULL: none */
     int decode_chunk_size; /* frames decoded at a time; 0: as few as the family can */
     const char *dump;      /* folder for the tensors of each stage; NULL: none. Made when missing */
     void (*progress)(void *context, const struct weft_progress *progress); /* NULL: none */
     void *progress_context;
-    uint64_t reserved[16]; /* zeros */
+    /* Whose numbers the seed's noise is: "cpu", torch's CPU generator (NULL), or "cuda", that of
+       the GPU that the denoiser is on. */
+    const char *generator;
+    uint64_t reserved[15]; /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within

@@ -126,6 +126,7 @@ struct wf_device {
     bool queued;     /* operations may still run when the call returns */
     bool own_memory; /* what take gives is not the host's, and counts on an account of its own */
     size_t memory;   /* bytes of that which were free when it was opened; 0: the host's */
+    int processors, threads; /* of a GPU: SMs, and the threads that each holds; 0: it is none */
 };
 
 struct wf_backend {

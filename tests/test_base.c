@@ -20,6 +20,7 @@
 #include "kernels/base/cgroup.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/mem.h"
+#include "kernels/base/philox.h"
 #include "kernels/base/rng.h"
 #include "kernels/base/status.h"
 #include "kernels/base/threads.h"
@@ -43,6 +44,45 @@ static void rng_is_the_published_twister(void **state)
     for (int i = 1; i < 9999; i++)
         wf_rng_u32(&rng);
     assert_int_equal(wf_rng_u32(&rng), 4123659995u); /* the standard's 10000th */
+}
+
+/* Known answers of the paper's own code. */
+static void philox_is_the_published(void **state)
+{
+    static const uint32_t zeros[4], ones[4] = {~0u, ~0u, ~0u, ~0u};
+    uint32_t out[4];
+    (void)state;
+    wf_philox(zeros, zeros, out);
+    assert_memory_equal(out, ((const uint32_t[]){0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}),
+                        sizeof out);
+    wf_philox(ones, ones, out);
+    assert_memory_equal(out, ((const uint32_t[]){0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}),
+                        sizeof out);
+}
+
+/* What torch.manual_seed(0) and torch.randn(8, device="cuda") print, on any card: few values do not
+   fill it. */
+static void philox_begins_as_torch(void **state)
+{
+    static const float printed[8] = {-0.9247f, -0.4253f, -2.6438f, 0.1452f,
+                                     -0.1209f, -0.5797f, -0.6229f, -0.3284f};
+    enum { MANY = 3 * 4 * 256 * 8 + 100 };
+    float values[8], *many = calloc(MANY, sizeof *many);
+    double sum = 0, squares = 0;
+    (void)state;
+    wf_philox_normal(0, 132, 2048, values, 8);
+    for (int i = 0; i < 8; i++)
+        assert_true(fabsf(values[i] - printed[i]) < 6e-5f);
+    assert_non_null(many);
+    wf_philox_normal(0, 1, 2048, many, MANY); /* more than a turn of this card */
+    assert_memory_equal(many, values, sizeof values);
+    for (int i = 0; i < MANY; i++) {
+        sum += (double)many[i];
+        squares += (double)many[i] * (double)many[i];
+        assert_true(many[i] != 0);
+    }
+    assert_true(fabs(sum / MANY) < 0.03 && fabs(squares / MANY - 1) < 0.03);
+    free(many);
 }
 
 static void rng_begins_as_torch(void **state)
@@ -632,6 +672,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rng_is_the_published_twister),
+        cmocka_unit_test(philox_is_the_published),
+        cmocka_unit_test(philox_begins_as_torch),
         cmocka_unit_test(rng_begins_as_torch),
         cmocka_unit_test(rng_draws_as_torch),
         cmocka_unit_test(rng_takes_the_low_seed_bits),

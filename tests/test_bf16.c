@@ -30,6 +30,7 @@ static void open_type(struct opened *o, const char *dtype)
     struct weft_settings settings;
     weft_settings_defaults(&settings);
     settings.dtype = dtype;
+    settings.device = getenv("WEFT_TEST_DEVICE");
     assert_int_equal(weft_engine_open(&settings, &o->engine), WEFT_OK);
     if (weft_model_open(o->engine, model_folder, NULL, &o->model) != WEFT_OK)
         fail_msg("%s", weft_engine_error(o->engine));
@@ -132,6 +133,12 @@ static void a_clip_in_bf16_is_the_clip(void **state)
         array_free(&clip[i]);
 }
 
+static bool on_gpu(void)
+{
+    const char *device = getenv("WEFT_TEST_DEVICE");
+    return device && strncmp(device, "cuda", 4) == 0;
+}
+
 /* The latents of the f32 clip, decoded in both types, and in bf16 in chunks of every size. */
 static void chunks_do_not_show_in_bf16(void **state)
 {
@@ -148,7 +155,11 @@ static void chunks_do_not_show_in_bf16(void **state)
     for (int chunk = 0; chunk < FRAMES; chunk++) {
         struct array part = decode(&o, chunk);
         assert_int_equal(part.count, whole.count);
-        assert_memory_equal(part.data, whole.data, whole.count * sizeof(float));
+        /* A GPU has other kernels for other shapes. */
+        if (on_gpu())
+            assert_true(psnr(part.data, whole.data, whole.count) >= 55);
+        else
+            assert_memory_equal(part.data, whole.data, whole.count * sizeof(float));
         array_free(&part);
     }
     close_type(&o);

@@ -37,7 +37,11 @@ static enum wf_status open_parts(struct wf_backend *be)
     const struct wf_driver_facts *facts = wf_driver_facts(c->driver);
     snprintf(be->about, sizeof be->about, "%.40s, %.1f GB", facts->name,
              (double)facts->memory * 1e-9);
-    be->device = (struct wf_device){.queued = true, .own_memory = true, .memory = facts->free};
+    be->device = (struct wf_device){.queued = true,
+                                    .own_memory = true,
+                                    .memory = facts->free,
+                                    .processors = facts->processors,
+                                    .threads = facts->threads};
     WF_TRY(wf_cublas_open(&c->cublas, be->err));
     WF_TRY(wf_cudnn_open(&c->cudnn, be->err));
     WF_TRY(wf_graphs_open(c->cudnn, NULL, &c->graphs, be->err));

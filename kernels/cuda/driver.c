@@ -66,6 +66,7 @@ static int read_facts(struct wf_driver *d)
     f->major = p.major;
     f->minor = p.minor;
     f->processors = p.multiProcessorCount;
+    f->threads = p.maxThreadsPerMultiProcessor;
     return 0;
 }
 

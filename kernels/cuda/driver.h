@@ -23,7 +23,8 @@ enum wf_stream {
 
 struct wf_driver_facts {
     char name[128];
-    int major, minor, processors;     /* 9.0, 132 of an H100 */
+    int major, minor;                 /* 9.0 of an H100 */
+    int processors, threads;          /* 132 SMs of 2048 threads each */
     size_t memory, free;              /* bytes; free when it was opened */
     int driver_version, cuda_version; /* 13000 is 13.0 */
 };
