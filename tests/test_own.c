@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -255,13 +256,74 @@ static void fill_of_any_range(void **state)
     }
 }
 
+/* --- beyond 2^31 elements and 2^32 bytes --- */
+
+enum { FAR_ROWS = 3 };
+static const int64_t far_apart = ((int64_t)1 << 30) + 8; /* elements from a row to the next */
+
+/* Rows of t's values in memory of which only they are ever touched. */
+static struct wf_tensor spread(const struct wf_tensor *t)
+{
+    struct wf_tensor far = *t;
+    const size_t bytes = (size_t)(FAR_ROWS * far_apart) * wf_dtype_bytes(t->dtype);
+    far.data = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    far.stride[0] = far_apart;
+    assert_ptr_not_equal(far.data, MAP_FAILED);
+    for (int64_t i = 0; i < wf_tensor_count(t); i++)
+        wf_set(&far, i / t->dim[1] * far_apart + i % t->dim[1], (double)wf_get(t, i));
+    return far;
+}
+
+static void collect(const struct wf_tensor *far, const struct wf_tensor *t)
+{
+    for (int64_t i = 0; i < wf_tensor_count(t); i++)
+        wf_set(t, i, (double)wf_get(far, i / t->dim[1] * far_apart + i % t->dim[1]));
+    (void)munmap(far->data, (size_t)(FAR_ROWS * far_apart) * wf_dtype_bytes(far->dtype));
+}
+
+/* set: what a's other members become. */
+#define FAR(name, set)                                                                             \
+    do {                                                                                           \
+        const struct wf_tensor far_x = spread(&x), far_y = spread(&near);                          \
+        struct wf_##name a = {.x = x, .y = near};                                                  \
+        set;                                                                                       \
+        assert_int_equal(wf_own_##name(&a, NULL), 0);                                              \
+        a.x = far_x;                                                                               \
+        a.y = far_y;                                                                               \
+        assert_int_equal(wf_own_##name(&a, NULL), 0);                                              \
+        collect(&far_x, &x);                                                                       \
+        collect(&far_y, &got);                                                                     \
+        assert_same(&got, &near);                                                                  \
+    } while (0)
+
+/* The same bits from rows that lie so far apart that 32 bits do not reach them. */
+static void rows_lie_far_apart(void **state)
+{
+    (void)state;
+    static const int64_t widths[] = {8, 96, 1536, 3000};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        const int64_t d = widths[i];
+        const struct wf_tensor x = make_random(WF_F32, 1, WF_DIMS(FAR_ROWS, d));
+        const struct wf_tensor near = make_random(WF_F32, 2, WF_DIMS(FAR_ROWS, d));
+        const struct wf_tensor got = make(WF_F32, WF_DIMS(FAR_ROWS, d));
+        FAR(copy, (void)a);
+        FAR(layer_norm, a.eps = 1e-6f);
+        FAR(rms_norm, a.act = WF_ACT_SILU);
+        FAR(affine, a.high = 0.5f);
+        free(x.data);
+        free(near.data);
+        free(got.data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_of_any_width), cmocka_unit_test(conv_of_any_size),
         cmocka_unit_test(conv_to_bf16),       cmocka_unit_test(interleave_of_bf16),
         cmocka_unit_test(gate_of_bf16),       cmocka_unit_test(softmax_of_some_rows),
-        cmocka_unit_test(fill_of_any_range),
+        cmocka_unit_test(fill_of_any_range),  cmocka_unit_test(rows_lie_far_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
