@@ -251,6 +251,27 @@ static void a_device_that_fails_is_one_message(void **state)
     }
 }
 
+/* The last ones are looked for while the job runs. */
+static void a_plan_that_fails_is_its_message(void **state)
+{
+    struct opened o;
+    enum weft_status status;
+    (void)state;
+    open_job(&o, CUDA_LATE, none);
+    struct array all = cuda_pull(o.job, &status);
+    array_free(&all);
+    close_job(&o);
+    for (long plans = cuda_double_plans(), i = 0; i < 3; i++) {
+        cuda_double.fail_plan = plans - 20 * i;
+        open_job(&o, CUDA_EARLY, none);
+        struct array cut = cuda_pull(o.job, &status);
+        assert_int_equal(status, WEFT_FAILED);
+        assert_string_equal(weft_engine_error(o.engine), "double: no plan");
+        array_free(&cut);
+        close_job(&o);
+    }
+}
+
 /* --- too little memory --- */
 
 static void open_with(size_t memory, bool opens)
@@ -371,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup(frames_go_while_the_device_works, reset),
         cmocka_unit_test_setup(a_cancelled_job_leaves_nothing, reset),
         cmocka_unit_test_setup(a_device_that_fails_is_one_message, reset),
+        cmocka_unit_test_setup(a_plan_that_fails_is_its_message, reset),
         cmocka_unit_test_setup(a_small_device_is_a_message, reset),
         cmocka_unit_test_setup(the_plan_is_the_run, reset)};
     if (!cuda_jobs_begin())

@@ -18,6 +18,12 @@ static enum wf_status open_ring(struct wf_backend *be)
     return c->workspace ? WF_OK : wf_fail_memory(be->err, "cuda: workspace", WF_CUDA_WORKSPACE);
 }
 
+static enum wf_status open_graphs(struct wf_backend *be)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    return wf_cuda_said(be, wf_graphs_open(c->cudnn, NULL, &c->graphs, &c->graphs_err));
+}
+
 static enum wf_status open_parts(struct wf_backend *be)
 {
     struct wf_cuda *c = wf_cuda_of(be);
@@ -28,7 +34,7 @@ static enum wf_status open_parts(struct wf_backend *be)
     be->device = (struct wf_device){.queued = true, .own_memory = true, .memory = facts->free};
     WF_TRY(wf_cublas_open(&c->cublas, be->err));
     WF_TRY(wf_cudnn_open(&c->cudnn, be->err));
-    WF_TRY(wf_graphs_open(c->cudnn, NULL, &c->graphs, be->err));
+    WF_TRY(open_graphs(be));
     WF_TRY(open_ring(be));
     return wf_loader_open(be, &c->loader);
 }
