@@ -19,7 +19,7 @@ struct wf_decoder {
     int64_t chunk_first, chunk_rest; /* latent frames of the first chunk and of the others */
     int64_t position;                /* latent frames whose decoding is begun */
     struct chunk chunks[CHUNKS];     /* the second where the device decodes one ahead */
-    int64_t begun, taken;            /* chunks; the i-th is in place i % room */
+    int64_t begun, taken, arrived;   /* chunks; the i-th is in place i % room */
     int64_t room;
     const struct chunk *present; /* whose frames are handed on */
     int64_t given;               /* of them */
@@ -104,7 +104,7 @@ void wf_decoder_close(struct wf_decoder **dec)
         d->vae->driver->end(&d->state);
     d->vae->driver->stage_end(d->vae);
     struct wf_backend *be = d->vae->be;
-    if (d->begun > d->taken) /* frames that nobody waits for are still on their way */
+    if (d->begun > d->arrived) /* frames that nobody waits for are still on their way */
         (void)wf_sync(be);
     for (int i = 0; i < CHUNKS; i++) {
         be->ops.give(be, d->chunks[i].device.data);
@@ -150,7 +150,9 @@ static enum wf_status take_chunk(struct wf_decoder *d, struct wf_error *err)
     d->given = 0;
     if (d->room > 1 && !is_begun(d))
         WF_TRY(begin_chunk(d, err));
-    return wf_wait(d->vae->be, d->present->ticket);
+    WF_TRY(wf_wait(d->vae->be, d->present->ticket));
+    d->arrived = d->taken;
+    return WF_OK;
 }
 
 enum wf_status wf_decoder_next(struct wf_decoder *d, const float **frame, struct wf_error *err)
