@@ -24,6 +24,16 @@ static enum wf_status open_graphs(struct wf_backend *be)
     return wf_cuda_said(be, wf_graphs_open(c->cudnn, NULL, &c->graphs, &c->graphs_err));
 }
 
+/* What the parts have taken is not there for jobs. */
+static void count_memory(struct wf_backend *be)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    size_t held = 0;
+    for (const struct wf_cuda_block *b = c->blocks; b; b = b->next)
+        held += b->pinned ? 0 : b->bytes;
+    be->device.memory -= held < be->device.memory ? held : be->device.memory - 1;
+}
+
 static enum wf_status open_parts(struct wf_backend *be)
 {
     struct wf_cuda *c = wf_cuda_of(be);
@@ -51,7 +61,9 @@ static enum wf_status cuda_open(struct wf_backend *be)
         return wf_fail_memory(be->err, "cuda", 0);
     }
     const enum wf_status status = open_parts(be);
-    if (status != WF_OK)
+    if (status == WF_OK)
+        count_memory(be);
+    else
         be->ops.close(be);
     return status;
 }
