@@ -160,6 +160,68 @@ static void frames_go_while_the_device_works(void **state)
     close_job(&o);
 }
 
+/* --- the order of the calls --- */
+
+enum { VALUES = 5 << 18, DOWNLOADS = 6 }; /* five pieces of the ring */
+
+static void expect_all(const float *values, float want)
+{
+    for (int i = 0; i < VALUES; i++) {
+        if (values[i] != want)
+            fail_msg("value %d is %g, not %g", i, (double)values[i], (double)want);
+    }
+}
+
+static void upload_all(struct wf_backend *be, struct wf_tensor t, float *from, float value)
+{
+    for (int i = 0; i < VALUES; i++)
+        from[i] = value;
+    assert_int_equal(wf_upload(be, t, from), WF_OK);
+    for (int i = 0; i < VALUES; i++)
+        from[i] = -1; /* it is the caller's again, pinned or not */
+}
+
+/* One tensor goes down again and again, and is written anew each time, then given. */
+static void order_case(struct wf_backend *be)
+{
+    const size_t bytes = VALUES * sizeof(float);
+    struct wf_tensor t = wf_tensor_of(NULL, WF_F32, WF_DIMS(1, VALUES));
+    float *from = be->ops.take_host(be, WF_MEM_FRAMES, bytes), *down[DOWNLOADS];
+    uint64_t ticket[DOWNLOADS];
+    t.data = be->ops.take(be, WF_MEM_FRAMES, bytes);
+    assert_true(from && t.data);
+    for (int i = 0; i < DOWNLOADS; i++) {
+        const struct wf_affine same = {.x = t, .y = t, .low = -100, .high = 100};
+        down[i] = be->ops.take_host(be, WF_MEM_FRAMES, bytes);
+        assert_non_null(down[i]);
+        upload_all(be, t, from, (float)i);
+        assert_int_equal(wf_affine(be, &same), WF_OK);
+        assert_int_equal(wf_download_begin(be, down[i], t, &ticket[i]), WF_OK);
+    }
+    be->ops.give(be, t.data);
+    t.data = be->ops.take(be, WF_MEM_FRAMES, bytes);
+    upload_all(be, t, from, 99);
+    for (int i = 0; i < DOWNLOADS; i++) {
+        assert_int_equal(wf_wait(be, ticket[i]), WF_OK);
+        expect_all(down[i], (float)i);
+        be->ops.give_host(be, down[i]);
+    }
+    assert_int_equal(wf_download(be, from, t), WF_OK);
+    expect_all(from, 99);
+    be->ops.give(be, t.data);
+    be->ops.give_host(be, from);
+}
+
+static void what_is_called_first_is_done_first(void **state)
+{
+    (void)state;
+    for (int schedule = 0; schedule < CUDA_SCHEDULES; schedule++) {
+        struct weft_engine *e = cuda_engine((enum cuda_schedule)schedule, none, "f32");
+        order_case(e->backends[0]);
+        cuda_engine_close(&e);
+    }
+}
+
 /* --- cancelling --- */
 
 /* In the second step, or when the first frame is out. */
@@ -398,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(weights_come_while_the_device_works, reset),
         cmocka_unit_test_setup(frames_go_while_the_device_works, reset),
+        cmocka_unit_test_setup(what_is_called_first_is_done_first, reset),
         cmocka_unit_test_setup(a_cancelled_job_leaves_nothing, reset),
         cmocka_unit_test_setup(a_device_that_fails_is_one_message, reset),
         cmocka_unit_test_setup(a_plan_that_fails_is_its_message, reset),
