@@ -28,6 +28,7 @@ struct cuda_double {
     bool no_products; /* nor does cuBLASLt, but attention's */
     long fail_launch; /* that one fails, counted from 1; 0: none */
     bool fails_late;  /* when it runs, so that a later call tells; else at once */
+    long fail_plan;   /* the search for that plan fails, counted from 1; 0: none */
     int devices;      /* that are there; 0: one */
 };
 
@@ -53,7 +54,9 @@ struct cuda_trace {
 
 /* Of the device that was opened last, closed or not; the double's own until another is opened. */
 const struct cuda_trace *cuda_double_trace(size_t *count);
-void cuda_double_forget(void);   /* frees the trace */
-long cuda_double_launches(void); /* of the device that was opened last */
+void cuda_double_forget(void); /* frees the trace */
+/* Of the device that was opened last. */
+long cuda_double_launches(void);
+long cuda_double_plans(void); /* that were asked for */
 
 #endif

@@ -155,7 +155,15 @@ int wf_cublas_launch(const void *args, void *stream)
 
 struct cudnnContext {
     bool no_graphs;
+    long fail_plan;
 };
+
+static long plans;
+
+long cuda_double_plans(void)
+{
+    return plans;
+}
 
 struct wf_graph_plan {
     struct wf_graph_plan *next;
@@ -175,6 +183,8 @@ enum wf_status wf_cudnn_open(struct cudnnContext **handle, struct wf_error *err)
     (void)err;
     *handle = must(calloc(1, sizeof **handle));
     (*handle)->no_graphs = cuda_double.no_graphs;
+    (*handle)->fail_plan = cuda_double.fail_plan;
+    plans = 0;
     return WF_OK;
 }
 
@@ -213,6 +223,13 @@ static struct wf_graph_plan *keep(struct wf_graphs *graphs, const struct wf_grap
     return kept;
 }
 
+static enum wf_status count_plan(struct wf_graphs *graphs)
+{
+    if (++plans == graphs->handle->fail_plan)
+        return wf_fail(graphs->err, WF_FAILED, "double: no plan");
+    return WF_OK;
+}
+
 static bool axis_is_wrong(int64_t x, int64_t y, int64_t kernel, int64_t padding, int64_t stride)
 {
     return x < 1 || kernel < 1 || stride < 1 || padding < 0 || padding + x < kernel ||
@@ -233,6 +250,7 @@ enum wf_status wf_graph_conv(struct wf_graphs *graphs, const struct wf_graph_con
     s->x_frame = s->x_frame ? s->x_frame : x;
     s->y_frame = s->y_frame ? s->y_frame : y;
     *plan = NULL;
+    WF_TRY(count_plan(graphs));
     if (axis_is_wrong(s->x[0], s->y[0], s->kernel[0], s->pad_front, s->stride_t) ||
         axis_is_wrong(s->x[1], s->y[1], s->kernel[1], s->pad_h[0] + s->pad_h[1], s->stride_hw) ||
         axis_is_wrong(s->x[2], s->y[2], s->kernel[2], s->pad_w[0] + s->pad_w[1], s->stride_hw) ||
@@ -252,6 +270,7 @@ enum wf_status wf_graph_attention(struct wf_graphs *graphs, const struct wf_grap
     const struct wf_graph_plan p = {.attention = *shape};
     const struct wf_graph_attention *s = shape;
     *plan = NULL;
+    WF_TRY(count_plan(graphs));
     if (s->batches < 1 || s->queries < 1 || s->keys < 1 || s->heads < 1)
         return wf_fail(graphs->err, WF_FAILED, "double: an attention to nothing");
     if (s->width % 8 || s->value_width % 8 || s->width > WF_GRAPH_HEAD ||

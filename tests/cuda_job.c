@@ -86,9 +86,11 @@ struct weft_engine *cuda_engine(enum cuda_schedule schedule, struct wf_policy po
         return e;
     cuda_double.schedule = schedule;
     wf_backend_close(&e->backends[0]);
-    if (wf_backend_open_table(&wf_cuda_ops, dtype, 1, e->mem, e->device_mem, &e->err,
+    struct wf_error err; /* as engine/place.c opens one: with an error that does not last */
+    if (wf_backend_open_table(&wf_cuda_ops, dtype, 1, e->mem, e->device_mem, &err,
                               &e->backends[0]) != WF_OK)
-        fail_msg("%s", e->err.text);
+        fail_msg("%s", err.text);
+    e->backends[0]->err = &e->err;
     return e;
 }
 

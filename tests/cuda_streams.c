@@ -137,6 +137,7 @@ struct cuda_item *cuda_streams_queue(struct cuda_streams *s, enum wf_stream stre
     if (!item)
         return NULL;
     item->kind = kind;
+    item->args = args;
     item->index = ++s->stream[stream].queued;
     *s->stream[stream].end = item;
     s->stream[stream].end = &item->next;
@@ -167,12 +168,25 @@ static bool overlaps(const void *ptr, size_t bytes, const void *other, size_t ot
     return a < b + other_bytes && b < a + bytes;
 }
 
+/* Addresses among the args are aligned, as any struct's. */
+static bool names(struct cuda_item *item, const char *first, const char *end)
+{
+    const char *const *word = cuda_item_args(item);
+    for (size_t i = 0; i < item->args / sizeof *word; i++) {
+        if (word[i] >= first && word[i] < end)
+            return true;
+    }
+    return false;
+}
+
 bool cuda_streams_uses(const struct cuda_streams *s, const void *ptr, size_t bytes)
 {
     for (int i = 0; i < WF_STREAMS && !s->error; i++) {
-        for (const struct cuda_item *item = s->stream[i].first; item; item = item->next) {
+        for (struct cuda_item *item = s->stream[i].first; item; item = item->next) {
             if (item->kind == ITEM_COPY && (overlaps(ptr, bytes, item->dst, item->bytes) ||
                                             overlaps(ptr, bytes, item->src, item->bytes)))
+                return true;
+            if (item->kind == ITEM_KERNEL && names(item, ptr, (const char *)ptr + bytes))
                 return true;
         }
     }
@@ -186,6 +200,10 @@ bool cuda_streams_uses(const struct cuda_streams *s, const void *ptr, size_t byt
 static void run_item(struct cuda_streams *s, struct cuda_item *i)
 {
     if (i->kind == ITEM_FREE) {
+        if (cuda_streams_uses(s, i->dst, i->bytes)) {
+            fputs("cuda double: memory is given back that is used later\n", stderr);
+            abort();
+        }
         memset(i->dst, 0xff, i->bytes < SPOILT ? i->bytes : SPOILT);
         free(i->dst);
     }

@@ -12,7 +12,8 @@ struct cuda_item {
     void *dst; /* COPY, POISON, FREE */
     const void *src;
     size_t bytes;
-    wf_launcher *launcher; /* KERNEL; its args are behind the item */
+    wf_launcher *launcher; /* KERNEL; its args are behind the item, so many bytes */
+    size_t args;
     bool fails;
     uint64_t event; /* WAIT */
 };
@@ -32,7 +33,8 @@ void cuda_streams_turn(struct cuda_streams *s);
 uint64_t cuda_streams_record(struct cuda_streams *s, enum wf_stream stream);
 bool cuda_streams_passed(const struct cuda_streams *s, uint64_t event);
 void cuda_streams_force(struct cuda_streams *s, uint64_t event); /* runs until it has passed */
-/* Whether a copy that is queued reads or writes there. */
+/* Whether what is queued reads or writes there: a copy, or a kernel that has such an address among
+   its args. */
 bool cuda_streams_uses(const struct cuda_streams *s, const void *ptr, size_t bytes);
 int cuda_streams_error(const struct cuda_streams *s); /* of a kernel that ran; it stays */
 

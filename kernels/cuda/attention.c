@@ -42,7 +42,7 @@ static enum wf_status find_plan(const struct wf_backend *be, const struct wf_att
         for (int axis = 0; axis < 3; axis++)
             strides[i][axis] = t[i]->stride[axis];
     }
-    return wf_graph_attention(wf_cuda_of(be)->graphs, &shape, plan);
+    return wf_cuda_said(be, wf_graph_attention(wf_cuda_of(be)->graphs, &shape, plan));
 }
 
 /* --- in blocks --- */

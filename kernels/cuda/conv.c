@@ -95,7 +95,7 @@ static enum wf_status find_plan(const struct wf_backend *be, const struct shape 
     for (int i = 0; i < 4; i++)
         g.x[i] = x.dim[i];
     g.x_frame = x.dim[0] > 1 ? x.stride[0] : 0;
-    return wf_graph_conv(wf_cuda_of(be)->graphs, &g, plan);
+    return wf_cuda_said(be, wf_graph_conv(wf_cuda_of(be)->graphs, &g, plan));
 }
 
 /* Whether cuDNN takes every piece: they differ in their padding in front and in their length. */

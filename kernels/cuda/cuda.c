@@ -18,11 +18,17 @@ static enum wf_status open_ring(struct wf_backend *be)
     return c->workspace ? WF_OK : wf_fail_memory(be->err, "cuda: workspace", WF_CUDA_WORKSPACE);
 }
 
+static enum wf_status open_graphs(struct wf_backend *be)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    return wf_cuda_said(be, wf_graphs_open(c->cudnn, NULL, &c->graphs, &c->graphs_err));
+}
+
 /* Without it cuDNN would offer no engine for attention, and say nothing. */
 static enum wf_status check_compiler(struct wf_backend *be)
 {
     bool can;
-    WF_TRY(wf_graphs_can_compile(wf_cuda_of(be)->graphs, &can));
+    WF_TRY(wf_cuda_said(be, wf_graphs_can_compile(wf_cuda_of(be)->graphs, &can)));
     return can ? WF_OK
                : wf_fail(
                      be->err, WF_REFUSED,
@@ -44,7 +50,7 @@ static enum wf_status open_parts(struct wf_backend *be)
                                     .threads = facts->threads};
     WF_TRY(wf_cublas_open(&c->cublas, be->err));
     WF_TRY(wf_cudnn_open(&c->cudnn, be->err));
-    WF_TRY(wf_graphs_open(c->cudnn, NULL, &c->graphs, be->err));
+    WF_TRY(open_graphs(be));
     WF_TRY(check_compiler(be));
     WF_TRY(open_ring(be));
     return wf_loader_open(be, &c->loader);

@@ -38,6 +38,7 @@ struct wf_cuda {
     struct wf_cublas *cublas;
     struct cudnnContext *cudnn;
     struct wf_graphs *graphs;
+    struct wf_error graphs_err; /* theirs: be->err may be pointed elsewhere while they are open */
     struct wf_loader *loader;
     void *workspace;
 
@@ -73,7 +74,7 @@ static inline struct wf_cuda *wf_cuda_of(const struct wf_backend *be)
 /* --- queue.c --- */
 
 /* WF_OK, or WF_FAILED once the device has failed; what: the operation. WF_CUDA_SAID: the message is
-   in be->err. */
+   the graphs'. */
 enum { WF_CUDA_SAID = -1 };
 enum wf_status wf_cuda_check(struct wf_backend *be, const char *what, int code);
 /* Queues a launcher on the compute stream, after what y's memory is still read for; y may be NULL.

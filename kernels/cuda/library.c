@@ -1,5 +1,12 @@
 #include "kernels/cuda/library.h"
 
+enum wf_status wf_cuda_said(const struct wf_backend *be, enum wf_status status)
+{
+    if (status != WF_OK)
+        *be->err = wf_cuda_of(be)->graphs_err;
+    return status;
+}
+
 /* The message of a failure is in the graphs' wf_error already. */
 int wf_cuda_graph_launch(const void *args, void *stream)
 {

@@ -8,6 +8,9 @@
 enum wf_status wf_cudnn_open(struct cudnnContext **handle, struct wf_error *err);
 void wf_cudnn_close(struct cudnnContext **handle);
 
+/* What a call of the graphs returned, with its message in be->err where it failed. */
+enum wf_status wf_cuda_said(const struct wf_backend *be, enum wf_status status);
+
 /* A plan of cuDNN. */
 struct wf_cuda_graph {
     struct wf_graphs *graphs;

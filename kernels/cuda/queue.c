@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "kernels/base/clock.h"
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/library.h"
 
 enum wf_status wf_cuda_check(struct wf_backend *be, const char *what, int code)
 {
@@ -11,12 +11,11 @@ enum wf_status wf_cuda_check(struct wf_backend *be, const char *what, int code)
         c->last = what;
         return WF_OK;
     }
-    const bool said = c->code == 0 && code == WF_CUDA_SAID;
     c->code = c->code ? c->code : code;
-    if (said)
-        return WF_FAILED;
+    if (c->code == WF_CUDA_SAID)
+        return wf_cuda_said(be, WF_FAILED);
     return wf_fail(be->err, WF_FAILED, "cuda: after %s: %s", c->last ? c->last : "the start",
-                   c->code == WF_CUDA_SAID ? "cuDNN failed" : wf_driver_text(c->code));
+                   wf_driver_text(c->code));
 }
 
 /* --- how far ahead --- */
