@@ -386,8 +386,11 @@ static void unreadable_case(struct check *c, int b, struct wf_param *p, void *ro
     for (int nth = 1;; nth++) {
         atomic_int left = nth;
         const struct wf_source src = {WF_F32, bytes, read_badly, &left};
-        if (wf_param_load(c->be[b], p, room, &src) == WF_OK)
+        if (wf_param_load(c->be[b], p, room, &src) == WF_OK) {
+            if (nth == 1 && p->kind != WF_PARAM_TABLE)
+                fail(c, "a failed read is not told");
             break;
+        }
         if (!strstr(c->err.text, "disk: unreadable"))
             fail(c, "read %d failed, and the message is %s", nth, c->err.text);
         if (p->state != WF_PARAM_DESCRIBED || wf_mem_live(c->mem, WF_MEM_WEIGHTS) != live)
