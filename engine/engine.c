@@ -48,9 +48,7 @@ enum wf_status wf_check_reserved(const uint64_t *reserved, size_t count, const c
 
 static enum wf_status check_settings(const struct weft_settings *s, struct wf_error *err)
 {
-    const uint64_t reserved_int = (uint64_t)s->reserved_int;
     WF_TRY(WF_CHECK_RESERVED(s, "settings", err));
-    WF_TRY(wf_check_reserved(&reserved_int, 1, "settings", err));
     if (s->threads < 0 || s->threads > 4096)
         return wf_fail(err, WF_REFUSED,
                        "threads: %d is not possible; choose 1 to 4096, or 0 for all", s->threads);

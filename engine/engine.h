@@ -33,6 +33,7 @@ struct weft_engine {
     struct wf_place place;                /* of a component that no map names */
     char device_map[256], dtype_map[256]; /* COMPONENT=VALUE,...; "" */
     int threads;                          /* asked for */
+    bool profile;                         /* likewise */
     struct wf_policy policy; /* of weights; where it is chosen: until a model has one of its own */
     bool chooses;            /* it is chosen by the plan */
     size_t memory_limit;     /* bytes; 0: what is free */

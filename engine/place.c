@@ -104,6 +104,7 @@ static enum wf_status open_place(struct weft_engine *e, const struct wf_place *p
                        WF_MAX_BACKENDS);
     WF_TRY(wf_backend_open(place->device, dtype, e->threads, e->mem, e->device_mem, err, &be));
     be->err = &e->err;
+    be->profiled = e->profile;
     strcpy(e->devices[*index], place->device);
     e->backends[*index] = be;
     e->backend_count++;
@@ -151,6 +152,7 @@ enum wf_status wf_engine_place(struct weft_engine *e, const struct weft_settings
 {
     int first;
     e->threads = s->threads;
+    e->profile = s->profile != 0;
     WF_TRY(take_dtype(e, s->dtype ? s->dtype : ""));
     if (s->device_map)
         WF_TRY(copy_setting("device-map", s->device_map, e->device_map, sizeof e->device_map,

@@ -249,10 +249,11 @@ static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
 {
     const double began = unit_begin(job);
     WF_TRY(wf_decoder_next(job->decoder, &frame->rgb, wf_job_error(job)));
+    if (!frame->rgb)
+        wf_job_end_decode(job);
     unit_end(job, WEFT_STAGE_DECODE, began);
     job->seconds = wf_clock() - job->started;
     if (!frame->rgb) {
-        wf_job_end_decode(job);
         job->phase = WF_JOB_DONE;
         log_stage(job, WEFT_STAGE_DECODE);
         return WF_OK;

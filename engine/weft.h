@@ -103,7 +103,8 @@ struct weft_settings {
     void (*log)(void *context, enum weft_log_level level, const char *line);
     void *log_context;
     int offload_blocks; /* of WEFT_OFFLOAD_GROUP, blocks that are held together; 0: 1 */
-    int reserved_int;   /* zero */
+    int profile; /* not 0: the report's seconds by kind are measured on a GPU too, for a little time
+                  */
     /* Bytes that the engine may hold, of the device where that has memory of its own; 0, or more
        than is free: what is free. A job that does not fit beside what is held when it is made is
        refused; one that does not fit any more when it begins fails. */

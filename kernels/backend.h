@@ -142,8 +142,9 @@ struct wf_backend {
     int ordinal;           /* of the devices of its kind: 1 of "cuda:1" */
     int threads;           /* asked for; OpenMP may grant fewer: see base/threads.h */
     bool is_plan; /* computes nothing: memory is never touched, parameters are never read */
-    struct wf_tally tally;  /* since the caller cleared it; seconds of the calls, so without those
-                               of a queue */
+    struct wf_tally tally;  /* since the caller cleared it; seconds of the calls, of a device with a
+                               queue its own, where it is profiled */
+    bool profiled;          /* the caller asks for those; it costs a little */
     size_t kept;            /* bytes of working memory that it holds */
     double rates[WF_KINDS]; /* 0: not measured yet; see rates.h */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */

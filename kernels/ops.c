@@ -203,7 +203,8 @@ static void count_pass(struct work *work, const struct wf_tensor *x, int inputs,
 static void note(struct wf_backend *be, const struct work *work, double began)
 {
     be->tally.work[work->kind] += work->amount;
-    be->tally.seconds[work->kind] += wf_clock() - began;
+    if (!be->device.queued)
+        be->tally.seconds[work->kind] += wf_clock() - began;
 }
 
 double wf_flops(const struct wf_tally *tally)

@@ -437,6 +437,33 @@ static void the_plan_is_the_run(void **state)
     }
 }
 
+/* --- where the time goes --- */
+
+static void the_time_goes_somewhere_when_asked(void **state)
+{
+    (void)state;
+    for (int asked = 0; asked < 2; asked++) {
+        struct opened o;
+        enum weft_status status;
+        double sum = 0;
+        open_job(&o, CUDA_RANDOM, group);
+        o.engine->backends[0]->profiled = asked;
+        struct array all = cuda_pull(o.job, &status);
+        assert_int_equal(status, WEFT_OK);
+        array_free(&all);
+        const struct wf_tally denoise = wf_stage_tally(&o.job->stats[WEFT_STAGE_DENOISE]);
+        const struct wf_tally decode = wf_stage_tally(&o.job->stats[WEFT_STAGE_DECODE]);
+        for (int kind = 0; kind < WF_KINDS; kind++)
+            sum += denoise.seconds[kind];
+        assert_true(asked ? sum > 0 : sum == 0);
+        assert_true((denoise.seconds[WF_KIND_GEMM] > 0) == asked);
+        assert_true((denoise.seconds[WF_KIND_ATTENTION] > 0) == asked);
+        assert_true((denoise.seconds[WF_KIND_LOAD] > 0) == asked);
+        assert_true((decode.seconds[WF_KIND_CONV] > 0) == asked);
+        close_job(&o);
+    }
+}
+
 static int reset(void **state)
 {
     (void)state;
@@ -455,6 +482,7 @@ int main(void)
         cmocka_unit_test_setup(a_plan_that_fails_is_its_message, reset),
         cmocka_unit_test_setup(a_small_device_is_a_message, reset),
         cmocka_unit_test_setup(what_does_not_fit_the_device_is_refused, reset),
+        cmocka_unit_test_setup(the_time_goes_somewhere_when_asked, reset),
         cmocka_unit_test_setup(the_plan_is_the_run, reset)};
     if (!cuda_jobs_begin())
         return EXIT_FAILURE;

@@ -436,6 +436,7 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
             cli->keep[kept++] = cli->read[i];
     }
     cli->output.keep = cli->keep;
+    cli->settings.profile = cli->verbose;
     if (check_words(cli) != CLI_OK)
         return CLI_REFUSED;
     return check_clip(cli);

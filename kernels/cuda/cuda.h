@@ -58,6 +58,12 @@ struct wf_cuda {
     const char *last; /* operation that was queued: a device tells its errors late */
     int code;         /* of the first error; all that follows fails */
 
+    /* Where the device's time goes, when it is asked for: a mark where the kind of work changes. */
+    struct {
+        enum wf_kind kind[WF_DRIVER_MARKS];
+        int first, count; /* marks that are not read, around */
+    } profile;
+
     /* So much work is queued at most, that cancelling is heard soon: see queue.c. */
     struct {
         double done, budget; /* FLOPs: queued before, and between two events */
@@ -81,6 +87,8 @@ enum wf_status wf_cuda_check(struct wf_backend *be, const char *what, int code);
  */
 enum wf_status wf_cuda_launch(struct wf_backend *be, const char *what, const struct wf_tensor *y,
                               wf_launcher *launcher, const void *args, size_t bytes);
+/* What the compute stream does from here on is of that kind. */
+int wf_cuda_begin_kind(struct wf_backend *be, enum wf_kind kind);
 /* The compute stream comes after downloads that still read of these bytes of the device. */
 int wf_cuda_come_after_downloads(struct wf_cuda *c, const void *data, size_t bytes);
 enum wf_status wf_cuda_sync(struct wf_backend *be);

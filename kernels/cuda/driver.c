@@ -12,6 +12,7 @@ struct wf_driver {
     int ordinal;
     struct wf_driver_facts facts;
     cudaStream_t streams[WF_STREAMS];
+    cudaEvent_t marks[WF_DRIVER_MARKS];
     pthread_mutex_t lock; /* of what follows */
     cudaEvent_t events[EVENTS];
     uint64_t recorded; /* event i is events[i % EVENTS] */
@@ -86,6 +87,8 @@ static int make_streams(struct wf_driver *d)
         code = (int)cudaStreamCreateWithFlags(&d->streams[i], cudaStreamNonBlocking);
     for (int i = 0; i < EVENTS && code == 0; i++)
         code = (int)cudaEventCreateWithFlags(&d->events[i], cudaEventDisableTiming);
+    for (int i = 0; i < WF_DRIVER_MARKS && code == 0; i++)
+        code = (int)cudaEventCreateWithFlags(&d->marks[i], cudaEventDefault);
     return code;
 }
 
@@ -131,6 +134,10 @@ void wf_driver_close(struct wf_driver **driver)
     for (int i = 0; i < EVENTS; i++) {
         if (d->events[i])
             (void)cudaEventDestroy(d->events[i]);
+    }
+    for (int i = 0; i < WF_DRIVER_MARKS; i++) {
+        if (d->marks[i])
+            (void)cudaEventDestroy(d->marks[i]);
     }
     (void)pthread_mutex_destroy(&d->lock);
     free(d);
@@ -234,6 +241,24 @@ bool wf_driver_passed(struct wf_driver *d, uint64_t event)
 {
     const cudaEvent_t e = find(d, event);
     return !e || enter(d) != 0 || cudaEventQuery(e) != cudaErrorNotReady;
+}
+
+int wf_driver_mark(struct wf_driver *d, int place)
+{
+    const int code = enter(d);
+    return code ? code : (int)cudaEventRecord(d->marks[place], d->streams[WF_STREAM_COMPUTE]);
+}
+
+int wf_driver_between(struct wf_driver *d, int from, int to, double *seconds)
+{
+    float milliseconds = 0;
+    int code = enter(d);
+    if (code == 0)
+        code = (int)cudaEventSynchronize(d->marks[to]);
+    if (code == 0)
+        code = (int)cudaEventElapsedTime(&milliseconds, d->marks[from], d->marks[to]);
+    *seconds = (double)milliseconds * 1e-3;
+    return code;
 }
 
 int wf_driver_launch(struct wf_driver *d, enum wf_stream stream, wf_launcher *launcher,

@@ -60,6 +60,12 @@ int wf_driver_record(struct wf_driver *driver, enum wf_stream stream, uint64_t *
 int wf_driver_wait(struct wf_driver *driver, enum wf_stream stream, uint64_t event);
 int wf_driver_join(struct wf_driver *driver, uint64_t event); /* the caller waits */
 bool wf_driver_passed(struct wf_driver *driver, uint64_t event);
+/* Marks of the compute stream's time, in so many places; a place is marked anew when it was read.
+ */
+enum { WF_DRIVER_MARKS = 256 };
+int wf_driver_mark(struct wf_driver *driver, int place);
+/* Seconds of the device from one mark to a later one, which is waited for. */
+int wf_driver_between(struct wf_driver *driver, int from, int to, double *seconds);
 int wf_driver_launch(struct wf_driver *driver, enum wf_stream stream, wf_launcher *launcher,
                      const void *args, size_t bytes);
 

@@ -281,6 +281,13 @@ static void wait_for(struct wf_loader *l, const struct wf_load *load)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* The compute stream's waiting counts as loading. */
+static int come_after(struct wf_loader *l, struct wf_backend *be, const struct wf_load *load)
+{
+    const int code = wf_cuda_begin_kind(be, WF_KIND_LOAD);
+    return code ? code : wf_driver_wait(l->driver, WF_STREAM_COMPUTE, load->ready_event);
+}
+
 enum wf_status wf_loader_end(struct wf_loader *l, struct wf_backend *be, struct wf_load *load)
 {
     wait_for(l, load);
@@ -288,8 +295,7 @@ enum wf_status wf_loader_end(struct wf_loader *l, struct wf_backend *be, struct 
     if (status != WF_OK)
         *be->err = load->err;
     else
-        status = wf_cuda_check(be, "load",
-                               wf_driver_wait(l->driver, WF_STREAM_COMPUTE, load->ready_event));
+        status = wf_cuda_check(be, "load", come_after(l, be, load));
     free(load);
     return status;
 }

@@ -47,6 +47,68 @@ static int hold_back(struct wf_backend *be)
     return code ? code : wf_driver_record(c->driver, WF_STREAM_COMPUTE, &c->pace.event[1]);
 }
 
+/* --- where the time goes --- */
+
+static enum wf_kind kind_of(const char *what)
+{
+    static const struct {
+        const char *what;
+        enum wf_kind kind;
+    } kinds[] = {{"gemm", WF_KIND_GEMM},
+                 {"conv", WF_KIND_CONV},
+                 {"upconv", WF_KIND_CONV},
+                 {"attention", WF_KIND_ATTENTION}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(kinds[i].what, what) == 0)
+            return kinds[i].kind;
+    }
+    return WF_KIND_PASS;
+}
+
+/* Reads the oldest spans between two marks. */
+static int read_marks(struct wf_backend *be, int spans)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    int code = 0;
+    for (; spans > 0 && code == 0; spans--) {
+        const int from = c->profile.first, to = (from + 1) % WF_DRIVER_MARKS;
+        double seconds;
+        code = wf_driver_between(c->driver, from, to, &seconds);
+        be->tally.seconds[c->profile.kind[from]] += seconds;
+        c->profile.first = to;
+        c->profile.count--;
+    }
+    return code;
+}
+
+int wf_cuda_begin_kind(struct wf_backend *be, enum wf_kind kind)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    const int count = c->profile.count, place = (c->profile.first + count) % WF_DRIVER_MARKS;
+    const int last = (place + WF_DRIVER_MARKS - 1) % WF_DRIVER_MARKS;
+    if (!be->profiled || (count && c->profile.kind[last] == kind))
+        return 0;
+    int code = count == WF_DRIVER_MARKS - 1 ? read_marks(be, WF_DRIVER_MARKS / 2) : 0;
+    if (code == 0)
+        code = wf_driver_mark(c->driver, place);
+    c->profile.kind[place] = kind;
+    c->profile.count++;
+    return code;
+}
+
+/* All that was queued is done: the last span ends here. */
+static int end_kinds(struct wf_backend *be)
+{
+    struct wf_cuda *c = wf_cuda_of(be);
+    if (!c->profile.count)
+        return 0;
+    int code = wf_driver_mark(c->driver, (c->profile.first + c->profile.count) % WF_DRIVER_MARKS);
+    if (code == 0)
+        code = read_marks(be, c->profile.count);
+    c->profile.count = 0;
+    return code;
+}
+
 /* --- what is still being read --- */
 
 /* Bytes from the first element to behind the last. */
@@ -77,6 +139,8 @@ enum wf_status wf_cuda_launch(struct wf_backend *be, const char *what, const str
 {
     struct wf_cuda *c = wf_cuda_of(be);
     int code = hold_back(be);
+    if (code == 0)
+        code = wf_cuda_begin_kind(be, kind_of(what));
     if (code == 0 && y)
         code = wf_cuda_come_after_downloads(c, y->data, span(y));
     if (code == 0)
@@ -99,6 +163,8 @@ enum wf_status wf_cuda_sync(struct wf_backend *be)
     int code = join(c, WF_STREAM_COMPUTE);
     if (code == 0)
         code = join(c, WF_STREAM_FRAMES);
+    if (code == 0)
+        code = end_kinds(be);
     return wf_cuda_check(be, c->last, code);
 }
 
