@@ -94,7 +94,7 @@ static enum wf_status fill(struct wf_score *s, const struct wf_score_config *c, 
 enum wf_status wf_score_open(const struct wf_score_config *config, struct wf_mem *mem,
                              struct wf_score **score, struct wf_error *err)
 {
-    size_t samples;
+    size_t samples = 0;
     *score = NULL;
     WF_TRY(check(config, &samples, err));
     struct wf_score *s = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *s);
