@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Values that need no model: random numbers, schedules, text rules. make_vectors.py --out DIR"""
+"""Values that need no model: random numbers, schedules, text rules, tiles. make_vectors.py --out DIR"""
 import argparse
 import importlib.util
 import os
@@ -9,6 +9,7 @@ import models  # noqa: E402
 import vectors_randn  # noqa: E402
 import vectors_schedulers  # noqa: E402
 import vectors_text  # noqa: E402
+import vectors_tiles  # noqa: E402
 
 
 def main():
@@ -18,7 +19,7 @@ def main():
     assert importlib.util.find_spec("ftfy") is None, "diffusers would clean prompts with ftfy: uninstall it"
     os.makedirs(folder, exist_ok=True)
     models.quiet()
-    for part in (vectors_randn, vectors_schedulers, vectors_text):
+    for part in (vectors_randn, vectors_schedulers, vectors_text, vectors_tiles):
         part.write(folder)
 
 
