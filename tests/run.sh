@@ -1,6 +1,6 @@
 #!/bin/sh
 # tests/run.sh: all tests, of the Release build in build/ and of an ASan+UBSan build in build-asan/;
-# what depends on them of a build without oneDNN and FFmpeg in build-bare/; and what has threads of
+# what depends on them of a build without oneDNN, FFmpeg and CUDA in build-bare/; and what has threads of
 # its own of a TSan build in build-tsan/.
 # On a fresh Debian 12 it first installs what is missing. The last line is "N passed, N failed".
 set -eu
@@ -36,13 +36,13 @@ export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 run_tests "$root/build-asan" --label-exclude long
 
 setup_build "$root/build-bare" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON -DWEFT_ONEDNN=OFF \
-    -DWEFT_FFMPEG=OFF
+    -DWEFT_FFMPEG=OFF -DWEFT_CUDA=OFF
 run_tests "$root/build-bare" -R \
-    '^(checkops|test_(parity|bf16|clip|job|files|threads|surroundings|sinks|cli|meet|refusals|install))$'
+    '^(checkops|test_(parity|bf16|clip|job|files|threads|surroundings|sinks|cli|meet|module|refusals|install))$'
 
 setup_build "$root/build-tsan" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWEFT_TESTS=ON \
-    -DWEFT_SANITIZE=thread
-run_tests "$root/build-tsan" -R '^test_(job|threads|sinks)$'
+    -DWEFT_SANITIZE=thread -DWEFT_CUDA=OFF
+run_tests "$root/build-tsan" -R '^test_(job|threads|sinks|cuda_queue)$'
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
