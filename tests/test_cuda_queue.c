@@ -162,7 +162,7 @@ static void frames_go_while_the_device_works(void **state)
 
 /* --- the order of the calls --- */
 
-enum { VALUES = 5 << 18, DOWNLOADS = 6 }; /* five pieces of the ring */
+enum { DOWNLOADS = 6, VALUES = DOWNLOADS << 18 }; /* more than the ring has */
 
 static void expect_all(const float *values, float want)
 {
@@ -181,35 +181,92 @@ static void upload_all(struct wf_backend *be, struct wf_tensor t, float *from, f
         from[i] = -1; /* it is the caller's again, pinned or not */
 }
 
+/* The i-th writing of a tensor, and what it holds then. */
+static float write_anew(struct wf_backend *be, struct wf_tensor t, float *from,
+                        const struct wf_param *table, int i, float before)
+{
+    const int32_t row = 0;
+    if (i % 3 == 0) {
+        upload_all(be, t, from, (float)i + 1);
+        return (float)i + 1;
+    }
+    if (i % 3 == 1) {
+        assert_int_equal(wf_gather(be, &(struct wf_gather){t, table, &row}), WF_OK);
+        return 7;
+    }
+    const struct wf_lincomb twice = {.x = {t}, .c = {2}, .terms = 1, .y = t};
+    assert_int_equal(wf_lincomb(be, &twice), WF_OK);
+    return 2 * before;
+}
+
 /* One tensor goes down again and again, and is written anew each time, then given. */
-static void order_case(struct wf_backend *be)
+static void order_case(struct wf_backend *be, const struct wf_param *table)
 {
     const size_t bytes = VALUES * sizeof(float);
     struct wf_tensor t = wf_tensor_of(NULL, WF_F32, WF_DIMS(1, VALUES));
     float *from = be->ops.take_host(be, WF_MEM_FRAMES, bytes), *down[DOWNLOADS];
+    float want[DOWNLOADS];
     uint64_t ticket[DOWNLOADS];
     t.data = be->ops.take(be, WF_MEM_FRAMES, bytes);
     assert_true(from && t.data);
     for (int i = 0; i < DOWNLOADS; i++) {
-        const struct wf_affine same = {.x = t, .y = t, .low = -100, .high = 100};
         down[i] = be->ops.take_host(be, WF_MEM_FRAMES, bytes);
         assert_non_null(down[i]);
-        upload_all(be, t, from, (float)i);
-        assert_int_equal(wf_affine(be, &same), WF_OK);
+        want[i] = write_anew(be, t, from, table, i, i ? want[i - 1] : 0);
         assert_int_equal(wf_download_begin(be, down[i], t, &ticket[i]), WF_OK);
     }
     be->ops.give(be, t.data);
     t.data = be->ops.take(be, WF_MEM_FRAMES, bytes);
     upload_all(be, t, from, 99);
-    for (int i = 0; i < DOWNLOADS; i++) {
-        assert_int_equal(wf_wait(be, ticket[i]), WF_OK);
-        expect_all(down[i], (float)i);
-        be->ops.give_host(be, down[i]);
-    }
     assert_int_equal(wf_download(be, from, t), WF_OK);
     expect_all(from, 99);
+    for (int i = 0; i < DOWNLOADS; i++) {
+        assert_int_equal(wf_wait(be, ticket[i]), WF_OK);
+        expect_all(down[i], want[i]);
+        be->ops.give_host(be, down[i]);
+    }
     be->ops.give(be, t.data);
     be->ops.give_host(be, from);
+}
+
+/* More downloads than are looked after, of parts, and then the whole is written. */
+static void parts_case(struct wf_backend *be)
+{
+    const size_t bytes = VALUES * sizeof(float);
+    const struct wf_tensor t = wf_tensor_of(be->ops.take(be, WF_MEM_FRAMES, bytes), WF_F32,
+                                            WF_DIMS(DOWNLOADS, VALUES / DOWNLOADS));
+    const struct wf_tensor all = wf_tensor_reshape(t, WF_DIMS(1, VALUES));
+    float *from = be->ops.take_host(be, WF_MEM_FRAMES, bytes);
+    float *down = be->ops.take_host(be, WF_MEM_FRAMES, bytes);
+    uint64_t ticket[DOWNLOADS];
+    assert_true(from && down && t.data);
+    upload_all(be, all, from, 3);
+    for (int i = 0; i < DOWNLOADS; i++)
+        assert_int_equal(
+            wf_download_begin(be, down + i * t.dim[1], wf_tensor_slice(t, 0, i, 1), &ticket[i]),
+            WF_OK);
+    upload_all(be, all, from, 99);
+    assert_int_equal(wf_download(be, from, all), WF_OK);
+    expect_all(from, 99);
+    for (int i = 0; i < DOWNLOADS; i++)
+        assert_int_equal(wf_wait(be, ticket[i]), WF_OK);
+    expect_all(down, 3);
+    be->ops.give(be, t.data);
+    be->ops.give_host(be, from);
+    be->ops.give_host(be, down);
+}
+
+static void orders(struct wf_backend *be)
+{
+    static float row[VALUES];
+    const struct wf_source source = wf_source_memory(row, WF_F32, sizeof row);
+    struct wf_param table = {.kind = WF_PARAM_TABLE, .rank = 2, .dim = {1, VALUES}};
+    for (int i = 0; i < VALUES; i++)
+        row[i] = 7;
+    assert_int_equal(wf_param_load(be, &table, NULL, &source), WF_OK);
+    order_case(be, &table);
+    wf_param_unload(be, &table);
+    parts_case(be);
 }
 
 static void what_is_called_first_is_done_first(void **state)
@@ -217,7 +274,7 @@ static void what_is_called_first_is_done_first(void **state)
     (void)state;
     for (int schedule = 0; schedule < CUDA_SCHEDULES; schedule++) {
         struct weft_engine *e = cuda_engine((enum cuda_schedule)schedule, none, "f32");
-        order_case(e->backends[0]);
+        orders(e->backends[0]);
         cuda_engine_close(&e);
     }
 }
