@@ -31,6 +31,9 @@ struct cli {
     struct weft_request request; /* 0 or below 0 where nothing was said */
     struct weft_output output;
     const char *report;
+    int num_videos;        /* 0: nothing was said */
+    int clip;              /* that is being made, from 0 */
+    bool repeated;         /* what is logged now was logged for an earlier clip */
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
     bool quiet, verbose, json, plan, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
@@ -56,6 +59,17 @@ void cli_tell(const struct cli *cli, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* A JSON string; bytes that are no UTF-8 become U+FFFD. */
 json_t *cli_json_text(const char *text);
+
+/* How many clips are made. */
+static inline int cli_clips(const struct cli *cli)
+{
+    return cli->num_videos ? cli->num_videos : 1;
+}
+/* Whether the output is of the format null. */
+bool cli_drops_frames(const struct cli *cli);
+/* "clip 2/4" and what follows it where several are made, else "". */
+enum { CLI_LABEL = 32 };
+const char *cli_label(const struct cli *cli, const char *follows, char label[CLI_LABEL]);
 
 int cli_run_clip(struct cli *cli); /* generate and decode; the exit code */
 int cli_run_info(struct cli *cli);

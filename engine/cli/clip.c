@@ -3,15 +3,20 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
-#include "engine/cli/cli.h"
+#include "engine/cli/names.h"
 
+/* A run, and the clip that it is at. */
 struct run {
     struct cli *cli;
     struct weft_engine *engine;
     struct weft_model *model;
     struct weft_job *job;
     struct weft_writer *writer;
+    struct cli_names names;
+    uint64_t seed; /* of the first clip; the others' follow */
+    bool told;     /* what went wrong */
 };
 
 /* For the signal handler, which can be given nothing else: the job to cancel and what came. */
@@ -41,42 +46,72 @@ static void catch_signals(void)
     signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
 }
 
-static enum weft_status open_job(struct run *r, struct weft_request *request)
+static enum weft_status open_model(struct run *r)
+{
+    const enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
+    return status == WEFT_OK ? weft_model_open(r->engine, r->cli->model, r->cli->variant, &r->model)
+                             : status;
+}
+
+/* The job of a clip, from 0. */
+static enum weft_status make_job(struct run *r, int clip)
 {
     const struct cli *cli = r->cli;
-    enum weft_status status = weft_engine_open(&cli->settings, &r->engine);
-    if (status == WEFT_OK)
-        status = weft_model_open(r->engine, cli->model, cli->variant, &r->model);
-    if (status != WEFT_OK)
-        return status;
-    *request = cli->request;
-    request->progress = cli_show_progress;
-    request->progress_context = (void *)(uintptr_t)cli;
-    status = cli->verb == CLI_DECODE ? weft_decode(r->model, cli->latents, request, &r->job)
-                                     : weft_generate(r->model, request, &r->job);
+    struct weft_request request = cli->request;
+    request.progress = cli_show_progress;
+    request.progress_context = (void *)(uintptr_t)cli;
+    request.dump = r->names.dump;
+    if (clip > 0) {
+        request.seed = r->seed + (uint64_t)clip;
+        request.random_seed = 0;
+    }
+    return cli->verb == CLI_DECODE ? weft_decode(r->model, cli->latents, &request, &r->job)
+                                   : weft_generate(r->model, &request, &r->job);
+}
+
+static enum weft_status open_job(struct run *r, int clip)
+{
+    const enum weft_status status = make_job(r, clip);
     signal_job = r->job;
     if (r->job && signal_number) /* it came before there was a job to cancel */
         weft_job_cancel(r->job);
     return status;
 }
 
-static enum weft_status open_all(struct run *r, struct weft_request *request)
+static enum weft_status open_writer(struct run *r)
 {
-    enum weft_status status = open_job(r, request);
-    if (status == WEFT_OK)
-        status = weft_writer_open(r->job, &r->cli->output, &r->writer);
-    if (status == WEFT_OK && r->cli->report)
-        status = weft_job_report_check(r->job, r->writer, r->cli->report);
+    struct weft_output output = r->cli->output;
+    output.path = r->names.output;
+    enum weft_status status = weft_writer_open(r->job, &output, &r->writer);
+    if (status == WEFT_OK && r->names.report)
+        status = weft_job_report_check(r->job, r->writer, r->names.report);
     return status;
+}
+
+static enum weft_status open_clip(struct run *r, int clip)
+{
+    enum weft_status status = cli_name_clip(r->cli, r->engine, clip, &r->names);
+    if (status == WEFT_OK)
+        status = open_job(r, clip);
+    return status == WEFT_OK ? open_writer(r) : status;
+}
+
+static void close_clip(struct run *r)
+{
+    signal_job = NULL;
+    weft_writer_close(&r->writer);
+    weft_job_close(&r->job);
 }
 
 static void announce(const struct run *r)
 {
+    char label[CLI_LABEL];
     struct weft_job_info info;
     weft_job_describe(r->job, &info);
     cli_accept(r->cli);
     if (!r->cli->quiet && r->cli->verb == CLI_GENERATE && r->cli->request.random_seed)
-        cli_tell(r->cli, "info", "seed %llu", (unsigned long long)info.seed);
+        cli_tell(r->cli, "info", "%sseed %llu", cli_label(r->cli, ": ", label),
+                 (unsigned long long)info.seed);
 }
 
 static void summarize(const struct run *r)
@@ -105,17 +140,86 @@ static enum weft_status pull_frames(struct run *r)
     }
 }
 
-static enum weft_status run_all(struct run *r)
+static enum weft_status run_clip(struct run *r)
 {
     announce(r);
     enum weft_status status = pull_frames(r);
     if (status == WEFT_OK)
         status = weft_writer_finish(r->writer);
-    if (status == WEFT_OK && r->cli->report)
-        status = weft_job_report(r->job, r->writer, r->cli->report);
+    if (status == WEFT_OK && r->names.report)
+        status = weft_job_report(r->job, r->writer, r->names.report);
     cli_end_progress(r->cli);
     if (status == WEFT_OK)
         summarize(r);
+    return status;
+}
+
+/* --- several clips --- */
+
+/* A pipe: to open it would wait for its reader, and give it nothing. */
+static bool is_pipe(const char *path)
+{
+    struct stat info;
+    return path && stat(path, &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
+/* What a later clip writes, opened and let go. A dump is checked by a job of its own. */
+static enum weft_status check_clip(const struct run *first, int clip)
+{
+    struct run r = {.cli = first->cli, .engine = first->engine, .model = first->model};
+    enum weft_status status = cli_name_clip(r.cli, r.engine, clip, &r.names);
+    r.seed = first->seed;
+    r.job = first->job;
+    if (status == WEFT_OK && r.names.dump)
+        status = make_job(&r, clip);
+    if (status == WEFT_OK && !is_pipe(r.names.output))
+        status = open_writer(&r);
+    weft_writer_close(&r.writer);
+    if (r.job != first->job)
+        weft_job_close(&r.job);
+    return status;
+}
+
+/* All that can be refused is, before the first clip is computed. */
+static enum weft_status check_clips(struct run *r)
+{
+    const int clips = cli_clips(r->cli);
+    struct weft_job_info info;
+    enum weft_status status = WEFT_OK;
+    weft_job_describe(r->job, &info);
+    r->seed = info.seed;
+    r->cli->repeated = true;
+    for (int clip = 1; clip < clips && status == WEFT_OK; clip++)
+        status = check_clip(r, clip);
+    r->cli->repeated = false;
+    if (status != WEFT_OK || clips == 1)
+        return status;
+    const int code = cli_check_meeting(r->cli, r->engine, info.frames);
+    r->told = code != CLI_OK;
+    return code == CLI_OK ? WEFT_OK : code == CLI_REFUSED ? WEFT_REFUSED : WEFT_FAILED;
+}
+
+static enum weft_status run_later_clip(struct run *r, int clip)
+{
+    close_clip(r);
+    r->cli->clip = clip;
+    r->cli->repeated = true;
+    enum weft_status status = open_clip(r, clip);
+    r->cli->repeated = false;
+    if (status == WEFT_OK)
+        status = run_clip(r);
+    return status == WEFT_REFUSED ? WEFT_FAILED : status; /* it is not before any compute */
+}
+
+static enum weft_status run_clips(struct run *r)
+{
+    enum weft_status status = open_clip(r, 0);
+    if (status == WEFT_OK)
+        status = check_clips(r);
+    if (status == WEFT_OK)
+        status = run_clip(r);
+    for (int clip = 1; clip < cli_clips(r->cli) && status == WEFT_OK; clip++)
+        status = run_later_clip(r, clip);
     return status;
 }
 
@@ -123,7 +227,8 @@ static int exit_code(const struct run *r, enum weft_status status)
 {
     if (status == WEFT_OK)
         return CLI_OK;
-    cli_tell(r->cli, "error", "%s", weft_engine_error(r->engine));
+    if (!r->told)
+        cli_tell(r->cli, "error", "%s", weft_engine_error(r->engine));
     if (status == WEFT_CANCELLED && signal_number)
         return 128 + signal_number;
     return status == WEFT_REFUSED ? CLI_REFUSED : CLI_FAILED;
@@ -141,7 +246,9 @@ static void print_stage(const char *name, const struct weft_stage_plan *plan)
 static enum weft_status print_plan(struct run *r)
 {
     static const char *const names[] = {"encode", "denoise", "decode"};
+    const int clips = cli_clips(r->cli);
     struct weft_stage_plan plan;
+    double seconds = 0;
     cli_accept(r->cli);
     if (r->cli->json)
         return weft_job_plan_report(r->job, "-");
@@ -151,18 +258,27 @@ static enum weft_status print_plan(struct run *r)
             return status;
         if (plan.peak_host_bytes) /* else the job does not have it */
             print_stage(names[i], &plan);
+        seconds += plan.seconds;
     }
+    if (clips > 1) /* weights that stay are read once: it may be less */
+        printf("%d clips of these take %.2f s at most\n", clips, seconds * clips);
     return WEFT_OK;
+}
+
+static enum weft_status plan_clip(struct run *r)
+{
+    r->names.dump = r->cli->request.dump;
+    const enum weft_status status = open_job(r, 0);
+    return status == WEFT_OK ? print_plan(r) : status;
 }
 
 int cli_run_clip(struct cli *cli)
 {
     struct run r = {.cli = cli};
-    struct weft_request request;
     catch_signals();
-    enum weft_status status = cli->plan ? open_job(&r, &request) : open_all(&r, &request);
+    enum weft_status status = open_model(&r);
     if (status == WEFT_OK)
-        status = cli->plan ? print_plan(&r) : run_all(&r);
+        status = cli->plan ? plan_clip(&r) : run_clips(&r);
     signal_job = NULL;
     weft_writer_close(&r.writer);
     int code = exit_code(&r, status);

@@ -62,10 +62,18 @@ json_t *cli_json_text(const char *text)
     return json_stringn(valid, used);
 }
 
+const char *cli_label(const struct cli *cli, const char *follows, char label[CLI_LABEL])
+{
+    label[0] = '\0';
+    if (cli_clips(cli) > 1)
+        snprintf(label, CLI_LABEL, "clip %d/%d%s", cli->clip + 1, cli_clips(cli), follows);
+    return label;
+}
+
 void cli_log(void *context, enum weft_log_level level, const char *line)
 {
     struct cli *cli = context;
-    if (cli->quiet || (level == WEFT_LOG_INFO && !cli->verbose))
+    if (cli->quiet || cli->repeated || (level == WEFT_LOG_INFO && !cli->verbose))
         return;
     if (level == WEFT_LOG_INFO || cli->accepted) {
         cli_end_progress(cli);
