@@ -33,15 +33,17 @@ struct cli {
     const char *report;
     int num_videos;        /* 0: nothing was said */
     int clip;              /* that is being made, from 0 */
-    bool repeated;         /* what is logged now was logged for an earlier clip */
+    bool checking;         /* later clips, before the first: what is logged comes again */
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
     bool quiet, verbose, json, plan, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
     const char *read[2];               /* these files, or NULL; the second the negative one's */
     const char *keep[3];               /* those that are, for output.keep */
     bool accepted;                     /* the request: from then on warnings are shown at once */
-    char held[2048]; /* warnings before that, each with a line feed: a refusal says one line */
-    int unheld;      /* warnings that had no room there */
+    /* The warnings so far, each with a line feed. Before that they are held back, since a refusal
+       says one line; in later clips none of them is said again. */
+    char held[2048];
+    int unheld; /* warnings that had no room there */
 };
 
 /* Exit codes. */

@@ -92,8 +92,8 @@ static bool tell(const struct cli *cli, const struct places *all)
         const struct place *p = &all->list[i];
         const bool twice = i + 1 < all->count && compare(p, p + 1) == 0;
         if (twice)
-            cli_tell(cli, "error", "%s: would be written twice, for %s too; choose other names",
-                     p->path, p[1].path);
+            cli_tell(cli, "error", "%s: two of the outputs would be this file; choose other names",
+                     p->path);
         else if (in_dump(all, p))
             cli_tell(cli, "error", "%s: lies in the folder of a dump; choose another folder",
                      p->path);
@@ -133,21 +133,22 @@ static void add_clip(const struct cli *cli, struct weft_engine *engine, int clip
     add(all, names.dump, true);
 }
 
-int cli_check_meeting(const struct cli *cli, struct weft_engine *engine, int64_t frames)
+enum weft_status cli_check_meeting(const struct cli *cli, struct weft_engine *engine,
+                                   int64_t frames)
 {
     struct places all = {0};
-    int code = CLI_OK;
+    enum weft_status status = WEFT_OK;
     for (int clip = 0; clip < cli_clips(cli); clip++)
         add_clip(cli, engine, clip, frames, &all);
     if (all.no_memory) {
         cli_tell(cli, "error", "output: the names of all clips do not fit into memory; make fewer");
-        code = CLI_FAILED;
+        status = WEFT_FAILED;
     } else if (all.count) {
         qsort(all.list, all.count, sizeof *all.list, compare);
-        code = tell(cli, &all) ? CLI_REFUSED : CLI_OK;
+        status = tell(cli, &all) ? WEFT_REFUSED : WEFT_OK;
     }
     for (size_t i = 0; i < all.count; i++)
         free(all.list[i].path);
     free(all.list);
-    return code;
+    return status;
 }

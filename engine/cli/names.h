@@ -18,8 +18,9 @@ enum weft_status cli_name_clip(const struct cli *cli, struct weft_engine *engine
 /* Whether an output is a file a frame, and its name a pattern of them. */
 bool cli_names_frames(const struct cli *cli);
 
-/* CLI_REFUSED after one line on standard error when two of the files of all clips are one, or one
-   lies in the folder of a dump. Each clip can be named; frames: that it has. */
-int cli_check_meeting(const struct cli *cli, struct weft_engine *engine, int64_t frames);
+/* WEFT_REFUSED when two of the files of all clips are one, or one lies in the folder of a dump.
+   Each clip can be named; frames: that it has. What is wrong it says itself, on standard error. */
+enum weft_status cli_check_meeting(const struct cli *cli, struct weft_engine *engine,
+                                   int64_t frames);
 
 #endif

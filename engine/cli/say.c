@@ -70,25 +70,38 @@ const char *cli_label(const struct cli *cli, const char *follows, char label[CLI
     return label;
 }
 
-void cli_log(void *context, enum weft_log_level level, const char *line)
+/* Whether a warning came already; notes it where it did not, as far as there is room. */
+static bool is_known(struct cli *cli, const char *line)
 {
-    struct cli *cli = context;
-    if (cli->quiet || cli->repeated || (level == WEFT_LOG_INFO && !cli->verbose))
-        return;
-    if (level == WEFT_LOG_INFO || cli->accepted) {
-        cli_end_progress(cli);
-        cli_tell(cli, level == WEFT_LOG_INFO ? "info" : "warning", "%s", line);
-        return;
-    }
     const size_t used = strlen(cli->held), more = strlen(line);
+    for (const char *next = cli->held; (next = strstr(next, line)) != NULL; next++) {
+        if (next[more] == '\n' && (next == cli->held || next[-1] == '\n'))
+            return true;
+    }
     if (more + 2 <= sizeof cli->held - used)
         snprintf(cli->held + used, sizeof cli->held - used, "%s\n", line);
     else
         cli->unheld++;
+    return false;
+}
+
+void cli_log(void *context, enum weft_log_level level, const char *line)
+{
+    struct cli *cli = context;
+    if (cli->quiet || cli->checking || (level == WEFT_LOG_INFO && !cli->verbose))
+        return;
+    if (level == WEFT_LOG_WARNING && is_known(cli, line) && cli->clip > 0)
+        return;
+    if (level == WEFT_LOG_INFO || cli->accepted) {
+        cli_end_progress(cli);
+        cli_tell(cli, level == WEFT_LOG_INFO ? "info" : "warning", "%s", line);
+    }
 }
 
 void cli_accept(struct cli *cli)
 {
+    if (cli->accepted) /* for an earlier clip */
+        return;
     cli->accepted = true;
     for (const char *line = cli->held; *line;) {
         const size_t length = strcspn(line, "\n");
