@@ -76,7 +76,7 @@ for value in 0 -1 x 12XB 1e6 '' ' 1GB' 99999999999999999999; do
 done
 gen '--offload-blocks' --offload group --offload-blocks 0
 gen 'offload-blocks' --offload-blocks 2
-gen 'generator: cuda' --generator cuda --device cpu
+gen 'numbers of cuda' --generator cuda --device cpu
 gen 'generator: gpu' --generator gpu
 gen 'device-map' --device-map vae=cpu --offload model
 gen 'device-map' --device-map vae=cpu --offload auto
