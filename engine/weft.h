@@ -283,6 +283,12 @@ struct weft_output {
 
 WEFT_API void weft_output_defaults(struct weft_output *output);
 WEFT_API const char *weft_output_formats(void); /* "mp4, mkv, ...": those that this build has */
+/* The path of one of several clips, from 0, by a pattern such as "clip-%02d.mp4": in the file's own
+   name the one %d (or %02d) becomes the number, and %% a percent sign. frames not 0: a number of
+   the frame follows, as in "clip-%02d-%05d.png", and what is made is the pattern of one clip's.
+   path, of room bytes, holds the name; WEFT_REFUSED when the pattern is none, or room too small. */
+WEFT_API enum weft_status weft_clip_path(struct weft_engine *engine, const char *pattern,
+                                         int frames, int64_t clip, char *path, uint64_t room);
 /* Opens an output for the job's frames; refuses what cannot be written before the job computes
    anything, and what the job reads or writes itself. The file has a temporary name until
    weft_writer_finish. The job must stay open as long as frames are written and until that call. */

@@ -231,6 +231,105 @@ if [ -s clip.mp4 ] && command -v ffprobe >/dev/null; then
     ok 'piped mp4: frames' has probe.txt 'nb_read_frames="9"'
 fi
 
+# --- several clips ---
+clips() {
+    gen --num-videos 3 --progress none "$@"
+}
+for seed in 3 4 5; do
+    gen -q -o one-$((seed - 3)).y4m --seed $seed
+    gen -q -o "one-$((seed - 3))-%d.png" --seed $seed
+done
+for policy in none model group sequential; do
+    rm -f clip-0?.y4m
+    clips -o clip-%02d.y4m --offload $policy --report report-%d.json
+    ok "clips, $policy: exit" [ "$code" = 0 ]
+    ok "clips, $policy: nothing is said" empty "$work/stderr"
+    for i in 0 1 2; do
+        ok "clips, $policy: $i is that of its seed" cmp one-$i.y4m clip-0$i.y4m
+        ok "clips, $policy: seed of report $i" has report-$i.json "\"seed\": $((3 + i)),"
+    done
+    # Under none, the encoder still looks up its tokens' rows.
+    idle=$(grep -c '"transfer_bytes": 0,' report-2.json || true)
+    ok "clips, $policy: stages of the last that read no weights" \
+        [ "$idle" = "$(if [ $policy = none ]; then echo 3; else echo 1; fi)" ]
+done
+clips -o 'p%%-%02d-%03d.png'
+ok 'clips, png: exit' [ "$code" = 0 ]
+ok 'clips, png: count' [ "$(find . -name 'p%-*.png' | wc -l)" = 27 ]
+for i in 0 1 2; do
+    ok "clips, png: $i" cmp one-$i-9.png p%-0$i-009.png
+done
+gen -q -o 'p%%-%d.png'
+ok 'one clip, png: a percent sign' cmp one-0-1.png p%-1.png
+clips -o dumped-%d.y4m --dump dump-%d/
+for i in 0 1 2; do
+    gen -q -o dumped.y4m -y --latents dump-$i/latents_initial.safetensors
+    ok "clips, dump $i" cmp dumped.y4m dumped-$i.y4m
+done
+clips -y -o clip-%02d.y4m
+ok 'clips: overwritten' [ "$code" = 0 ]
+clips --format null --report null-%d.json
+ok 'clips: null needs no name' [ "$code" = 0 -a -s null-2.json ]
+gen --num-videos 1 -q -o single.y4m
+ok 'one of them needs no number' cmp one-0.y4m single.y4m
+gen --num-videos 1 -q -o single-%02d.y4m --report single.json
+ok 'but may have one' cmp one-0.y4m single-00.y4m
+run generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 --num-videos 2 -o random-%d.y4m
+ok 'clips: progress' has "$work/stderr" '^weft: clip 2/2: denoise 1/1'
+ok 'clips: two random seeds' [ "$(grep -c '^weft: clip [12]/2: seed [0-9]*$' "$work/stderr")" = 2 ]
+for i in 0 1; do
+    seed=$(sed -n "s/^weft: clip $((i + 1))\/2: seed //p" "$work/stderr")
+    "$weft" generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 -q -y -o random.y4m -s "$seed"
+    ok "clips: random seed $i" cmp random.y4m random-$i.y4m
+done
+gen --num-videos 2 --format null --progress json
+ok 'clips: json' has "$work/stderr" '^{"clip": 2, "clips": 2, "stage": "denoise", "done": 2,'
+long=$(printf 'a red fox in the snow, %.0s' $(seq 40))
+run generate "$model" -p "$long" -W 48 -H 32 -f 1 --steps 1 --max-sequence-length 20 -s 1 \
+    --progress none --format null --num-videos 3
+ok 'clips: a warning comes once' [ "$(grep -c . "$work/stderr")" = 1 ]
+gen --plan --num-videos 3
+ok 'clips: plan' has "$work/stdout" '^3 clips .* s at most$'
+
+# begun NAME: a run of three clips in the background, as far as a step of the second; in $pid.
+begun() {
+    : >"$work/progress"
+    # shellcheck disable=SC2086
+    env --default-signal=INT "$weft" generate "$model" -p 'a red fox' $clip --steps 150 --num-videos 3 \
+        -o "$1" --progress plain 2>"$work/progress" &
+    pid=$!
+    tries=0
+    until grep -q "$2" "$work/progress" || [ $tries = 1000 ]; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+}
+begun cut-%d.y4m 'clip 2/3: denoise 1/'
+kill -INT $pid
+code=0
+wait $pid || code=$?
+tail -n 1 "$work/progress" >"$work/stderr"
+ok 'clips, interrupted: exit' [ "$code" = 130 ]
+ok 'clips, interrupted: message' [ -z "$(message_fault)" ]
+ok 'clips, interrupted: the first is there' [ -s cut-0.y4m -a ! -e cut-1.y4m -a ! -e cut-2.y4m ]
+ok 'clips, interrupted: no part' no_part
+begun taken-%d.y4m 'clip 1/3: denoise 1/'
+echo mine >taken-1.y4m
+code=0
+wait $pid || code=$?
+tail -n 1 "$work/progress" >"$work/stderr"
+ok 'clips, a name is taken meanwhile: exit' [ "$code" = 1 ]
+ok 'clips, a name is taken meanwhile: message' [ -z "$(message_fault 'taken-1.y4m: exists')" ]
+ok 'clips, a name is taken meanwhile: the first is there' [ -s taken-0.y4m -a ! -e taken-2.y4m ]
+ok 'clips, a name is taken meanwhile: what came is, too' [ "$(cat taken-1.y4m)" = mine ]
+mkfifo pipe-0 pipe-1
+cat pipe-0 >piped-0.y4m &
+cat pipe-1 >piped-1.y4m &
+clips --num-videos 2 --format y4m -o pipe-%d
+wait
+ok 'clips into named pipes' cmp one-1.y4m piped-1.y4m
+rm pipe-0 pipe-1
+
 # --- what does not fit is refused, naming what would ---
 refused '--memory-limit allows' generate "$model" -p fox $clip --memory-limit 100kB -o big.y4m
 refused 'with --offload [a-z]* it needs' generate "$model" -p fox $clip --memory-limit "$(

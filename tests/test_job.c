@@ -706,6 +706,26 @@ static void misuse_is_a_status(void **state)
     close_all(&o, &job);
 }
 
+static void clips_have_names(void **state)
+{
+    (void)state;
+    struct opened o = {0};
+    char path[64];
+    open_engine(&o, NULL, NULL);
+    assert_int_equal(weft_clip_path(o.engine, "%d/a%%-%03d.y4m", 0, 7, path, 64), WEFT_OK);
+    assert_string_equal(path, "%d/a%-007.y4m"); /* the folder is as it is */
+    assert_int_equal(weft_clip_path(o.engine, "a%%-%d-%05d.png", 1, 12, path, 64), WEFT_OK);
+    assert_string_equal(path, "a%%-12-%05d.png"); /* still a pattern */
+    assert_int_equal(weft_clip_path(o.engine, path, 0, 3, path, 64), WEFT_OK);
+    assert_string_equal(path, "a%-12-00003.png");
+    assert_int_equal(weft_clip_path(o.engine, "a-%d.y4m", 0, 7, path, 20), WEFT_REFUSED);
+    assert_non_null(strstr(weft_engine_error(o.engine), "too long"));
+    static const char *const bad[] = {"a.y4m", "a%d%d.y4m", "a%s.y4m", "a%.y4m", "%d/a.y4m", ""};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(weft_clip_path(o.engine, bad[i], 0, 7, path, 64), WEFT_REFUSED);
+    weft_engine_close(&o.engine);
+}
+
 /* Each allocation of the engine fails once: a clean failure, and nothing left behind. */
 static void every_allocation_may_fail(void **state)
 {
@@ -773,6 +793,7 @@ int main(void)
         cmocka_unit_test(several_jobs_hold_the_weights_once),
         cmocka_unit_test(a_field_from_the_future_is_refused),
         cmocka_unit_test(misuse_is_a_status),
+        cmocka_unit_test(clips_have_names),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,7 @@ for value in 0 -1 x 12XB 1e6 '' ' 1GB' 99999999999999999999; do
 done
 gen '--offload-blocks' --offload group --offload-blocks 0
 gen 'offload-blocks' --offload-blocks 2
-gen 'generator: cuda' --generator cuda --device cpu
+gen 'numbers of cuda' --generator cuda --device cpu
 gen 'generator: gpu' --generator gpu
 gen 'device-map' --device-map vae=cpu --offload model
 gen 'device-map' --device-map vae=cpu --offload auto
@@ -124,6 +124,60 @@ else # a build without FFmpeg says what it has
     gen 'y4m' -o - --format mp4
 fi
 gen 'missing' --report missing/report.json
+
+# --- several clips ---
+clips() {
+    word=$1
+    shift
+    gen "$word" --num-videos 3 "$@"
+}
+for value in 0 -1 2.5 x '' 1000000; do
+    gen '--num-videos' --num-videos "$value"
+done
+refused 'num-videos' decode "$model" "$fixtures/basic/expect/latents.safetensors" -o new-%d.y4m \
+    --num-videos 2
+clips 'write it like new-%02d.y4m'
+clips 'one %d' -o new-%d-%d.y4m
+clips 'one %d' -o new-%s.y4m
+clips 'one %d' -o new%-%d.y4m
+clips 'one %d' -o new%%d.y4m
+clips 'write it like new-%02d-%05d.png' -o new.png
+clips 'two %d' -o new-%d.png
+clips 'two %d' -o new-%d --format png
+clips 'two %d' -o new-%d-%d-%d.png
+clips 'in one stream' -o - --format y4m
+clips 'in one stream' -o - --format mp4
+clips 'report-%02d.json' --format null --report -
+clips 'write it like r-%02d.json' -o new-%d.y4m --report r.json
+clips 'write it like dump-%02d' -o new-%d.y4m --dump dump/
+clips 'same noise' -o new-%d.y4m --latents "$fixtures/basic/expect/latents.safetensors"
+clips 'too large' -o new-%d.y4m --seed 18446744073709551614
+clips 'missing' -o missing/new-%d.y4m
+clips 'missing' -o new-%d.y4m --report missing/r-%d.json
+clips 'missing' -o new-%d.y4m --dump missing/dump-%d
+echo keep >late-2.y4m
+echo keep >late-2-00004.png
+clips 'late-2.y4m: exists' -o late-%d.y4m
+clips 'late-2-00004.png: exists' -o late-%d-%05d.png
+clips 'late-2.y4m' -o new-%d.y4m --dump late-%d.y4m
+clips 'this run reads' -o late-%d.y4m -y -p @late-2.y4m
+clips 'this run reads' -o new-%d.y4m --report late-%d.y4m -p @late-2.y4m
+mkdir dump-1 dump-2 dump-2/prompt_embeds.safetensors
+clips 'is no file' -o new-%d.y4m --dump dump-%d
+clips 'folder of a dump' -o dump-1/new-%d.y4m --dump dump-%d --num-videos 2
+rm -r dump-2
+ln -s dump-1 dump-2
+clips 'dump-[12]: two of the outputs' -o new-%d.y4m --dump dump-%d
+rm -r dump-[12]
+echo keep >late-0.y4m
+ln late-0.y4m late-1.y4m
+clips 'late-[01].y4m: two of the outputs' -y -o late-%d.y4m
+rm late-*
+gen 'new-10.y4m: two of the outputs' --num-videos 11 -o new-%d0.y4m --report new-%d.y4m
+gen 'new111.png: two of the outputs' --num-videos 12 -f 13 -o new%d%d.png
+gen 'new-0-1.png: two of the outputs' --num-videos 2 -o new-%d-%d.png --report new-0-%d.png
+clips 'clip is written' -o new-%d.y4m --report new-%d.y4m
+
 gen 'folder.mp4' --report folder.mp4
 gen 'old.mp4' --dump old.mp4
 gen 'missing' --dump missing/dump

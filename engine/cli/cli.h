@@ -31,14 +31,19 @@ struct cli {
     struct weft_request request; /* 0 or below 0 where nothing was said */
     struct weft_output output;
     const char *report;
+    int num_videos;        /* 0: nothing was said */
+    int clip;              /* that is being made, from 0 */
+    bool checking;         /* later clips, before the first: what is logged comes again */
     int offload, progress; /* index of the choice; CLI_PROGRESS_* */
     bool quiet, verbose, json, plan, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
     const char *read[2];               /* these files, or NULL; the second the negative one's */
     const char *keep[3];               /* those that are, for output.keep */
     bool accepted;                     /* the request: from then on warnings are shown at once */
-    char held[2048]; /* warnings before that, each with a line feed: a refusal says one line */
-    int unheld;      /* warnings that had no room there */
+    /* The warnings so far, each with a line feed. Before that they are held back, since a refusal
+       says one line; in later clips none of them is said again. */
+    char held[2048];
+    int unheld; /* warnings that had no room there */
 };
 
 /* Exit codes. */
@@ -56,6 +61,17 @@ void cli_tell(const struct cli *cli, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* A JSON string; bytes that are no UTF-8 become U+FFFD. */
 json_t *cli_json_text(const char *text);
+
+/* How many clips are made. */
+static inline int cli_clips(const struct cli *cli)
+{
+    return cli->num_videos ? cli->num_videos : 1;
+}
+/* Whether the output is of the format null. */
+bool cli_drops_frames(const struct cli *cli);
+/* "clip 2/4" and what follows it where several are made, else "". */
+enum { CLI_LABEL = 32 };
+const char *cli_label(const struct cli *cli, const char *follows, char label[CLI_LABEL]);
 
 int cli_run_clip(struct cli *cli); /* generate and decode; the exit code */
 int cli_run_info(struct cli *cli);

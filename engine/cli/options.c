@@ -55,6 +55,8 @@ static const struct spec specs[] = {
      "of torch's generator [random, printed]"},
     {NULL, "generator", 0, TEXT, G, AT(request.generator), 0, 0, "NAME",
      "cpu, or cuda: the noise as torch draws it there [cpu]"},
+    {NULL, "num-videos", 0, INTEGER, G, AT(num_videos), 1, 10000, "N",
+     "clips, of seeds s, s+1, ...; -o clip-%02d.mp4 [1]"},
     {NULL, "latents", 0, TEXT, G, AT(request.latents), 0, 0, "FILE",
      "initial noise: safetensors, tensor `latents` [1,C,T,h,w]"},
     {NULL, "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
@@ -391,16 +393,46 @@ static int check_words(struct cli *cli)
     return cli->words == want ? CLI_OK : CLI_REFUSED;
 }
 
+bool cli_drops_frames(const struct cli *cli)
+{
+    return cli->output.format && strcmp(cli->output.format, "null") == 0;
+}
+
+/* What several clips cannot share. */
+static int check_videos(const struct cli *cli)
+{
+    const struct weft_request *r = &cli->request;
+    const int more = cli_clips(cli) - 1;
+    if (more == 0)
+        return CLI_OK;
+    if (r->latents)
+        cli_say("--latents: gives all %d clips the same noise; use --seed, or make them one by one",
+                more + 1);
+    else if (!r->random_seed && r->seed > UINT64_MAX - (uint64_t)more)
+        cli_say(
+            "--seed: %llu is too large for %d clips, whose seeds follow it; choose a smaller one",
+            (unsigned long long)r->seed, more + 1);
+    else if (cli->output.path && !cli_drops_frames(cli) && strcmp(cli->output.path, "-") == 0)
+        cli_say("--output: nobody could tell %d clips in one stream apart; name a file for each, "
+                "like clip-%%02d.mp4",
+                more + 1);
+    else if (cli->report && strcmp(cli->report, "-") == 0)
+        cli_say("--report: each of %d clips has one of its own; name them like report-%%02d.json",
+                more + 1);
+    else
+        return CLI_OK;
+    return CLI_REFUSED;
+}
+
 static int check_clip(const struct cli *cli)
 {
     if (cli->verb == CLI_INFO)
         return CLI_OK;
-    const bool null = cli->output.format && strcmp(cli->output.format, "null") == 0;
     if (cli->json && !cli->plan) {
         cli_say("--json: goes with --plan, or with info; leave it away");
         return CLI_REFUSED;
     }
-    if (!cli->output.path && !null && !cli->plan) {
+    if (!cli->output.path && !cli_drops_frames(cli) && !cli->plan) {
         cli_say("usage: the output is missing; give -o FILE, or --format null to drop the frames");
         return CLI_REFUSED;
     }
@@ -408,7 +440,7 @@ static int check_clip(const struct cli *cli)
         cli_say("usage: the prompt is missing; give -p TEXT");
         return CLI_REFUSED;
     }
-    return CLI_OK;
+    return check_videos(cli);
 }
 
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)

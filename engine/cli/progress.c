@@ -34,16 +34,17 @@ static int columns(void)
 }
 
 /* As much as there is room for: the bar goes first, then the times, then the end. */
-static void show_bar(const struct weft_progress *p)
+static void show_bar(const struct cli *cli, const struct weft_progress *p)
 {
     enum { ROOM = 160, LEAST = 6, WIDEST = 30 };
-    char line[ROOM], times[64] = "", left[48] = "", bar[WIDEST + 4] = "";
+    char line[ROOM], times[64] = "", left[48] = "", bar[WIDEST + 4] = "", label[CLI_LABEL];
     const int room = columns();
     if (p->remaining_seconds > 0)
         snprintf(left, sizeof left, ", %.0f s left", ceil(p->remaining_seconds));
     snprintf(times, sizeof times, "  %.1f s%s", p->seconds, left);
-    const int counts =
-        snprintf(line, sizeof line, "%-7s %d/%d", stage_names[p->stage], p->done, p->total);
+    cli_label(cli, " ", label);
+    const int counts = snprintf(line, sizeof line, "%s%-7s %d/%d", label, stage_names[p->stage],
+                                p->done, p->total);
     const int rest = room - counts - (int)strlen(times) - 3; /* "[", "] " */
     const int width = rest < WIDEST ? rest : WIDEST;
     if (width >= LEAST) {
@@ -53,24 +54,29 @@ static void show_bar(const struct weft_progress *p)
         memset(bar + 1, '#', (size_t)filled);
         memcpy(bar + 1 + width, "] ", 3);
     }
-    snprintf(line, sizeof line, "%-7s %s%d/%d%s", stage_names[p->stage], bar, p->done, p->total,
-             rest + 3 >= 0 ? times : "");
+    snprintf(line, sizeof line, "%s%-7s %s%d/%d%s", label, stage_names[p->stage], bar, p->done,
+             p->total, rest + 3 >= 0 ? times : "");
     fprintf(stderr, "\r%-*.*s", room, room, line);
     fflush(stderr);
 }
 
 /* A line a step; of frames, which can be many, about ten. */
-static void show_plain(const struct weft_progress *p)
+static void show_plain(const struct cli *cli, const struct weft_progress *p)
 {
+    char label[CLI_LABEL];
     const int every = p->stage == WEFT_STAGE_DECODE ? (p->total + 9) / 10 : 1;
     if (p->done == 0 || (p->done != p->total && p->done % every))
         return;
-    cli_say("%s %d/%d, %.1f s", stage_names[p->stage], p->done, p->total, p->seconds);
+    cli_say("%s%s %d/%d, %.1f s", cli_label(cli, ": ", label), stage_names[p->stage], p->done,
+            p->total, p->seconds);
 }
 
-static void show_json(const struct weft_progress *p)
+static void show_json(const struct cli *cli, const struct weft_progress *p)
 {
-    fprintf(stderr, "{\"stage\": \"%s\", \"done\": %d, \"total\": %d, \"seconds\": %.3f}\n",
+    fputc('{', stderr);
+    if (cli_clips(cli) > 1)
+        fprintf(stderr, "\"clip\": %d, \"clips\": %d, ", cli->clip + 1, cli_clips(cli));
+    fprintf(stderr, "\"stage\": \"%s\", \"done\": %d, \"total\": %d, \"seconds\": %.3f}\n",
             stage_names[p->stage], p->done, p->total, p->seconds);
     fflush(stderr);
 }
@@ -79,13 +85,13 @@ void cli_show_progress(void *context, const struct weft_progress *progress)
 {
     switch (mode_of(context)) {
     case CLI_PROGRESS_BAR:
-        show_bar(progress);
+        show_bar(context, progress);
         break;
     case CLI_PROGRESS_PLAIN:
-        show_plain(progress);
+        show_plain(context, progress);
         break;
     case CLI_PROGRESS_JSON:
-        show_json(progress);
+        show_json(context, progress);
         break;
     default:
         break;

@@ -62,25 +62,46 @@ json_t *cli_json_text(const char *text)
     return json_stringn(valid, used);
 }
 
-void cli_log(void *context, enum weft_log_level level, const char *line)
+const char *cli_label(const struct cli *cli, const char *follows, char label[CLI_LABEL])
 {
-    struct cli *cli = context;
-    if (cli->quiet || (level == WEFT_LOG_INFO && !cli->verbose))
-        return;
-    if (level == WEFT_LOG_INFO || cli->accepted) {
-        cli_end_progress(cli);
-        cli_tell(cli, level == WEFT_LOG_INFO ? "info" : "warning", "%s", line);
-        return;
-    }
+    label[0] = '\0';
+    if (cli_clips(cli) > 1)
+        snprintf(label, CLI_LABEL, "clip %d/%d%s", cli->clip + 1, cli_clips(cli), follows);
+    return label;
+}
+
+/* Whether a warning came already; notes it where it did not, as far as there is room. */
+static bool is_known(struct cli *cli, const char *line)
+{
     const size_t used = strlen(cli->held), more = strlen(line);
+    for (const char *next = cli->held; (next = strstr(next, line)) != NULL; next++) {
+        if (next[more] == '\n' && (next == cli->held || next[-1] == '\n'))
+            return true;
+    }
     if (more + 2 <= sizeof cli->held - used)
         snprintf(cli->held + used, sizeof cli->held - used, "%s\n", line);
     else
         cli->unheld++;
+    return false;
+}
+
+void cli_log(void *context, enum weft_log_level level, const char *line)
+{
+    struct cli *cli = context;
+    if (cli->quiet || cli->checking || (level == WEFT_LOG_INFO && !cli->verbose))
+        return;
+    if (level == WEFT_LOG_WARNING && is_known(cli, line) && cli->clip > 0)
+        return;
+    if (level == WEFT_LOG_INFO || cli->accepted) {
+        cli_end_progress(cli);
+        cli_tell(cli, level == WEFT_LOG_INFO ? "info" : "warning", "%s", line);
+    }
 }
 
 void cli_accept(struct cli *cli)
 {
+    if (cli->accepted) /* for an earlier clip */
+        return;
     cli->accepted = true;
     for (const char *line = cli->held; *line;) {
         const size_t length = strcspn(line, "\n");

@@ -6,19 +6,18 @@
 #include <png.h>
 
 #include "io/part.h"
+#include "io/pattern.h"
 #include "io/video/driver.h"
 
 enum {
-    DIGITS = 20,             /* of a frame's number at most */
     CHECKED_BEFORE = 100000, /* pictures looked for at opening; those after it, when written */
     COMPRESSION = 3,         /* the default takes three times as long for 5 % */
 };
 
 struct png {
     struct wf_mem *mem;
-    char *pattern, *name; /* name: room for the pattern with a number in it */
-    size_t name_room, number_at, number_end;
-    int digits; /* of the number at least, padded with zeros */
+    struct wf_pattern pattern;
+    char *name; /* room for the pattern with a number in it */
     bool overwrite, finished;
     int64_t frames; /* announced; 0: not known */
     int64_t written, bytes;
@@ -29,34 +28,9 @@ struct png {
 
 /* --- names --- */
 
-/* The one conversion, %d or %05d, in the file's own name. What stands in the folder is as it is. */
-static enum wf_status parse_pattern(struct png *png, struct wf_error *err)
-{
-    const char *base = png->pattern + wf_path_folder(png->pattern);
-    const char *percent = strchr(base, '%');
-    const char *end = percent ? percent + 1 : base;
-    int digits = 0, seen = 0;
-    for (; *end >= '0' && *end <= '9' && seen < 2; end++, seen++)
-        digits = 10 * digits + (*end - '0');
-    if (!percent || *end != 'd' || digits > DIGITS || strchr(end, '%'))
-        return wf_fail(err, WF_REFUSED,
-                       "%.200s: must hold one %%d (or %%05d), and no other %%, for the number of "
-                       "the frame; write it like frame-%%05d.png",
-                       base);
-    png->number_at = (size_t)(percent - png->pattern);
-    png->number_end = (size_t)(end - png->pattern) + 1;
-    png->digits = digits;
-    return WF_OK;
-}
-
 static void make_name(struct png *png, int64_t frame)
 {
-    char number[DIGITS + 4];
-    const int n = snprintf(number, sizeof number, "%0*lld", png->digits, (long long)frame);
-    const size_t length = n > 0 ? (size_t)n : 0;
-    memcpy(png->name, png->pattern, png->number_at);
-    memcpy(png->name + png->number_at, number, length);
-    strcpy(png->name + png->number_at + length, png->pattern + png->number_end);
+    wf_pattern_name(&png->pattern, frame, png->name);
 }
 
 /* Opens each picture that is announced and removes it again: existing files and folders that cannot
@@ -83,14 +57,13 @@ static enum wf_status open_names(struct png *png, const struct wf_sink_config *c
                        "standard output: cannot take png, which is a file a frame; "
                        "name them like frame-%%05d.png");
     png->overwrite = config->overwrite;
-    png->name_room = strlen(config->path) + DIGITS + 1;
-    png->pattern = wf_strdup(png->mem, config->path);
-    png->name = wf_alloc(png->mem, WF_MEM_MISC, png->name_room);
-    if (!png->pattern || !png->name)
-        return wf_fail_memory(err, "output", png->name_room);
-    WF_TRY(parse_pattern(png, err));
+    WF_TRY(wf_pattern_parse(config->path, WF_PATTERN_FRAMES, png->mem, &png->pattern, err));
+    const size_t room = wf_pattern_room(&png->pattern);
+    png->name = wf_alloc(png->mem, WF_MEM_MISC, room);
+    if (!png->name)
+        return wf_fail_memory(err, "output", room);
     png->frames = config->frames;
-    wf_part_sweep(png->pattern, png->number_at, png->number_end);
+    wf_part_sweep(png->pattern.text, png->pattern.at, png->pattern.end);
     return check_names(png, config->frames, config->inputs, err);
 }
 
@@ -200,7 +173,7 @@ static void png_close(void *state)
     if (!png->finished && png->elsewhere.status == WF_OK) /* else a name may be another's file */
         remove_pictures(png);
     wf_free(png->name);
-    wf_free(png->pattern);
+    wf_free(png->pattern.text);
     wf_free(png);
 }
 
