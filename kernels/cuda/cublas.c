@@ -1,6 +1,7 @@
 #include "kernels/cuda/cublas.h"
 
 #include <cublasLt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,12 +17,14 @@ struct entry {
     struct entry *next;
     struct key key;
     bool takes; /* there is an algorithm */
+    cublasComputeType_t compute;
     cublasLtMatmulAlgo_t algorithm;
 };
 
 struct wf_cublas {
     cublasLtHandle_t handle;
     struct entry *first;
+    char text[160]; /* of the last failure */
 };
 
 enum wf_status wf_cublas_open(struct wf_cublas **cublas, struct wf_error *err)
@@ -94,13 +97,12 @@ static cublasStatus_t describe_epilogue(struct call *call, const struct wf_cubla
     return code;
 }
 
-static cublasStatus_t describe(struct call *call, const struct wf_cublas_gemm *a)
+static cublasStatus_t describe(struct call *call, const struct wf_cublas_gemm *a,
+                               cublasComputeType_t compute)
 {
     const cublasOperation_t turned = a->in_rows ? CUBLAS_OP_N : CUBLAS_OP_T;
     const int64_t w_rows = a->in_rows ? a->k : a->n, w_columns = a->in_rows ? a->n : a->k;
-    cublasStatus_t code = cublasLtMatmulDescInit(
-        &call->operation, a->type == WF_F32 ? CUBLAS_COMPUTE_32F_PEDANTIC : CUBLAS_COMPUTE_32F,
-        CUDA_R_32F);
+    cublasStatus_t code = cublasLtMatmulDescInit(&call->operation, compute, CUDA_R_32F);
     if (code == CUBLAS_STATUS_SUCCESS)
         code = cublasLtMatmulDescSetAttribute(&call->operation, CUBLASLT_MATMUL_DESC_TRANSA,
                                               &turned, sizeof turned);
@@ -162,6 +164,11 @@ static cublasStatus_t prefer(cublasLtMatmulPreferenceOpaque_t *preference, const
     if (code == CUBLAS_STATUS_SUCCESS)
         code = cublasLtMatmulPreferenceSetAttribute(
             preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    /* Parts of a sum are added in f32, never in y's type. */
+    const uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    if (code == CUBLAS_STATUS_SUCCESS)
+        code = cublasLtMatmulPreferenceSetAttribute(
+            preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums);
     for (size_t i = 0; i < sizeof aligned / sizeof *aligned && code == CUBLAS_STATUS_SUCCESS; i++)
         code = cublasLtMatmulPreferenceSetAttribute(preference, aligned[i].attribute,
                                                     &aligned[i].bytes, sizeof aligned[i].bytes);
@@ -174,7 +181,7 @@ static void choose(struct wf_cublas *c, const struct wf_cublas_gemm *a, struct e
     cublasLtMatmulPreferenceOpaque_t preference;
     cublasLtMatmulHeuristicResult_t found;
     int count = 0;
-    if (describe(&call, a) != CUBLAS_STATUS_SUCCESS ||
+    if (describe(&call, a, e->compute) != CUBLAS_STATUS_SUCCESS ||
         prefer(&preference, &e->key, a->workspace_bytes) != CUBLAS_STATUS_SUCCESS)
         return;
     e->takes = cublasLtMatmulAlgoGetHeuristic(c->handle, &call.operation, &call.w, &call.x, &call.y,
@@ -197,7 +204,12 @@ static const struct entry *find(const struct wf_cublas_gemm *a)
     if (!e)
         return NULL;
     e->key = key;
+    e->compute = a->type == WF_F32 ? CUBLAS_COMPUTE_32F_PEDANTIC : CUBLAS_COMPUTE_32F;
     choose(c, a, e);
+    if (!e->takes && e->compute == CUBLAS_COMPUTE_32F_PEDANTIC) {
+        e->compute = CUBLAS_COMPUTE_32F; /* no TF32 in it either */
+        choose(c, a, e);
+    }
     e->next = c->first;
     c->first = e;
     return e;
@@ -209,16 +221,30 @@ bool wf_cublas_takes(const struct wf_cublas_gemm *args)
     return e && e->takes;
 }
 
+static int fail(const struct wf_cublas_gemm *a, cublasStatus_t code)
+{
+    snprintf(a->cublas->text, sizeof a->cublas->text,
+             "cuBLASLt: %s, a product of [%lld,%lld] and [%lld,%lld], %lld of them",
+             cublasLtGetStatusString(code), (long long)a->m, (long long)a->k, (long long)a->n,
+             (long long)a->k, (long long)a->batches);
+    return WF_CUBLAS_SAID;
+}
+
+const char *wf_cublas_text(const struct wf_cublas *cublas)
+{
+    return cublas->text;
+}
+
 int wf_cublas_launch(const void *args, void *stream)
 {
     const struct wf_cublas_gemm *a = args;
     const struct entry *e = find(a);
     const float beta = a->accumulate ? 1 : 0;
     struct call call;
-    if (!e || !e->takes || describe(&call, a) != CUBLAS_STATUS_SUCCESS)
-        return cudaErrorInvalidValue;
+    if (!e || !e->takes || describe(&call, a, e->compute) != CUBLAS_STATUS_SUCCESS)
+        return fail(a, CUBLAS_STATUS_INVALID_VALUE);
     const cublasStatus_t code = cublasLtMatmul(
         a->cublas->handle, &call.operation, &a->alpha, a->w, &call.w, a->x, &call.x, &beta, a->y,
         &call.y, a->y, &call.y, &e->algorithm, a->workspace, a->workspace_bytes, stream);
-    return code == CUBLAS_STATUS_SUCCESS ? 0 : cudaErrorLaunchFailure;
+    return code == CUBLAS_STATUS_SUCCESS ? 0 : fail(a, code);
 }

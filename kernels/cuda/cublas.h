@@ -33,6 +33,9 @@ void wf_cublas_close(struct wf_cublas **cublas);
 /* Whether it has an algorithm for the shape, which is looked for once, by shape, types and the
    alignment of rows. */
 bool wf_cublas_takes(const struct wf_cublas_gemm *args);
-int wf_cublas_launch(const void *args, void *stream); /* a launcher; args: struct wf_cublas_gemm */
+/* A launcher; args: struct wf_cublas_gemm. WF_CUBLAS_SAID: what failed is in the text. */
+enum { WF_CUBLAS_SAID = -2 };
+int wf_cublas_launch(const void *args, void *stream);
+const char *wf_cublas_text(const struct wf_cublas *cublas);
 
 #endif

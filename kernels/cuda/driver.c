@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Events that can be told apart at a time: an older one has passed. */
-enum { EVENTS = 512 };
+enum { EVENTS = 8192 };
 
 struct wf_driver {
     int ordinal;
@@ -80,13 +80,21 @@ static int keep_memory(const struct wf_driver *d)
     return code ? code : (int)cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all);
 }
 
+static void give_back_memory(const struct wf_driver *d)
+{
+    cudaMemPool_t pool;
+    if (cudaDeviceGetDefaultMemPool(&pool, d->ordinal) == cudaSuccess)
+        (void)cudaMemPoolTrimTo(pool, 0);
+}
+
 static int make_streams(struct wf_driver *d)
 {
     int code = 0;
     for (int i = 0; i < WF_STREAMS && code == 0; i++)
         code = (int)cudaStreamCreateWithFlags(&d->streams[i], cudaStreamNonBlocking);
     for (int i = 0; i < EVENTS && code == 0; i++)
-        code = (int)cudaEventCreateWithFlags(&d->events[i], cudaEventDisableTiming);
+        code = (int)cudaEventCreateWithFlags(&d->events[i],
+                                             cudaEventDisableTiming | cudaEventBlockingSync);
     for (int i = 0; i < WF_DRIVER_MARKS && code == 0; i++)
         code = (int)cudaEventCreateWithFlags(&d->marks[i], cudaEventDefault);
     return code;
@@ -131,6 +139,7 @@ void wf_driver_close(struct wf_driver **driver)
         (void)cudaStreamSynchronize(d->streams[i]);
         (void)cudaStreamDestroy(d->streams[i]);
     }
+    give_back_memory(d);
     for (int i = 0; i < EVENTS; i++) {
         if (d->events[i])
             (void)cudaEventDestroy(d->events[i]);

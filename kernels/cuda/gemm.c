@@ -62,32 +62,41 @@ static enum wf_status multiply_own(struct wf_backend *be, const struct wf_gemm *
 static enum wf_status multiply(struct wf_backend *be, const struct wf_gemm *a)
 {
     struct wf_cuda *c = wf_cuda_of(be);
-    const struct wf_cublas_gemm args = {.cublas = c->cublas,
-                                        .m = a->x.dim[0],
-                                        .n = a->w->dim[0],
-                                        .k = a->x.dim[1],
-                                        .batches = 1,
-                                        .x = a->x.data,
-                                        .w = a->w->tensor.data,
-                                        .bias = bias_for(a, a->y.dtype),
-                                        .y = a->y.data,
-                                        .x_row = a->x.stride[0],
-                                        .w_row = a->x.dim[1],
-                                        .y_row = a->y.stride[0],
-                                        .type = a->x.dtype,
-                                        .y_type = a->y.dtype,
-                                        .alpha = 1,
-                                        .accumulate = a->accumulate,
-                                        .gelu_tanh = a->act == WF_ACT_GELU_TANH,
-                                        .workspace = c->workspace,
-                                        .workspace_bytes = WF_CUDA_WORKSPACE};
+    struct wf_cublas_gemm args = {.cublas = c->cublas,
+                                  .m = a->x.dim[0],
+                                  .n = a->w->dim[0],
+                                  .k = a->x.dim[1],
+                                  .batches = 1,
+                                  .x = a->x.data,
+                                  .w = a->w->tensor.data,
+                                  .bias = bias_for(a, a->y.dtype),
+                                  .y = a->y.data,
+                                  .x_row = a->x.stride[0],
+                                  .w_row = a->x.dim[1],
+                                  .y_row = a->y.stride[0],
+                                  .type = a->x.dtype,
+                                  .y_type = a->y.dtype,
+                                  .alpha = 1,
+                                  .accumulate = a->accumulate,
+                                  .gelu_tanh = a->act == WF_ACT_GELU_TANH,
+                                  .workspace = c->workspace,
+                                  .workspace_bytes = WF_CUDA_WORKSPACE};
     if (wf_cublas_takes(&args))
         return wf_cuda_launch(be, "gemm", &a->y, wf_cublas_launch, &args, sizeof args);
-    WF_TRY(multiply_own(be, a));
-    const struct wf_activate act = {.x = a->y, .y = a->y, .act = a->act};
-    return a->act == WF_ACT_NONE
-               ? WF_OK
-               : wf_cuda_launch(be, "gemm", &a->y, wf_own_activate, &act, sizeof act);
+    /* The epilogue may be what it does not take. */
+    args.bias = NULL;
+    args.gelu_tanh = false;
+    const bool takes = wf_cublas_takes(&args);
+    struct wf_own_gate rest = {.x = a->y, .y = a->y, .act = a->act};
+    if (a->bias && takes)
+        rest.bias = a->bias->tensor;
+    if (takes)
+        WF_TRY(wf_cuda_launch(be, "gemm", &a->y, wf_cublas_launch, &args, sizeof args));
+    else
+        WF_TRY(multiply_own(be, a));
+    if (!rest.bias.data && rest.act == WF_ACT_NONE)
+        return WF_OK;
+    return wf_cuda_launch(be, "gemm", &a->y, wf_own_gate, &rest, sizeof rest);
 }
 
 static enum wf_status multiply_slice(struct wf_backend *be, const struct wf_gemm *a, int64_t first,

@@ -3,11 +3,12 @@
    reading, the link and the products go on beside each other. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/own/own.h"
 
-enum { SLOTS = 4, SLOT_BYTES = 16 << 20, READERS = 4, READ_APART = 2 << 20 };
+enum { SLOTS = 4, SLOT_BYTES = 16 << 20, READERS = 4, READ_APART = 1 << 20 };
 
 /* A parameter on its way. */
 struct wf_load {
@@ -45,7 +46,8 @@ struct wf_loader {
 static enum wf_status read_piece(const struct wf_source *src, uint64_t offset, unsigned char *dst,
                                  size_t bytes, struct wf_error *err)
 {
-    const int readers = bytes >= READERS * (size_t)READ_APART ? READERS : 1;
+    const size_t parts = bytes / READ_APART;
+    const int readers = parts < 1 ? 1 : parts < READERS ? (int)parts : READERS;
     const size_t part = bytes / (size_t)readers / 64 * 64;
     enum wf_status status[READERS];
     struct wf_error each[READERS];
@@ -116,7 +118,8 @@ static enum wf_status move_all(struct wf_loader *l, struct wf_load *load)
 {
     const size_t each = wf_dtype_bytes(load->source->dtype);
     const int64_t values = (int64_t)(load->source->bytes / each);
-    const int64_t most = SLOT_BYTES / (int64_t)each / 9 * 9; /* whole kernels of an UPCONV */
+    /* Whole kernels of an UPCONV, and whole quads. */
+    const int64_t most = SLOT_BYTES / (int64_t)each / 72 * 72;
     int code = wf_driver_wait(l->driver, WF_STREAM_WEIGHTS, load->free_event);
     if (code == 0 && load->padding) {
         const struct wf_own_fill zeros = {(unsigned char *)load->layout.dst +
@@ -273,11 +276,20 @@ enum wf_status wf_loader_begin(struct wf_loader *l, struct wf_backend *be, const
     return WF_OK;
 }
 
-static void wait_for(struct wf_loader *l, const struct wf_load *load)
+/* cancel NULL: to the end. A load that is cancelled ends with its piece. */
+static void wait_for(struct wf_loader *l, struct wf_load *load, const atomic_bool *cancel)
 {
+    enum { LOOK = 20000000 }; /* nanoseconds from a look at cancel to the next */
+    struct timespec until;
     pthread_mutex_lock(&l->lock);
-    while (!load->done)
-        pthread_cond_wait(&l->changed, &l->lock);
+    while (!load->done) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&l->changed, &l->lock, &until);
+        load->dropped |= cancel && atomic_load(cancel);
+    }
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -290,10 +302,12 @@ static int come_after(struct wf_loader *l, struct wf_backend *be, const struct w
 
 enum wf_status wf_loader_end(struct wf_loader *l, struct wf_backend *be, struct wf_load *load)
 {
-    wait_for(l, load);
+    wait_for(l, load, be->cancel);
     enum wf_status status = load->status;
     if (status != WF_OK)
         *be->err = load->err;
+    else if (load->dropped)
+        status = wf_fail_cancelled(be->err);
     else
         status = wf_cuda_check(be, "load", come_after(l, be, load));
     free(load);
@@ -306,6 +320,6 @@ void wf_loader_drop(struct wf_loader *l, struct wf_load *load)
     pthread_mutex_lock(&l->lock);
     load->dropped = true;
     pthread_mutex_unlock(&l->lock);
-    wait_for(l, load);
+    wait_for(l, load, NULL);
     free(load);
 }

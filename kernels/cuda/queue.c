@@ -15,7 +15,7 @@ enum wf_status wf_cuda_check(struct wf_backend *be, const char *what, int code)
     if (c->code == WF_CUDA_SAID)
         return wf_cuda_said(be, WF_FAILED);
     return wf_fail(be->err, WF_FAILED, "cuda: after %s: %s", c->last ? c->last : "the start",
-                   wf_driver_text(c->code));
+                   c->code == WF_CUBLAS_SAID ? wf_cublas_text(c->cublas) : wf_driver_text(c->code));
 }
 
 /* --- how far ahead --- */
