@@ -32,7 +32,8 @@ static size_t free_host(const struct weft_engine *e)
     return left < SIZE_MAX - held ? left + held : SIZE_MAX;
 }
 
-/* Of all devices that have memory of their own, when they were opened; 0: there is none. */
+/* Of all devices that have memory of their own, when they were opened, less what libraries put
+   there later; 0: there is none. */
 static size_t free_device(const struct weft_engine *e)
 {
     size_t bytes = 0;
@@ -42,7 +43,7 @@ static size_t free_device(const struct weft_engine *e)
             again |= strcmp(e->devices[before], e->devices[b]) == 0;
         bytes += again ? 0 : e->backends[b]->device.memory;
     }
-    return bytes;
+    return bytes - bytes / 20;
 }
 
 /* The limit is the device's, where that has memory of its own; nobody gets more than there is. */
