@@ -42,7 +42,7 @@ run_tests "$root/build-bare" -R \
 
 setup_build "$root/build-tsan" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWEFT_TESTS=ON \
     -DWEFT_SANITIZE=thread -DWEFT_CUDA=OFF
-run_tests "$root/build-tsan" -R '^test_(job|threads|sinks|cuda_queue)$'
+run_tests "$root/build-tsan" -R '^test_(job|threads|sinks)$'
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

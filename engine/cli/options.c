@@ -56,7 +56,7 @@ static const struct spec specs[] = {
     {NULL, "generator", 0, TEXT, G, AT(request.generator), 0, 0, "NAME",
      "cpu, or cuda: the noise as torch draws it there [cpu]"},
     {NULL, "num-videos", 0, INTEGER, G, AT(num_videos), 1, 10000, "N",
-     "clips, of seeds s, s+1, ...; -o clip-%02d.mp4 [1]"},
+     "clips, of seeds s, s+1, ...; -o clip-%02d.y4m [1]"},
     {NULL, "latents", 0, TEXT, G, AT(request.latents), 0, 0, "FILE",
      "initial noise: safetensors, tensor `latents` [1,C,T,h,w]"},
     {NULL, "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
