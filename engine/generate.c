@@ -4,8 +4,7 @@
 #include "engine/plan.h"
 
 /* Seconds too, where somebody is told how long it will take: not of a job that is done before its
-   rates are measured. Measuring may leave working memory with the backend, so it is planned anew.
- */
+   rates are measured. */
 static enum wf_status plan_seconds(struct weft_job *job)
 {
     const double long_job = 1e12; /* FLOPs */

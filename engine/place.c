@@ -54,21 +54,6 @@ static enum wf_status check_map(const char *what, const char *map,
     return WF_OK;
 }
 
-/* "ref", the plain C that defines truth, is there for tests. */
-static enum wf_status check_device(const char *device, struct wf_error *err)
-{
-    return wf_backend_is_known(device)
-               ? WF_OK
-               : wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu or cuda", device);
-}
-
-static enum wf_status check_dtype(const char *dtype, struct wf_error *err)
-{
-    if (strcmp(dtype, "f32") == 0 || strcmp(dtype, "bf16") == 0)
-        return WF_OK;
-    return wf_fail(err, WF_REFUSED, "dtype: %s is not supported; use f32 or bf16", dtype);
-}
-
 /* --- the engine's backends --- */
 
 static void log_device(const struct weft_engine *e, const char *device, const struct wf_backend *be)
@@ -139,11 +124,11 @@ static enum wf_status take_dtype(struct weft_engine *e, const char *dtype)
 {
     if (strchr(dtype, '=')) {
         WF_TRY(copy_setting("dtype", dtype, e->dtype_map, sizeof e->dtype_map, &e->err));
-        return check_map("dtype", e->dtype_map, check_dtype, &e->err);
+        return check_map("dtype", e->dtype_map, wf_backend_check_dtype, &e->err);
     }
     if (!dtype[0])
         return WF_OK;
-    WF_TRY(check_dtype(dtype, &e->err));
+    WF_TRY(wf_backend_check_dtype(dtype, &e->err));
     strcpy(e->place.dtype, dtype);
     return WF_OK;
 }
@@ -157,11 +142,11 @@ enum wf_status wf_engine_place(struct weft_engine *e, const struct weft_settings
     if (s->device_map)
         WF_TRY(copy_setting("device-map", s->device_map, e->device_map, sizeof e->device_map,
                             &e->err));
-    WF_TRY(check_map("device-map", e->device_map, check_device, &e->err));
+    WF_TRY(check_map("device-map", e->device_map, wf_backend_check_device, &e->err));
     if (!s->device) {
         find_device(e);
     } else {
-        WF_TRY(check_device(s->device, &e->err));
+        WF_TRY(wf_backend_check_device(s->device, &e->err));
         strcpy(e->place.device, s->device); /* what is known is short */
     }
     return e->dtype_map[0] || e->device_map[0] ? WF_OK : open_place(e, &e->place, &first, &e->err);

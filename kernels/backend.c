@@ -57,10 +57,12 @@ static const struct device *find_device(const char *name, int *ordinal)
     return NULL;
 }
 
-bool wf_backend_is_known(const char *name)
+enum wf_status wf_backend_check_device(const char *name, struct wf_error *err)
 {
     int ordinal;
-    return find_device(name, &ordinal) != NULL;
+    return find_device(name, &ordinal)
+               ? WF_OK
+               : wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu or cuda", name);
 }
 
 bool wf_backend_has_driver(const char *name)
@@ -70,9 +72,11 @@ bool wf_backend_has_driver(const char *name)
     return device && (!device->driver || wf_module_driver(device->driver));
 }
 
-static bool is_known(const char *dtype)
+enum wf_status wf_backend_check_dtype(const char *dtype, struct wf_error *err)
 {
-    return !dtype || strcmp(dtype, "f32") == 0 || strcmp(dtype, "bf16") == 0;
+    if (strcmp(dtype, "f32") == 0 || strcmp(dtype, "bf16") == 0)
+        return WF_OK;
+    return wf_fail(err, WF_REFUSED, "dtype: %s is not supported; use f32 or bf16", dtype);
 }
 
 static enum wf_dtype choose_compute(const struct wf_backend *be, const char *dtype)
@@ -115,9 +119,8 @@ static enum wf_status open_table(const struct wf_ops *ops, int ordinal, const ch
                                  int threads, struct wf_mem *mem, struct wf_mem *device_mem,
                                  struct wf_error *err, struct wf_backend **be)
 {
-    if (!is_known(dtype))
-        return wf_fail(err, WF_REFUSED,
-                       "dtype: %s is not supported on this device; use f32 or bf16", dtype);
+    if (dtype)
+        WF_TRY(wf_backend_check_dtype(dtype, err));
     WF_TRY(open_with(ops, ordinal, threads, mem, device_mem, err, be));
     (*be)->compute = choose_compute(*be, dtype);
     return WF_OK;
@@ -129,9 +132,8 @@ enum wf_status wf_backend_open(const char *name, const char *dtype, int threads,
 {
     int ordinal;
     *be = NULL;
+    WF_TRY(wf_backend_check_device(name, err));
     const struct device *device = find_device(name, &ordinal);
-    if (!device)
-        return wf_fail(err, WF_REFUSED, "device: %s is not known; use cpu or cuda", name);
     const struct wf_ops *ops = device->ops;
     if (!ops)
         WF_TRY(device->load(&ops, err));

@@ -150,8 +150,10 @@ struct wf_backend {
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
 };
 
-/* Whether a name is one of a device: "ref", "cpu", "cuda" or "cuda:1". Opens nothing. */
-bool wf_backend_is_known(const char *name);
+/* WF_REFUSED when a name is none of a device, "ref", "cpu", "cuda" or "cuda:1", and dtype none of
+   products. Opens nothing. */
+enum wf_status wf_backend_check_device(const char *name, struct wf_error *err);
+enum wf_status wf_backend_check_dtype(const char *dtype, struct wf_error *err);
 /* Whether the driver that a device needs is there; without it, opening need not be tried. */
 bool wf_backend_has_driver(const char *name);
 /* Opens a device. dtype: "f32" or "bf16" for products, NULL for what the device is fast at.
