@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/plan.h"
+#include "engine/request.h"
 #include "kernels/base/cgroup.h"
 
 static const struct wf_policy candidates[] = {
@@ -86,100 +87,195 @@ static enum wf_status plan_under(struct weft_job *job, const char *latents, stru
     return WF_OK;
 }
 
+static bool same_policy(struct wf_policy a, struct wf_policy b)
+{
+    return a.offload == b.offload && a.blocks == b.blocks;
+}
+
+/* What is looked for: the fastest of the plans that fit. */
+struct search {
+    struct weft_job *job;
+    const char *latents;
+    struct limits limits;
+    bool chooses; /* among the policies; else the model has one */
+    bool found;   /* what is in best, policy and tile */
+    struct wf_job_plan best;
+    struct wf_policy policy;
+    struct wf_job_plan last; /* that was tried and does not fit, on `account` */
+    int account;
+};
+
+static enum wf_status try_policy(struct search *s, struct wf_policy policy)
+{
+    struct wf_job_plan plan;
+    WF_TRY(plan_under(s->job, s->latents, policy, &plan));
+    const int account = exceeded(&plan, &s->limits);
+    if (account < WF_ACCOUNTS) {
+        s->account = account;
+        s->last = plan;
+        return WF_OK;
+    }
+    if (s->chooses)
+        WF_TRY(wf_plan_time(s->job->model->engine, &plan));
+    if (!s->found || wf_plan_seconds(&plan) < wf_plan_seconds(&s->best)) {
+        s->found = true;
+        s->best = plan;
+        s->policy = policy;
+    }
+    return WF_OK;
+}
+
+/* With the job's tiles. */
+static enum wf_status try_policies(struct search *s)
+{
+    s->found = false;
+    if (!s->chooses)
+        return try_policy(s, wf_model_policy(s->job->model));
+    for (int i = 0; i < CANDIDATES; i++)
+        WF_TRY(try_policy(s, candidates[i]));
+    return WF_OK;
+}
+
+/* --- tiles --- */
+
+/* Sides of exact tiles in pixels, the largest first: below the last one, halos are most of the
+   work. */
+static const int sides[] = {768, 640, 512, 448, 384, 320, 256, 224, 192, 160, 128, 96, 64};
+
+enum { SIDES = sizeof sides / sizeof *sides };
+
+static void take_tile(struct weft_job *job, int width, int height)
+{
+    struct weft_request *r = &job->request;
+    r->tiling = WEFT_TILING_EXACT;
+    r->tile_width = width;
+    r->tile_height = height;
+    job->decode = wf_request_decode(r);
+    job->plan.room_known = false; /* other tiles, other arenas */
+}
+
+static enum wf_status try_side(struct search *s, int i)
+{
+    take_tile(s->job, sides[i], sides[i]);
+    return try_policies(s);
+}
+
+/* The largest tiles that fit: what they need falls with their side. */
+static enum wf_status search_tiles(struct search *s)
+{
+    int low = 0, high = SIDES - 1; /* the first that fits is within */
+    while (low < high && sides[low] >= s->job->width && sides[low] >= s->job->height)
+        low++;
+    WF_TRY(try_side(s, high));
+    if (!s->found)
+        return WF_OK;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        WF_TRY(try_side(s, middle));
+        if (s->found)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return try_side(s, high);
+}
+
+static enum wf_status search_tiling(struct search *s)
+{
+    struct weft_job *job = s->job;
+    const struct weft_request asked = job->request;
+    const size_t untiled = wf_plan_peak(&s->last, s->account);
+    if (asked.tile_width) {
+        take_tile(job, asked.tile_width, asked.tile_height);
+        WF_TRY(try_policies(s));
+    } else {
+        WF_TRY(search_tiles(s));
+    }
+    if (!s->found)
+        return WF_OK;
+    snprintf(job->tiling_chosen, sizeof job->tiling_chosen,
+             "exact, %dx%d: untiled it needs %.1f MB, and %.1f are allowed",
+             job->request.tile_width, job->request.tile_height, megabytes(untiled),
+             (double)s->limits.bytes[s->account] * 1e-6);
+    wf_log(job->model->engine, WEFT_LOG_INFO, "tiling: %s", job->tiling_chosen);
+    return WF_OK;
+}
+
+/* --- refusing --- */
+
 /* The policy that needs least on an account, for the message. */
-static enum wf_status find_least(struct weft_job *job, const char *latents, int account,
-                                 size_t *bytes, enum wf_offload *offload)
+static enum wf_status find_least(struct search *s, size_t *bytes, enum wf_offload *offload)
 {
     *bytes = SIZE_MAX;
     /* What a device map places stays. */
-    const int count = job->model->engine->device_map[0] ? 1 : CANDIDATES;
+    const int count = s->job->model->engine->device_map[0] ? 1 : CANDIDATES;
     for (int i = 0; i < count; i++) {
         struct wf_job_plan plan;
-        WF_TRY(plan_under(job, latents, candidates[i], &plan));
-        if (wf_plan_peak(&plan, account) < *bytes) {
-            *bytes = wf_plan_peak(&plan, account);
+        WF_TRY(plan_under(s->job, s->latents, candidates[i], &plan));
+        if (wf_plan_peak(&plan, s->account) < *bytes) {
+            *bytes = wf_plan_peak(&plan, s->account);
             *offload = candidates[i].offload;
         }
     }
     return WF_OK;
 }
 
-/* A plan that does not fit on an account. */
-static enum wf_status refuse(struct weft_job *job, const char *latents,
-                             const struct wf_job_plan *plan, const struct limits *limits,
-                             int account)
+/* A job that does not fit on an account. */
+static enum wf_status refuse(struct search *s)
 {
     static const char *const kinds[WF_ACCOUNTS] = {"", " of the device's"};
-    const size_t needed = wf_plan_peak(plan, account), limit = limits->bytes[account];
+    struct wf_error *err = wf_job_error(s->job);
+    const size_t needed = wf_plan_peak(&s->last, s->account), limit = s->limits.bytes[s->account];
     enum wf_offload offload = WF_OFFLOAD_NONE;
     size_t least;
     char allowed[64];
     snprintf(allowed, sizeof allowed,
-             limits->asked[account] ? "--memory-limit allows %.3f MB" : "%.3f MB are free",
+             s->limits.asked[s->account] ? "--memory-limit allows %.3f MB" : "%.3f MB are free",
              (double)limit * 1e-6);
-    WF_TRY(find_least(job, latents, account, &least, &offload));
+    WF_TRY(find_least(s, &least, &offload));
     if (least <= limit)
         return wf_fail(
-            wf_job_error(job), WF_REFUSED,
+            err, WF_REFUSED,
             "memory: the run needs %.1f MB%s, and %s; with --offload %s it needs %.1f MB",
-            megabytes(needed), kinds[account], allowed, wf_offload_name(offload), megabytes(least));
-    return wf_fail(wf_job_error(job), WF_REFUSED,
-                   "memory: the run needs at least %.1f MB%s (with --offload %s), and %s; choose a "
-                   "smaller size or fewer frames",
-                   megabytes(least), kinds[account], wf_offload_name(offload), allowed);
+            megabytes(needed), kinds[s->account], allowed, wf_offload_name(offload),
+            megabytes(least));
+    return wf_fail(
+        err, WF_REFUSED,
+        "memory: the run needs at least %.1f MB%s (with --offload %s%s), and %s; choose a "
+        "smaller size or fewer frames",
+        megabytes(least), kinds[s->account], wf_offload_name(offload),
+        s->job->decode.tiling == WF_TILING_EXACT ? " and exact tiles" : "", allowed);
 }
 
-static bool same_policy(struct wf_policy a, struct wf_policy b)
-{
-    return a.offload == b.offload && a.blocks == b.blocks;
-}
+/* --- choosing --- */
 
-static void take_policy(struct weft_model *m, struct wf_policy policy,
-                        const struct wf_job_plan *plan, const struct limits *limits)
+static void take_policy(const struct search *s)
 {
-    const int account = limits->bytes[WF_DEVICE] < SIZE_MAX ? WF_DEVICE : WF_HOST;
-    if (!m->has_policy || !same_policy(policy, m->policy))
-        wf_model_set_policy(m, policy);
+    struct weft_model *m = s->job->model;
+    const int account = s->limits.bytes[WF_DEVICE] < SIZE_MAX ? WF_DEVICE : WF_HOST;
+    if (!m->has_policy || !same_policy(s->policy, m->policy))
+        wf_model_set_policy(m, s->policy);
     snprintf(m->chosen, sizeof m->chosen,
              "%s: the fastest that fits, %.1f s by the plan, %.1f of %.1f MB",
-             wf_offload_name(policy.offload), wf_plan_seconds(plan),
-             megabytes(wf_plan_peak(plan, account)), (double)limits->bytes[account] * 1e-6);
+             wf_offload_name(s->policy.offload), wf_plan_seconds(&s->best),
+             megabytes(wf_plan_peak(&s->best, account)), (double)s->limits.bytes[account] * 1e-6);
     wf_log(m->engine, WEFT_LOG_INFO, "offload: %s", m->chosen);
-}
-
-/* The fastest that fits. */
-static enum wf_status choose(struct weft_job *job, const char *latents, const struct limits *limits)
-{
-    struct wf_job_plan plan, best;
-    int found = -1, account = WF_HOST;
-    for (int i = 0; i < CANDIDATES; i++) {
-        WF_TRY(plan_under(job, latents, candidates[i], &plan));
-        WF_TRY(wf_plan_time(job->model->engine, &plan));
-        const int too_small = exceeded(&plan, limits);
-        if (too_small < WF_ACCOUNTS) {
-            account = too_small;
-        } else if (found < 0 || wf_plan_seconds(&plan) < wf_plan_seconds(&best)) {
-            found = i;
-            best = plan;
-        }
-    }
-    if (found < 0)
-        return refuse(job, latents, &plan, limits, account);
-    job->plan = best;
-    take_policy(job->model, candidates[found], &best, limits);
-    return WF_OK;
 }
 
 enum wf_status wf_choose(struct weft_job *job, const char *latents)
 {
     const struct weft_model *m = job->model;
-    const struct limits limits = limits_of(m->engine);
-    if (m->engine->chooses && (!m->has_policy || m->open_jobs == 1)) /* this one alone */
-        return choose(job, latents, &limits);
-    WF_TRY(
-        wf_plan_job(m, &job->request, latents, wf_model_policy(m), &job->plan, wf_job_error(job)));
-    const int account = exceeded(&job->plan, &limits);
-    return account == WF_ACCOUNTS ? WF_OK : refuse(job, latents, &job->plan, &limits, account);
+    struct search s = {.job = job, .latents = latents, .limits = limits_of(m->engine)};
+    s.chooses = m->engine->chooses && (!m->has_policy || m->open_jobs == 1); /* this one alone */
+    WF_TRY(try_policies(&s));
+    if (!s.found && job->request.tiling == WEFT_TILING_AUTO)
+        WF_TRY(search_tiling(&s));
+    if (!s.found)
+        return refuse(&s);
+    job->plan = s.best;
+    if (s.chooses)
+        take_policy(&s);
+    return WF_OK;
 }
 
 enum wf_status wf_choose_again(struct weft_job *job)

@@ -123,6 +123,9 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     enum wf_status status = note_inputs(job, latents ? latents : request->latents, err);
     if (status == WF_OK)
         status = latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
+    job->decode = wf_request_decode(&job->request);
+    if (status == WF_OK)
+        status = wf_decode_check(model->vae, job->dims, &job->decode, err);
     if (status != WF_OK) {
         weft_job_close(&job);
         return status;

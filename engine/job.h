@@ -20,8 +20,8 @@ enum wf_job_phase {
 
 /* Memory that is taken at once when the job begins, where it is known; else as it is needed. */
 struct wf_job_room {
-    size_t activations;     /* of the job's arena: encoding and denoising */
-    struct wf_vae_room vae; /* of the decoder's arenas */
+    size_t activations; /* of the job's arena: encoding and denoising */
+    size_t decoder;     /* of the decoder's pool */
 };
 
 /* What the job will need and do, as its plan found it. */
@@ -55,6 +55,8 @@ struct weft_job {
     struct wf_file_set inputs; /* the model's files and the latents', not to be written over */
     struct wf_job_plan plan;
     struct wf_arena arena; /* activations of encoding and denoising */
+    struct wf_decode_settings decode;
+    char tiling_chosen[128]; /* what was, and why; "": what was asked for */
     struct wf_decoder *decoder;
 
     double started, first_frame_seconds, seconds; /* the clock; since it started */

@@ -350,5 +350,8 @@ void weft_request_defaults(const struct weft_model *model, struct weft_request *
                                      .max_sequence_length = d->max_sequence_length,
                                      .fps_num = d->fps_num,
                                      .fps_den = d->fps_den,
-                                     .random_seed = 1};
+                                     .random_seed = 1,
+                                     .chunk_overlap = -1,
+                                     .tile_overlap_width = -1,
+                                     .tile_overlap_height = -1};
 }

@@ -38,7 +38,7 @@ static enum wf_status run(struct weft_job *job, struct wf_job_plan *plan)
     while (job->phase != WF_JOB_DONE) {
         WF_TRY(wf_job_advance(job, &frame));
         if (job->decoder)
-            plan->room.vae = wf_decoder_room_used(job->decoder);
+            plan->room.decoder = wf_decoder_room_used(job->decoder);
     }
     plan->room.activations = job->arena.peak;
     plan->room_known = true;

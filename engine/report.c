@@ -109,6 +109,8 @@ static json_t *request(const struct weft_job *job)
                   wf_thread_granted(job->be->threads));
     if (root && job->model->has_policy)
         json_object_set_new(root, "chosen", json_string(job->model->chosen));
+    if (root && job->tiling_chosen[0])
+        json_object_set_new(root, "tiling_chosen", json_string(job->tiling_chosen));
     if (root && policy.offload == WF_OFFLOAD_GROUP)
         json_object_set_new(root, "offload_blocks",
                             json_integer(policy.blocks ? policy.blocks : 1));

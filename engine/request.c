@@ -38,6 +38,19 @@ enum wf_status wf_request_check(const struct weft_request *r, struct wf_error *e
     return WF_OK;
 }
 
+struct wf_decode_settings wf_request_decode(const struct weft_request *r)
+{
+    static const enum wf_tiling tilings[] = {[WEFT_TILING_AUTO] = WF_TILING_NONE,
+                                             [WEFT_TILING_NONE] = WF_TILING_NONE,
+                                             [WEFT_TILING_EXACT] = WF_TILING_EXACT,
+                                             [WEFT_TILING_BLEND] = WF_TILING_BLEND};
+    return (struct wf_decode_settings){.chunk_size = r->decode_chunk_size,
+                                       .chunk_overlap = r->chunk_overlap,
+                                       .tiling = tilings[r->tiling],
+                                       .tile = {r->tile_height, r->tile_width},
+                                       .overlap = {r->tile_overlap_height, r->tile_overlap_width}};
+}
+
 enum wf_status wf_request_seed(const struct weft_request *request, uint64_t *seed,
                                struct wf_error *err)
 {

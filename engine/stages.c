@@ -208,8 +208,8 @@ static enum wf_status begin_decode(struct weft_job *job)
     wf_arena_close(&job->arena);
     WF_TRY(move_latents(job));
     job->phase = WF_JOB_DECODING;
-    return wf_decoder_open(job->model->vae, job->latents, job->request.decode_chunk_size,
-                           &job->plan.room.vae, &job->decoder, wf_job_error(job));
+    return wf_decoder_open(job->model->vae, job->latents, &job->decode, job->plan.room.decoder,
+                           &job->decoder, wf_job_error(job));
 }
 
 static enum wf_status end_denoise(struct weft_job *job)

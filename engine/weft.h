@@ -172,6 +172,14 @@ struct weft_progress {
     uint64_t reserved[4]; /* zeros */
 };
 
+enum weft_tiling {
+    WEFT_TILING_AUTO, /* NONE where the frame fits the memory there is, else EXACT */
+    WEFT_TILING_NONE,
+    WEFT_TILING_EXACT, /* the pixels of NONE, in less memory */
+    WEFT_TILING_BLEND, /* each tile decoded for itself, and their overlaps blended, as diffusers
+                          does */
+};
+
 /* All pointers must stay valid until the job is closed. */
 struct weft_request {
     const char *prompt;          /* UTF-8; NULL: "" */
@@ -193,7 +201,11 @@ struct weft_request {
     /* Whose numbers the seed's noise is: "cpu", torch's CPU generator (NULL), or "cuda", that of
        the GPU that the denoiser is on. */
     const char *generator;
-    uint64_t reserved[15]; /* zeros */
+    int chunk_overlap; /* frames that neighbouring chunks share and blend; below 0: the family's */
+    enum weft_tiling tiling;
+    int tile_width, tile_height; /* output pixels; 0: exact the largest that fits, blend 256 */
+    int tile_overlap_width, tile_overlap_height; /* of blend; below 0: 64, at most half the tile */
+    uint64_t reserved[12];                       /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within

@@ -34,23 +34,28 @@ struct wf_gemm {
 
 /* Channels-last convolution, y = conv(x) + bias, or y += conv(x) + bias.
    x [T,H,W,C] of w's type, w CONV [O,C,kt,kh,kw], bias VECTOR [O] or NULL, y [T',H',W',O]; each
-   frame of x and y is dense, frames may be apart. All padding is zeros: pad_front frames before the
-   first (none after the last), pad_h and pad_w rows and columns before and after. T' = (pad_front +
-   T - kt) / stride_t + 1; H' = (pad_h[0] + H + pad_h[1] - kh) / stride_hw + 1. */
+   line [W,C] of x and y is dense, lines and frames may be apart, so both may be windows of larger
+   pictures. All padding is zeros: pad_front and pad_back frames before the first and after the
+   last, pad_h and pad_w rows and columns before and after. T' = (pad_front + T + pad_back - kt) /
+   stride_t + 1; H' = (pad_h[0] + H + pad_h[1] - kh) / stride_hw + 1. */
 struct wf_conv {
     struct wf_tensor x, y;
     const struct wf_param *w, *bias;
-    int pad_front, pad_h[2], pad_w[2];
+    int pad_front, pad_back, pad_h[2], pad_w[2];
     int stride_t, stride_hw; /* 1 or more */
     bool accumulate;
 };
 
-/* y = conv3x3(nearest 2x of x) + bias, zero padding 1. x [T,H,W,C] of w's type, w UPCONV
-   [O,C,1,3,3], bias VECTOR [O] or NULL, y [T,2H,2W,O]; frames dense. A backend may add up weights
-   before it rounds them to w's type. */
+/* y = conv3x3(nearest 2x of x) + bias. x [T,H,W,C] of w's type, w UPCONV [O,C,1,3,3], bias VECTOR
+   [O] or NULL, y [T,H',W',O]; lines dense, as in wf_conv. pad_h and pad_w, each 0 or 1: rows and
+   columns of zeros before and after, of the small picture. On a side without, x's outermost line
+   is seen by the kernel, but not doubled: it is what a window sees beyond its border. H' = 2 (H - 2
+   + pad_h[0] + pad_h[1]): twice H where all are 1. A backend may add up weights before it rounds
+   them to w's type. */
 struct wf_upconv {
     struct wf_tensor x, y;
     const struct wf_param *w, *bias;
+    int pad_h[2], pad_w[2];
 };
 
 /* y = softmax(scale * q k^T + bias) v, for each of N batches and each head; no S x L buffer is
@@ -137,6 +142,29 @@ struct wf_pack_u8 {
     struct wf_tensor x, y;
 };
 
+/* Statistics of groups of channels: y[t,g] = {n, mean, m2} of the H W C/G values of group g in
+   frame t: how many, their mean, the sum of the squares of their deviations from it; in double. x
+   [T,H,W,C], a line [W,C] dense, lines and frames at any pitch; y [T,G,3] dense; G divides C. */
+struct wf_group_sums {
+    struct wf_tensor x, y;
+};
+
+/* The statistics of parts become those of the whole, in double: mean = sum n_k mean_k / n, m2 = sum
+   (m2_k + n_k (mean_k - mean)^2) (Chan, Golub, LeVeque 1979); parts of n = 0 are allowed.
+   x [K,N,G,3]: y[n,g] is that of x[0..K-1,n,g]; y [N,G,3] dense. */
+struct wf_group_merge {
+    struct wf_tensor x, y;
+};
+
+/* Group norm: y = act((x - mean) / sqrt(m2 / n + eps) * weight + shift) by the statistics of a
+   channel's group. x [T,H,W,C], y [T,H,W,C] (F32 or BF16; may be x), lines dense, lines and frames
+   at any pitch; stats [T,G,3], or one for all frames (stride 0); weight [C], shift [C]. */
+struct wf_group_apply {
+    struct wf_tensor x, y, stats, weight, shift;
+    enum wf_act act;
+    float eps;
+};
+
 /* Every operation, once: this list makes the table, the functions that models call, what ref
    declares, plan's stand-ins and checkops' lines. Each takes a struct of its name. To add one: its
    struct above and its name here, its contract in ops.c, its truth in ref/, its test in checkops.
@@ -155,7 +183,10 @@ struct wf_pack_u8 {
     X(activate)                                                                                    \
     X(gated_act)                                                                                   \
     X(gather)                                                                                      \
-    X(pack_u8)
+    X(pack_u8)                                                                                     \
+    X(group_sums)                                                                                  \
+    X(group_merge)                                                                                 \
+    X(group_apply)
 
 #define WF_OP_NAME(name) WF_OP_##name,
 enum wf_op { WF_OPS(WF_OP_NAME) WF_OP_COUNT, WF_OP_LOAD };

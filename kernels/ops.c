@@ -133,15 +133,19 @@ static enum wf_status check_same(struct wf_backend *be, const char *what, const 
     return WF_OK;
 }
 
-/* [T,H,W,C]: each frame without gaps. */
-static enum wf_status check_frames(struct wf_backend *be, const char *what,
-                                   const struct wf_tensor *t)
+/* [T,H,W,C]: each line [W,C] without gaps, and behind the one before. */
+static enum wf_status check_lines(struct wf_backend *be, const char *what,
+                                  const struct wf_tensor *t)
 {
-    return check_dense(
-        be, what,
-        &(const struct wf_tensor){.rank = 3,
-                                  .dim = {t->dim[1], t->dim[2], t->dim[3]},
-                                  .stride = {t->stride[1], t->stride[2], t->stride[3]}});
+    WF_TRY(check_dense(be, what,
+                       &(const struct wf_tensor){.rank = 2,
+                                                 .dim = {t->dim[2], t->dim[3]},
+                                                 .stride = {t->stride[2], t->stride[3]}}));
+    if (t->dim[1] != 1 && t->stride[1] < t->dim[2] * t->dim[3])
+        return wf_fail(be->err, WF_FAILED,
+                       "%s: its lines are %lld elements apart, expected %lld or more; " ADVICE,
+                       what, (long long)t->stride[1], (long long)(t->dim[2] * t->dim[3]));
+    return WF_OK;
 }
 
 /* A vector that may be left out. */
@@ -399,8 +403,9 @@ static double conv_flops(const struct wf_conv *a)
     const int64_t *w = a->w->dim;
     int64_t planes = 0;
     for (int64_t t = 0; t < a->y.dim[0]; t++) {
-        const int64_t missing = a->pad_front - t * a->stride_t;
-        planes += w[2] - (missing < 0 ? 0 : missing < w[2] ? missing : w[2]);
+        const int64_t first = t * a->stride_t - a->pad_front, end = first + w[2];
+        const int64_t seen = (end < a->x.dim[0] ? end : a->x.dim[0]) - (first > 0 ? first : 0);
+        planes += seen > 0 ? seen : 0;
     }
     const double pixels = (double)planes * (double)a->y.dim[1] * (double)a->y.dim[2];
     return 2.0 * pixels * (double)w[0] * (double)w[1] * (double)w[3] * (double)w[4];
@@ -412,19 +417,24 @@ static enum wf_status check_conv(struct wf_backend *be, const struct wf_conv *a,
     const int64_t *w = a->w->dim;
     WF_TRY(check_operand(be, "conv: x", &a->x, wf_operand_type(be, a->w),
                          EXPECT(ANY, ANY, ANY, w[1])));
-    WF_TRY(check_frames(be, "conv: x", &a->x));
-    if (a->stride_t < 1 || a->stride_hw < 1 || a->pad_front < 0 || a->pad_h[0] < 0 ||
-        a->pad_h[1] < 0 || a->pad_w[0] < 0 || a->pad_w[1] < 0)
+    WF_TRY(check_lines(be, "conv: x", &a->x));
+    if (a->stride_t < 1 || a->stride_hw < 1 || a->pad_front < 0 || a->pad_back < 0 ||
+        a->pad_h[0] < 0 || a->pad_h[1] < 0 || a->pad_w[0] < 0 || a->pad_w[1] < 0)
         return wf_fail(be->err, WF_FAILED, "conv: strides %d, %d or paddings out of range; " ADVICE,
                        a->stride_t, a->stride_hw);
-    const int64_t t = steps(a->pad_front, a->x.dim[0], 0, w[2], a->stride_t);
+    const int64_t t = steps(a->pad_front, a->x.dim[0], a->pad_back, w[2], a->stride_t);
     const int64_t h = steps(a->pad_h[0], a->x.dim[1], a->pad_h[1], w[3], a->stride_hw);
     const int64_t ww = steps(a->pad_w[0], a->x.dim[2], a->pad_w[1], w[4], a->stride_hw);
     WF_TRY(check_output(be, "conv: y", &a->y, EXPECT(t, h, ww, w[0])));
-    WF_TRY(check_frames(be, "conv: y", &a->y));
+    WF_TRY(check_lines(be, "conv: y", &a->y));
     WF_TRY(check_bias(be, "conv: bias", a->bias, w[0]));
     count(work, WF_KIND_CONV, conv_flops(a));
     return WF_OK;
+}
+
+static bool are_bits(const int pad[2])
+{
+    return (pad[0] == 0 || pad[0] == 1) && (pad[1] == 0 || pad[1] == 1);
 }
 
 static enum wf_status check_upconv(struct wf_backend *be, const struct wf_upconv *a,
@@ -434,13 +444,22 @@ static enum wf_status check_upconv(struct wf_backend *be, const struct wf_upconv
     const int64_t *w = a->w->dim, *x = a->x.dim;
     WF_TRY(check_operand(be, "upconv: x", &a->x, wf_operand_type(be, a->w),
                          EXPECT(ANY, ANY, ANY, w[1])));
-    WF_TRY(check_frames(be, "upconv: x", &a->x));
-    WF_TRY(check_output(be, "upconv: y", &a->y, EXPECT(x[0], 2 * x[1], 2 * x[2], w[0])));
-    WF_TRY(check_frames(be, "upconv: y", &a->y));
+    WF_TRY(check_lines(be, "upconv: x", &a->x));
+    if (!are_bits(a->pad_h) || !are_bits(a->pad_w))
+        return wf_fail(be->err, WF_FAILED, "upconv: paddings out of range; " ADVICE);
+    /* lines and columns of the small picture that are doubled */
+    const int64_t h = x[1] - 2 + a->pad_h[0] + a->pad_h[1];
+    const int64_t ww = x[2] - 2 + a->pad_w[0] + a->pad_w[1];
+    if (h < 1 || ww < 1)
+        return wf_fail(be->err, WF_FAILED,
+                       "upconv: x: has shape [%s], of which nothing is doubled; " ADVICE,
+                       show(a->x.rank, x).text);
+    WF_TRY(check_output(be, "upconv: y", &a->y, EXPECT(x[0], 2 * h, 2 * ww, w[0])));
+    WF_TRY(check_lines(be, "upconv: y", &a->y));
     WF_TRY(check_bias(be, "upconv: bias", a->bias, w[0]));
     /* as four 2x2 convolutions of the small picture */
     count(work, WF_KIND_CONV,
-          2.0 * (double)(x[0] * (x[1] + 1) * (x[2] + 1)) * 16.0 * (double)(w[0] * w[1]));
+          2.0 * (double)(x[0] * (h + 1) * (ww + 1)) * 16.0 * (double)(w[0] * w[1]));
     return WF_OK;
 }
 
@@ -591,6 +610,54 @@ static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_
     WF_TRY(check_dense(be, "pack_u8: x", &a->x));
     WF_TRY(check_same(be, "pack_u8: x", &a->x, &a->y));
     WF_TRY(check_type(be, "pack_u8: y", &a->y, WF_U8));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
+}
+
+static enum wf_status check_groups(struct wf_backend *be, const char *what, int64_t groups,
+                                   int64_t channels)
+{
+    if (groups < 1 || channels % groups)
+        return wf_fail(be->err, WF_FAILED, "%s: %lld groups of %lld channels; " ADVICE, what,
+                       (long long)groups, (long long)channels);
+    return WF_OK;
+}
+
+static enum wf_status check_group_sums(struct wf_backend *be, const struct wf_group_sums *a,
+                                       struct work *work)
+{
+    WF_TRY(check_input(be, "group_sums: x", &a->x, EXPECT(ANY, ANY, ANY, ANY)));
+    WF_TRY(check_lines(be, "group_sums: x", &a->x));
+    WF_TRY(check_output(be, "group_sums: y", &a->y, EXPECT(a->x.dim[0], ANY, 3)));
+    WF_TRY(check_dense(be, "group_sums: y", &a->y));
+    WF_TRY(check_groups(be, "group_sums", a->y.dim[1], a->x.dim[3]));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
+}
+
+static enum wf_status check_group_merge(struct wf_backend *be, const struct wf_group_merge *a,
+                                        struct work *work)
+{
+    WF_TRY(check_input(be, "group_merge: x", &a->x, EXPECT(ANY, ANY, ANY, 3)));
+    WF_TRY(check_output(be, "group_merge: y", &a->y, EXPECT(a->x.dim[1], a->x.dim[2], 3)));
+    WF_TRY(check_dense(be, "group_merge: y", &a->y));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
+}
+
+static enum wf_status check_group_apply(struct wf_backend *be, const struct wf_group_apply *a,
+                                        struct work *work)
+{
+    const int64_t *x = a->x.dim;
+    WF_TRY(check_input(be, "group_apply: x", &a->x, EXPECT(ANY, ANY, ANY, ANY)));
+    WF_TRY(check_lines(be, "group_apply: x", &a->x));
+    WF_TRY(check_feed(be, "group_apply: y", &a->y, EXPECT(x[0], x[1], x[2], x[3])));
+    WF_TRY(check_lines(be, "group_apply: y", &a->y));
+    WF_TRY(check_input(be, "group_apply: stats", &a->stats, EXPECT(x[0], ANY, 3)));
+    WF_TRY(check_groups(be, "group_apply", a->stats.dim[1], x[3]));
+    WF_TRY(check_input(be, "group_apply: weight", &a->weight, EXPECT(x[3])));
+    WF_TRY(check_input(be, "group_apply: shift", &a->shift, EXPECT(x[3])));
+    WF_TRY(check_act(be, "group_apply", a->act));
     count_pass(work, &a->x, 1, &a->y);
     return WF_OK;
 }

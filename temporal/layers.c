@@ -126,9 +126,10 @@ enum wf_status wf_layer_conv(struct wf_backend *be, const struct wf_layer *layer
 }
 
 enum wf_status wf_layer_upconv(struct wf_backend *be, const struct wf_layer *layer,
-                               struct wf_tensor x, struct wf_tensor y)
+                               struct wf_upconv conv)
 {
-    const struct wf_upconv conv = {.x = x, .y = y, .w = &layer->weight, .bias = bias_of(layer)};
+    conv.w = &layer->weight;
+    conv.bias = bias_of(layer);
     WF_TRY(wf_layer_acquire(layer, be->err));
     const enum wf_status status = wf_upconv(be, &conv);
     wf_layer_release(layer);

@@ -49,6 +49,6 @@ enum wf_status wf_linear_add(struct wf_backend *be, const struct wf_layer *layer
 enum wf_status wf_layer_conv(struct wf_backend *be, const struct wf_layer *layer,
                              struct wf_conv conv);
 enum wf_status wf_layer_upconv(struct wf_backend *be, const struct wf_layer *layer,
-                               struct wf_tensor x, struct wf_tensor y);
+                               struct wf_upconv conv);
 
 #endif

@@ -117,9 +117,9 @@ static int64_t lay_out(struct check *c, enum layout layout, struct wf_tensor *t)
         const int axis = order[i];
         t->stride[axis] = stride;
         stride *= t->dim[axis];
-        const bool gap = layout == GAPS || layout == ANYHOW || (layout == FRAMES && i == 1);
+        const bool gap = layout == GAPS || layout == ANYHOW || (layout == LINES && i < 3);
         if (gap && chance(c, 50))
-            stride += pick(c, 1, 9);
+            stride += chance(c, 50) ? pick(c, 1, 9) : 8 * pick(c, 1, 9); /* aligned or not */
     }
     int64_t last = 0;
     for (int i = 0; i < t->rank; i++)
@@ -353,6 +353,28 @@ static bool rounds_products(const struct check *c)
     return strcmp(c->table[TESTED]->name, "cuda") == 0 && c->be[TESTED]->compute == WF_BF16 &&
            (strcmp(c->op, "gemm") == 0 || strcmp(c->op, "conv") == 0 ||
             strcmp(c->op, "upconv") == 0);
+}
+
+struct counted begin_count(struct check *c, enum wf_op op, const void *args)
+{
+    struct wf_backend *be = c->be[TESTED];
+    struct wf_scratch scratch;
+    be->ops.scratch(be, op, args, &scratch);
+    wf_mem_peak_reset(be->mem);
+    return (struct counted){.live = wf_mem_live_all(be->mem) - be->kept,
+                            .planned = (scratch.kept > be->kept ? scratch.kept : be->kept) +
+                                       scratch.passing};
+}
+
+void end_count(struct check *c, const struct counted *counted)
+{
+    const struct wf_backend *be = c->be[TESTED];
+    if (c->table[TESTED] != &wf_cpu_ops)
+        return;
+    const size_t taken = wf_mem_peak(be->mem) - counted->live;
+    const bool anew = c->param[0][TESTED].layout && strcmp(be->path, "own") == 0;
+    if (anew ? taken > counted->planned : taken != counted->planned)
+        fail(c, "%zu bytes of working memory planned, %zu taken", counted->planned, taken);
 }
 
 static void compare_values(struct check *c, const struct operand *o, int index, double tolerance)

@@ -11,7 +11,7 @@ enum { REF, TESTED, BACKENDS, MAX_OPERANDS = 12, MAX_PARAMS = 3 };
 enum layout {
     DENSE,
     GAPS,   /* gaps after rows, frames and so on; the last axis stays contiguous */
-    FRAMES, /* gaps on axis 0 alone */
+    LINES,  /* gaps after lines and frames: of [T,H,W,C] each line stays dense */
     ANYHOW, /* gaps everywhere and the axes in any order */
 };
 
@@ -82,6 +82,14 @@ enum wf_dtype feed_type(struct check *c);
 void label(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fail(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void expect_ok(struct check *c, enum wf_status status);
+/* cpu's working memory is what its plan says, to the byte; less than that where our own loops lay
+   out anew what the library had packed. begin before its call, end after it; the case's first
+   parameter is the weight. */
+struct counted {
+    size_t live, planned;
+};
+struct counted begin_count(struct check *c, enum wf_op op, const void *args);
+void end_count(struct check *c, const struct counted *counted);
 /* Ends a case: outputs within a relative L2 error and, element by element, within the same share of
    the largest value (0: equal bytes), and beyond that a step of bf16 here and there where that is
    their type; guards, gaps and inputs untouched. Frees the operands. */

@@ -193,7 +193,9 @@ static void bench_upconv(struct stand *s, int64_t h, int64_t w, int64_t c, int64
     struct wf_param p = param(s, WF_PARAM_UPCONV, WF_DIMS(o, c, 1, 3, 3));
     const struct wf_upconv a = {.x = operand(s, &p, WF_DIMS(1, h, w, c)),
                                 .y = values(s, WF_DIMS(1, 2 * h, 2 * w, o)),
-                                .w = &p};
+                                .w = &p,
+                                .pad_h = {1, 1},
+                                .pad_w = {1, 1}};
     char shape[64];
     snprintf(shape, sizeof shape, "%dx%d to twice, %d to %d channels", (int)h, (int)w, (int)c,
              (int)o);
@@ -235,6 +237,20 @@ static void bench_rows(struct stand *s, int64_t m, int64_t d)
     if (wanted(s, "rms_norm"))
         measure_bytes(s, "rms_norm", shape, run_rms_norm,
                       &(struct wf_rms_norm){x, y, w, WF_RMS_L2, WF_ACT_SILU, 1e-12f}, bytes);
+    const struct wf_tensor frame = wf_tensor_reshape(x, WF_DIMS(1, 1, m, d));
+    const struct wf_tensor stats = values(s, WF_DIMS(1, 1, 3)), all = values(s, WF_DIMS(1, 1, 3));
+    if (wanted(s, "group_sums"))
+        measure_bytes(s, "group_sums", shape, run_group_sums, &(struct wf_group_sums){frame, stats},
+                      bytes / 2);
+    if (wanted(s, "group_merge"))
+        measure_bytes(s, "group_merge", "1x1x1", run_group_merge,
+                      &(struct wf_group_merge){wf_tensor_reshape(stats, WF_DIMS(1, 1, 1, 3)), all},
+                      24);
+    if (wanted(s, "group_apply"))
+        measure_bytes(s, "group_apply", shape, run_group_apply,
+                      &(struct wf_group_apply){frame, wf_tensor_reshape(y, WF_DIMS(1, 1, m, d)),
+                                               stats, w, w, WF_ACT_SILU, 1e-6f},
+                      bytes);
     if (wanted(s, "affine"))
         measure_bytes(s, "affine", shape, run_affine, &(struct wf_affine){x, y, w, w, -1, 1},
                       bytes);

@@ -72,36 +72,40 @@ void test_gemm(struct check *c)
 
 struct conv_shape {
     int64_t t, h, w, c, o, kt, kh, kw;
-    int pad_front, pad_h[2], pad_w[2], stride_t, stride_hw;
+    int pad_front, pad_back, pad_h[2], pad_w[2], stride_t, stride_hw;
 };
 
 static void conv_case(struct check *c, const struct conv_shape *s)
 {
-    const int64_t t = (s->pad_front + s->t - s->kt) / s->stride_t + 1;
+    const int64_t t = (s->pad_front + s->t + s->pad_back - s->kt) / s->stride_t + 1;
     const int64_t h = (s->pad_h[0] + s->h + s->pad_h[1] - s->kh) / s->stride_hw + 1;
     const int64_t w = (s->pad_w[0] + s->w + s->pad_w[1] - s->kw) / s->stride_hw + 1;
     struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(s->o, s->c, s->kt, s->kh, s->kw));
-    struct operand *x = make(c, INPUT, FRAMES, operand_type(c, p), WF_DIMS(s->t, s->h, s->w, s->c));
-    struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, h, w, s->o));
+    struct operand *x = make(c, INPUT, LINES, operand_type(c, p), WF_DIMS(s->t, s->h, s->w, s->c));
+    struct operand *y = make(c, OUTPUT, LINES, WF_F32, WF_DIMS(t, h, w, s->o));
     const struct wf_param *bias[BACKENDS];
     maybe_bias(c, s->o, bias);
     const bool accumulate = chance(c, 30);
-    label(c, "x %dx%dx%dx%d o %d kernel %dx%dx%d pad %d,%d,%d,%d,%d stride %d,%d accumulate %d",
+    label(c, "x %dx%dx%dx%d o %d kernel %dx%dx%d pad %d,%d,%d,%d,%d,%d stride %d,%d accumulate %d",
           (int)s->t, (int)s->h, (int)s->w, (int)s->c, (int)s->o, (int)s->kt, (int)s->kh, (int)s->kw,
-          s->pad_front, s->pad_h[0], s->pad_h[1], s->pad_w[0], s->pad_w[1], s->stride_t,
-          s->stride_hw, accumulate);
+          s->pad_front, s->pad_back, s->pad_h[0], s->pad_h[1], s->pad_w[0], s->pad_w[1],
+          s->stride_t, s->stride_hw, accumulate);
     for (int b = 0; b < BACKENDS; b++) {
         const struct wf_conv a = {.x = x->t[b],
                                   .y = y->t[b],
                                   .w = &p[b],
                                   .bias = bias[b],
                                   .pad_front = s->pad_front,
+                                  .pad_back = s->pad_back,
                                   .pad_h = {s->pad_h[0], s->pad_h[1]},
                                   .pad_w = {s->pad_w[0], s->pad_w[1]},
                                   .stride_t = s->stride_t,
                                   .stride_hw = s->stride_hw,
                                   .accumulate = accumulate};
+        const struct counted counted = begin_count(c, WF_OP_conv, &a);
         expect_ok(c, wf_conv(c->be[b], &a));
+        if (b == TESTED)
+            end_count(c, &counted);
     }
     finish(c, 1e-5);
 }
@@ -119,6 +123,7 @@ static struct conv_shape random_conv(struct check *c)
     s.stride_t = (int)PICK_OF(c, 1, 1, 1, 2);
     s.stride_hw = (int)PICK_OF(c, 1, 1, 1, 2, 3);
     s.pad_front = (int)pick(c, 0, s.kt);
+    s.pad_back = chance(c, 50) ? (int)pick(c, 0, s.kt) : 0;
     for (int i = 0; i < 2; i++) {
         s.pad_h[i] = chance(c, 50) ? (int)s.kh / 2 : (int)pick(c, 0, 3);
         s.pad_w[i] = chance(c, 50) ? (int)s.kw / 2 : (int)pick(c, 0, 3);
@@ -128,54 +133,168 @@ static struct conv_shape random_conv(struct check *c)
 
 static bool conv_fits(const struct conv_shape *s)
 {
-    return s->pad_front + s->t >= s->kt && s->pad_h[0] + s->h + s->pad_h[1] >= s->kh &&
-           s->pad_w[0] + s->w + s->pad_w[1] >= s->kw;
+    return s->pad_front + s->t + s->pad_back >= s->kt &&
+           s->pad_h[0] + s->h + s->pad_h[1] >= s->kh && s->pad_w[0] + s->w + s->pad_w[1] >= s->kw;
 }
 
-/* Frames first .. first + count - 1, with what earlier frames the kernel reaches before them. */
-static enum wf_status conv_chunk(struct wf_backend *be, struct wf_conv a, int first, int count)
+/* A part of an axis that a kernel sees, and how many places of padding it sees before and after. */
+struct seen {
+    int64_t first, count;
+    int before, after;
+};
+
+/* By places first .. first + count - 1 of the result, where the kernel reaches that far. */
+static struct seen see(int64_t length, int64_t first, int64_t count, int64_t before, int64_t after)
 {
-    const int reach = (int)a.w->dim[2] - 1, from = first > reach ? first - reach : 0;
-    a.x = wf_tensor_slice(a.x, 0, from, first + count - from);
+    const int64_t from = first - before, end = first + count + after;
+    const int64_t above = from < 0 ? -from : 0, below = end > length ? end - length : 0;
+    return (struct seen){from + above, end - below - from - above, (int)above, (int)below};
+}
+
+/* Frames first .. first + count - 1 of a convolution that keeps their number; front: how many
+   frames the kernel reaches before. */
+static enum wf_status conv_chunk(struct wf_backend *be, struct wf_conv a, int64_t front,
+                                 int64_t first, int64_t count)
+{
+    const struct seen t = see(a.x.dim[0], first, count, front, a.w->dim[2] - 1 - front);
+    a.x = wf_tensor_slice(a.x, 0, t.first, t.count);
     a.y = wf_tensor_slice(a.y, 0, first, count);
-    a.pad_front = reach - (first - from);
+    a.pad_front = t.before;
+    a.pad_back = t.after;
     return wf_conv(be, &a);
 }
 
-/* The pixels do not depend on how many frames are given at once. */
+/* Of [T,H,W]: a chunk of frames of a window of the picture. */
+struct box {
+    int64_t first[3], count[3];
+};
+
+/* The next of the boxes of random sizes that cover dim; before the first: first {-1}, count as long
+   as dim, but 1 frame. */
+static bool next_box(struct check *c, const int64_t dim[3], struct box *box)
+{
+    int axis = 2;
+    for (; axis >= 0; axis--) {
+        box->first[axis] += box->count[axis];
+        if (box->first[axis] < dim[axis])
+            break;
+        box->first[axis] = 0;
+    }
+    for (int i = axis < 0 ? 3 : axis; i < 3; i++)
+        box->count[i] = pick(c, 1, dim[i] - box->first[i]);
+    return axis >= 0;
+}
+
+/* A box in the place that it has in the whole. */
+static enum wf_status conv_box(struct wf_backend *be, struct wf_conv a, int64_t front,
+                               const struct box *box)
+{
+    const int64_t *first = box->first, *count = box->count;
+    const int64_t reach = a.w->dim[3] / 2;
+    const struct seen h = see(a.x.dim[1], first[1], count[1], reach, reach);
+    const struct seen w = see(a.x.dim[2], first[2], count[2], reach, reach);
+    a.x = wf_tensor_slice(wf_tensor_slice(a.x, 1, h.first, h.count), 2, w.first, w.count);
+    for (int i = 1; i < 3; i++)
+        a.y = wf_tensor_slice(a.y, i, first[i], count[i]);
+    a.pad_h[0] = h.before;
+    a.pad_h[1] = h.after;
+    a.pad_w[0] = w.before;
+    a.pad_w[1] = w.after;
+    return conv_chunk(be, a, front, first[0], count[0]);
+}
+
+static const void *row_of(const struct operand *o, int b, int64_t row)
+{
+    const size_t at = (size_t)wf_tensor_row(&o->t[b], row) * wf_dtype_bytes(o->t[b].dtype);
+    return (const unsigned char *)host_values(o, b) + at;
+}
+
+/* Both have the same bits in a backend; a GPU has other kernels for other shapes. */
+static void expect_same(struct check *c, int b, const struct operand *whole,
+                        const struct operand *parts, const char *what)
+{
+    const struct wf_tensor *t = &whole->t[b];
+    const size_t bytes = (size_t)t->dim[t->rank - 1] * wf_dtype_bytes(t->dtype);
+    for (int64_t row = 0; !c->be[b]->device.own_memory && row < wf_tensor_rows(t); row++) {
+        if (memcmp(row_of(whole, b, row), row_of(parts, b, row), bytes) != 0) {
+            fail(c, "%s: pixels depend on the %s", c->be[b]->ops.name, what);
+            return;
+        }
+    }
+}
+
+/* The pixels do not depend on how many frames are given at once, nor on whether lines are apart;
+   written first, then added to. */
 static void conv_chunks_case(struct check *c, int64_t h, int64_t w, int64_t channels, int64_t o)
 {
-    const int frames = (int)pick(c, 3, 6), taps = (int)PICK_OF(c, 2, 3);
+    const int64_t frames = pick(c, 3, 6), taps = PICK_OF(c, 2, 3), front = pick(c, 0, taps - 1);
     struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(o, channels, taps, 3, 3));
-    struct operand *x = make(c, INPUT, FRAMES, operand_type(c, p), WF_DIMS(frames, h, w, channels));
+    struct operand *x = make(c, INPUT, LINES, operand_type(c, p), WF_DIMS(frames, h, w, channels));
     struct operand *whole = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(frames, h, w, o));
-    struct operand *parts = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(frames, h, w, o));
-    label(c, "chunks of %d frames %dx%d, %d to %d channels", frames, (int)h, (int)w, (int)channels,
-          (int)o);
+    struct operand *parts = make(c, OUTPUT, LINES, WF_F32, WF_DIMS(frames, h, w, o));
+    const struct wf_param *bias[BACKENDS];
+    maybe_bias(c, o, bias);
+    label(c, "chunks of %d frames %dx%d, %d to %d channels, %d of %d taps before", (int)frames,
+          (int)h, (int)w, (int)channels, (int)o, (int)front, (int)taps);
     for (int b = 0; b < BACKENDS; b++) {
         struct wf_conv a = {.x = x->t[b],
                             .y = whole->t[b],
                             .w = &p[b],
+                            .bias = bias[b],
                             .pad_h = {1, 1},
                             .pad_w = {1, 1},
                             .stride_t = 1,
                             .stride_hw = 1};
-        expect_ok(c, conv_chunk(c->be[b], a, 0, frames));
-        a.y = parts->t[b];
-        for (int first = 0, count; first < frames; first += count) {
-            count = (int)pick(c, 1, frames - first);
-            expect_ok(c, conv_chunk(c->be[b], a, first, count));
+        for (int i = 0; i < 2; i++) {
+            a.accumulate = i == 1;
+            a.y = whole->t[b];
+            expect_ok(c, conv_chunk(c->be[b], a, front, 0, frames));
+            a.y = parts->t[b];
+            for (int64_t first = 0, count; first < frames; first += count) {
+                count = pick(c, 1, frames - first);
+                expect_ok(c, conv_chunk(c->be[b], a, front, first, count));
+            }
         }
     }
     fetch(c, whole);
     fetch(c, parts);
+    for (int b = 0; b < BACKENDS; b++)
+        expect_same(c, b, whole, parts, "chunks");
+    finish(c, 1e-5);
+}
+
+/* Windows with what the kernel sees beyond them give the whole picture's values: the same ones in
+   ref, and finish compares the other backend's with those. */
+static void conv_windows_case(struct check *c, int64_t channels, int64_t o)
+{
+    const int64_t dim[3] = {pick(c, 1, 4), pick(c, 1, 24), pick(c, 1, 24)};
+    const int64_t taps = PICK_OF(c, 1, 3), front = pick(c, 0, taps - 1), size = PICK_OF(c, 1, 3, 5);
+    struct wf_param *p = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(o, channels, taps, size, size));
+    struct operand *x =
+        make(c, INPUT, LINES, operand_type(c, p), WF_DIMS(dim[0], dim[1], dim[2], channels));
+    struct operand *whole = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(dim[0], dim[1], dim[2], o));
+    struct operand *parts = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(dim[0], dim[1], dim[2], o));
+    const struct wf_param *bias[BACKENDS];
+    maybe_bias(c, o, bias);
+    label(c, "windows of %dx%dx%d, %d to %d channels, %dx%dx%d", (int)dim[0], (int)dim[1],
+          (int)dim[2], (int)channels, (int)o, (int)taps, (int)size, (int)size);
     for (int b = 0; b < BACKENDS; b++) {
-        if (c->be[b]->device.own_memory) /* a GPU has other kernels for other shapes */
-            continue;
-        if (memcmp(host_values(whole, b), host_values(parts, b), wf_tensor_bytes(&whole->t[b])) !=
-            0)
-            fail(c, "%s: pixels depend on the chunks", c->be[b]->ops.name);
+        struct wf_conv a = {.x = x->t[b],
+                            .y = whole->t[b],
+                            .w = &p[b],
+                            .bias = bias[b],
+                            .stride_t = 1,
+                            .stride_hw = 1};
+        const struct box all = {.count = {dim[0], dim[1], dim[2]}};
+        struct box box = {.first = {-1}, .count = {1, dim[1], dim[2]}};
+        expect_ok(c, conv_box(c->be[b], a, front, &all));
+        a.y = parts->t[b];
+        while (next_box(c, dim, &box))
+            expect_ok(c, conv_box(c->be[b], a, front, &box));
     }
+    fetch(c, whole);
+    fetch(c, parts);
+    expect_same(c, REF, whole, parts, "windows");
     finish(c, 1e-5);
 }
 
@@ -186,35 +305,102 @@ void test_conv(struct check *c)
         if (conv_fits(&s))
             conv_case(c, &s);
     }
-    conv_case(c, &(const struct conv_shape){3, 18, 20, 192, 96, 3, 3, 3, 2, {1, 1}, {1, 1}, 1, 1});
-    conv_case(c, &(const struct conv_shape){2, 33, 40, 64, 3, 3, 3, 3, 2, {1, 1}, {1, 1}, 1, 1});
-    conv_case(c, &(const struct conv_shape){5, 9, 8, 64, 128, 3, 1, 1, 2, {0, 0}, {0, 0}, 1, 1});
+    conv_case(c,
+              &(const struct conv_shape){3, 18, 20, 192, 96, 3, 3, 3, 2, 0, {1, 1}, {1, 1}, 1, 1});
+    conv_case(c, &(const struct conv_shape){2, 33, 40, 64, 3, 3, 3, 3, 1, 1, {1, 1}, {1, 1}, 1, 1});
+    conv_case(c, &(const struct conv_shape){5, 9, 8, 64, 128, 3, 1, 1, 2, 0, {0, 0}, {0, 0}, 1, 1});
     for (int i = 0; i < 20; i++)
         conv_chunks_case(c, pick(c, 1, 12), pick(c, 1, 12), PICK_OF(c, 3, 12, 16, 96),
                          PICK_OF(c, 3, 12, 16, 96));
+    for (int i = 0; i < 20; i++)
+        conv_windows_case(c, PICK_OF(c, 3, 12, 16, 64, 96), PICK_OF(c, 3, 12, 16, 64));
+}
+
+static void upconv_case(struct check *c, int64_t t, int64_t h, int64_t w, int64_t in, int64_t o)
+{
+    int pad_h[2], pad_w[2];
+    for (int i = 0; i < 2; i++) {
+        pad_h[i] = chance(c, 60) || h < 3;
+        pad_w[i] = chance(c, 60) || w < 3;
+    }
+    const int64_t lines = 2 * (h - 2 + pad_h[0] + pad_h[1]);
+    const int64_t columns = 2 * (w - 2 + pad_w[0] + pad_w[1]);
+    struct wf_param *p = make_param(c, WF_PARAM_UPCONV, 1, WF_DIMS(o, in, 1, 3, 3));
+    const enum wf_dtype type = operand_type(c, p);
+    struct operand *x = make(c, INPUT, LINES, type, WF_DIMS(t, h, w, in));
+    struct operand *y = make(c, OUTPUT, LINES, WF_F32, WF_DIMS(t, lines, columns, o));
+    const struct wf_param *bias[BACKENDS];
+    maybe_bias(c, o, bias);
+    label(c, "x %dx%dx%dx%d o %d pad %d,%d,%d,%d bias %d", (int)t, (int)h, (int)w, (int)in, (int)o,
+          pad_h[0], pad_h[1], pad_w[0], pad_w[1], bias[REF] != NULL);
+    for (int b = 0; b < BACKENDS; b++) {
+        const struct wf_upconv a = {.x = x->t[b],
+                                    .y = y->t[b],
+                                    .w = &p[b],
+                                    .bias = bias[b],
+                                    .pad_h = {pad_h[0], pad_h[1]},
+                                    .pad_w = {pad_w[0], pad_w[1]}};
+        const struct counted counted = begin_count(c, WF_OP_upconv, &a);
+        expect_ok(c, wf_upconv(c->be[b], &a));
+        if (b == TESTED)
+            end_count(c, &counted);
+    }
+    /* in bf16, sums of weights are rounded once, the weights themselves in ref */
+    finish(c, type == WF_BF16 ? 4e-3 : 1e-5);
+}
+
+/* A box of the small picture, in the place that it has in the large one. */
+static enum wf_status upconv_box(struct wf_backend *be, struct wf_upconv a, const struct box *box)
+{
+    const int64_t *first = box->first, *count = box->count;
+    const struct seen h = see(a.x.dim[1], first[1], count[1], 1, 1);
+    const struct seen w = see(a.x.dim[2], first[2], count[2], 1, 1);
+    a.x = wf_tensor_slice(a.x, 0, first[0], count[0]);
+    a.x = wf_tensor_slice(wf_tensor_slice(a.x, 1, h.first, h.count), 2, w.first, w.count);
+    for (int i = 0; i < 3; i++)
+        a.y = wf_tensor_slice(a.y, i, i ? 2 * first[i] : first[i], i ? 2 * count[i] : count[i]);
+    a.pad_h[0] = h.before;
+    a.pad_h[1] = h.after;
+    a.pad_w[0] = w.before;
+    a.pad_w[1] = w.after;
+    return wf_upconv(be, &a);
+}
+
+static void upconv_windows_case(struct check *c, int64_t in, int64_t o)
+{
+    const int64_t dim[3] = {pick(c, 1, 3), pick(c, 1, 24), pick(c, 1, 12)};
+    const int64_t height = 2 * dim[1], width = 2 * dim[2];
+    struct wf_param *p = make_param(c, WF_PARAM_UPCONV, 1, WF_DIMS(o, in, 1, 3, 3));
+    const enum wf_dtype type = operand_type(c, p);
+    struct operand *x = make(c, INPUT, LINES, type, WF_DIMS(dim[0], dim[1], dim[2], in));
+    struct operand *whole = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(dim[0], height, width, o));
+    struct operand *parts = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(dim[0], height, width, o));
+    label(c, "windows of %dx%dx%d, %d to %d channels", (int)dim[0], (int)dim[1], (int)dim[2],
+          (int)in, (int)o);
+    for (int b = 0; b < BACKENDS; b++) {
+        struct wf_upconv a = {.x = x->t[b], .y = whole->t[b], .w = &p[b]};
+        const struct box all = {.count = {dim[0], dim[1], dim[2]}};
+        struct box box = {.first = {-1}, .count = {1, dim[1], dim[2]}};
+        expect_ok(c, upconv_box(c->be[b], a, &all));
+        a.y = parts->t[b];
+        while (next_box(c, dim, &box))
+            expect_ok(c, upconv_box(c->be[b], a, &box));
+    }
+    fetch(c, whole);
+    fetch(c, parts);
+    expect_same(c, REF, whole, parts, "windows");
+    finish(c, type == WF_BF16 ? 4e-3 : 1e-5);
 }
 
 void test_upconv(struct check *c)
 {
-    for (int i = 0; i < 40; i++) {
-        const int64_t t = pick(c, 1, 3), w = pick(c, 1, 17);
+    for (int i = 0; i < 60; i++) {
         const int64_t h = chance(c, 80) ? pick(c, 1, 9) : pick(c, 14, 35);
-        const int64_t in = PICK_OF(c, 1, 3, 8, 16, 24, 64, 96), o = PICK_OF(c, 1, 3, 8, 16, 32, 33);
-        struct wf_param *p = make_param(c, WF_PARAM_UPCONV, 1, WF_DIMS(o, in, 1, 3, 3));
-        const enum wf_dtype type = operand_type(c, p);
-        struct operand *x = make(c, INPUT, FRAMES, type, WF_DIMS(t, h, w, in));
-        struct operand *y = make(c, OUTPUT, FRAMES, WF_F32, WF_DIMS(t, 2 * h, 2 * w, o));
-        const struct wf_param *bias[BACKENDS];
-        maybe_bias(c, o, bias);
-        label(c, "x %dx%dx%dx%d o %d bias %d", (int)t, (int)h, (int)w, (int)in, (int)o,
-              bias[REF] != NULL);
-        for (int b = 0; b < BACKENDS; b++) {
-            const struct wf_upconv a = {x->t[b], y->t[b], &p[b], bias[b]};
-            expect_ok(c, wf_upconv(c->be[b], &a));
-        }
-        /* in bf16, sums of weights are rounded once, the weights themselves in ref */
-        finish(c, type == WF_BF16 ? 4e-3 : 1e-5);
+        upconv_case(c, pick(c, 1, 3), h, pick(c, 1, 17), PICK_OF(c, 1, 3, 8, 16, 24, 64, 96),
+                    PICK_OF(c, 1, 3, 8, 16, 32, 33));
     }
+    for (int i = 0; i < 15; i++)
+        upconv_windows_case(c, PICK_OF(c, 3, 16, 64), PICK_OF(c, 3, 8, 16, 32));
 }
 
 struct attention_case {
@@ -308,13 +494,13 @@ static void expect_path(struct check *c, const char *path)
         fail(c, "computed by %s, not by %s: right, but slow", taken ? taken : "nothing", path);
 }
 
-static void conv_path(struct check *c, int64_t channels, const char *path)
+static void conv_path(struct check *c, int64_t channels, enum layout layout, const char *path)
 {
     const struct wf_param *w =
         make_param(c, WF_PARAM_CONV, 1, WF_DIMS(channels, channels, 3, 3, 3));
-    struct operand *x = make(c, INPUT, DENSE, operand_type(c, w), WF_DIMS(3, 24, 20, channels));
-    struct operand *y = make(c, OUTPUT, DENSE, WF_F32, WF_DIMS(3, 24, 20, channels));
-    label(c, "conv %d", (int)channels);
+    struct operand *x = make(c, INPUT, layout, operand_type(c, w), WF_DIMS(3, 24, 20, channels));
+    struct operand *y = make(c, OUTPUT, layout, WF_F32, WF_DIMS(3, 24, 20, channels));
+    label(c, "conv %d, layout %d", (int)channels, (int)layout);
     for (int b = 0; b < BACKENDS; b++)
         expect_ok(c, wf_conv(c->be[b], &(struct wf_conv){.x = x->t[b],
                                                          .y = y->t[b],
@@ -370,6 +556,7 @@ void test_paths(struct check *c)
         return; /* what multiplies no bf16 may take either way */
     gemm_path(c, 300, 256, 192, path);
     gemm_path(c, 1, 512, 256, path);
-    conv_path(c, 96, path);
+    conv_path(c, 96, DENSE, path);
+    conv_path(c, 96, LINES, path);
     attention_path(c, 2, 128, bf16 ? "pairs" : "own");
 }

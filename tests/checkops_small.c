@@ -510,6 +510,35 @@ static void expect_refusal(struct check *c, enum wf_status status, const char *w
         fail(c, "the message does not name %s: %s", word, c->err.text);
 }
 
+/* Lines that overlap or have gaps, paddings that do not exist, a picture without places. */
+static void expect_line_refusals(struct check *c)
+{
+    struct wf_backend *be = c->be[TESTED];
+    struct wf_param *w = make_param(c, WF_PARAM_CONV, 1, WF_DIMS(3, 3, 1, 3, 3));
+    struct wf_param *up = make_param(c, WF_PARAM_UPCONV, 1, WF_DIMS(3, 3, 1, 3, 3));
+    const struct operand *x = make(c, INPUT, DENSE, WF_F32, WF_DIMS(1, 4, 4, 3));
+    struct wf_conv a = {.x = x->t[TESTED],
+                        .y = wf_tensor_slice(x->t[TESTED], 1, 0, 2),
+                        .w = &w[TESTED],
+                        .pad_w = {1, 1},
+                        .stride_t = 1,
+                        .stride_hw = 1};
+    a.x.stride[1] = 11;
+    expect_refusal(c, wf_conv(be, &a), "conv: x");
+    a.x.stride[1] = 12;
+    a.y.stride[2] = 4;
+    expect_refusal(c, wf_conv(be, &a), "conv: y");
+    a.pad_back = -1;
+    expect_refusal(c, wf_conv(be, &a), "paddings");
+    struct wf_upconv u = {.x = x->t[TESTED], .y = x->t[TESTED], .w = &up[TESTED], .pad_h = {0, 2}};
+    expect_refusal(c, wf_upconv(be, &u), "paddings");
+    u.pad_h[1] = 1;
+    expect_refusal(c, wf_upconv(be, &u), "upconv: y");
+    u.x = wf_tensor_slice(u.x, 2, 0, 2);
+    expect_refusal(c, wf_upconv(be, &u), "upconv: x");
+    finish(c, 0);
+}
+
 /* Violations of the contract are errors that name the operand. */
 void test_contracts(struct check *c)
 {
@@ -542,6 +571,7 @@ void test_contracts(struct check *c)
         "gemm: y");
     expect_refusal(c, wf_rms_norm(be, &(struct wf_rms_norm){.x = narrow, .y = m43}), "rms_norm: x");
     expect_refusal(c, wf_conv(be, &(struct wf_conv){.x = f, .y = f, .w = &w}), "conv: w");
+    expect_line_refusals(c);
     expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.y = m43}), "lincomb");
     expect_refusal(c, wf_lincomb(be, &(struct wf_lincomb){.x = {m43}, .y = repeated, .terms = 1}),
                    "lincomb: y");

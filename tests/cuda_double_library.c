@@ -242,9 +242,9 @@ static bool axis_is_wrong(int64_t x, int64_t y, int64_t kernel, int64_t padding,
            y != (padding + x - kernel) / stride + 1;
 }
 
-static bool is_long(int64_t frames, int64_t frame, int64_t dense)
+static bool is_long(int64_t frames, int64_t frame, int64_t span)
 {
-    return (frames - 1) * frame + dense >= INT64_C(1) << 31;
+    return (frames - 1) * frame + span >= INT64_C(1) << 31;
 }
 
 enum wf_status wf_graph_conv(struct wf_graphs *graphs, const struct wf_graph_conv *shape,
@@ -252,18 +252,20 @@ enum wf_status wf_graph_conv(struct wf_graphs *graphs, const struct wf_graph_con
 {
     struct wf_graph_plan p = {.is_conv = true, .conv = *shape};
     struct wf_graph_conv *s = &p.conv;
-    const int64_t x = s->x[1] * s->x[2] * s->x[3], y = s->y[1] * s->y[2] * s->y[3];
-    s->x_frame = s->x_frame ? s->x_frame : x;
+    const int64_t line = s->x[2] * s->x[3], y = s->y[1] * s->y[2] * s->y[3];
+    s->x_line = s->x_line ? s->x_line : line;
+    const int64_t x = (s->x[1] - 1) * s->x_line + line; /* from a frame's first element on */
+    s->x_frame = s->x_frame ? s->x_frame : s->x[1] * s->x_line;
     s->y_frame = s->y_frame ? s->y_frame : y;
     *plan = NULL;
     WF_TRY(count_plan(graphs));
-    if (axis_is_wrong(s->x[0], s->y[0], s->kernel[0], s->pad_front, s->stride_t) ||
+    if (axis_is_wrong(s->x[0], s->y[0], s->kernel[0], s->pad_front + s->pad_back, s->stride_t) ||
         axis_is_wrong(s->x[1], s->y[1], s->kernel[1], s->pad_h[0] + s->pad_h[1], s->stride_hw) ||
         axis_is_wrong(s->x[2], s->y[2], s->kernel[2], s->pad_w[0] + s->pad_w[1], s->stride_hw) ||
-        s->x_frame < x || s->y_frame < y || is_long(s->x[0], s->x_frame, x) ||
+        s->x_line < line || s->x_frame < x || s->y_frame < y || is_long(s->x[0], s->x_frame, x) ||
         is_long(s->y[0], s->y_frame, y) || (s->accumulate && s->y_type != WF_F32))
         return wf_fail(graphs->err, WF_FAILED, "double: not as the contract of a convolution says");
-    if (s->x[3] % 8 || s->y[3] % 8 || s->x_frame % 8 || s->y_frame % 8)
+    if (s->x[3] % 8 || s->y[3] % 8 || s->x_line % 8 || s->x_frame % 8 || s->y_frame % 8)
         return wf_fail(graphs->err, WF_FAILED, "double: a convolution that is not aligned");
     if (!graphs->handle->no_graphs)
         *plan = keep(graphs, &p);
@@ -320,9 +322,9 @@ static void convolve_pixel(const struct wf_graph_conv *s, const uint16_t *x, con
         const int64_t t = y[0] * s->stride_t + tap / (kernel[1] * kernel[2]) - s->pad_front;
         const int64_t h = y[1] * s->stride_hw + tap / kernel[2] % kernel[1] - s->pad_h[0];
         const int64_t v = y[2] * s->stride_hw + tap % kernel[2] - s->pad_w[0];
-        if (t < 0 || h < 0 || h >= s->x[1] || v < 0 || v >= s->x[2])
+        if (t < 0 || t >= s->x[0] || h < 0 || h >= s->x[1] || v < 0 || v >= s->x[2])
             continue;
-        const int64_t at = t * s->x_frame + (h * s->x[2] + v) * channels;
+        const int64_t at = t * s->x_frame + h * s->x_line + v * channels;
         for (int64_t c = 0; c < channels; c++)
             values[c] = wf_bf16_to_f32(x[at + c]);
         add_products(sum, values, w + tap * channels * outputs, channels, outputs);

@@ -262,6 +262,11 @@ static const struct {
     [WF_OP_activate] = {{AT(activate, x), AT(activate, y)}, {0}},
     [WF_OP_gated_act] = {{AT(gated_act, a), AT(gated_act, b), AT(gated_act, y)}, {0}},
     [WF_OP_gather] = {{AT(gather, y)}, {0}},
+    [WF_OP_group_sums] = {{AT(group_sums, x), AT(group_sums, y)}, {0}},
+    [WF_OP_group_merge] = {{AT(group_merge, x), AT(group_merge, y)}, {0}},
+    [WF_OP_group_apply] = {{AT(group_apply, x), AT(group_apply, y), AT(group_apply, stats),
+                            AT(group_apply, weight), AT(group_apply, shift)},
+                           {0}},
     [WF_OP_pack_u8] = {{AT(pack_u8, x), AT(pack_u8, y)}, {0}},
 };
 

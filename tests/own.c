@@ -20,7 +20,9 @@ static enum wf_status launch(struct wf_backend *be, launcher *kernel, const void
     X(affine)                                                                                      \
     X(activate)                                                                                    \
     X(gated_act)                                                                                   \
-    X(pack_u8)
+    X(pack_u8)                                                                                     \
+    X(group_merge)                                                                                 \
+    X(group_apply)
 
 #define OWN_OP(name)                                                                               \
     static enum wf_status own_##name(struct wf_backend *be, const struct wf_##name *a)             \
@@ -28,6 +30,22 @@ static enum wf_status launch(struct wf_backend *be, launcher *kernel, const void
         return launch(be, wf_own_##name, a);                                                       \
     }
 OWN_OPS(OWN_OP)
+
+static enum wf_status own_group_sums(struct wf_backend *be, const struct wf_group_sums *a)
+{
+    struct wf_group_sums sums = {.x = a->x};
+    sums.y = wf_tensor_of(NULL, WF_F32,
+                          WF_DIMS(wf_own_group_parts_count(&a->x), a->x.dim[0], a->y.dim[1], 3));
+    sums.y.data = wf_alloc(be->mem, WF_MEM_ACTIVATIONS, wf_tensor_bytes(&sums.y));
+    if (!sums.y.data)
+        return wf_fail_memory(be->err, "group_sums", wf_tensor_bytes(&sums.y));
+    const struct wf_group_merge merge = {.x = sums.y, .y = a->y};
+    enum wf_status status = launch(be, wf_own_group_parts, &sums);
+    if (status == WF_OK)
+        status = launch(be, wf_own_group_merge, &merge);
+    wf_free(sums.y.data);
+    return status;
+}
 
 /* --- parameters --- */
 
@@ -139,8 +157,9 @@ static enum wf_status own_conv(struct wf_backend *be, const struct wf_conv *a)
 
 static enum wf_status own_upconv(struct wf_backend *be, const struct wf_upconv *a)
 {
-    const int64_t *x = a->x.dim, outputs = 4 * a->w->dim[0];
-    struct wf_tensor z = wf_tensor_of(NULL, WF_F32, WF_DIMS(x[0], x[1] + 1, x[2] + 1, outputs));
+    const int64_t *y = a->y.dim, outputs = 4 * a->w->dim[0];
+    struct wf_tensor z =
+        wf_tensor_of(NULL, WF_F32, WF_DIMS(y[0], y[1] / 2 + 1, y[2] / 2 + 1, outputs));
     z.data = wf_alloc(be->mem, WF_MEM_ACTIVATIONS, wf_tensor_bytes(&z));
     if (!z.data)
         return wf_fail_memory(be->err, "upconv", wf_tensor_bytes(&z));
@@ -151,8 +170,8 @@ static enum wf_status own_upconv(struct wf_backend *be, const struct wf_upconv *
                                      .kt = 1,
                                      .kh = 2,
                                      .kw = 2,
-                                     .pad_h = {1, 1},
-                                     .pad_w = {1, 1},
+                                     .pad_h = {a->pad_h[0], a->pad_h[1]},
+                                     .pad_w = {a->pad_w[0], a->pad_w[1]},
                                      .stride_t = 1,
                                      .stride_hw = 1};
     const struct wf_own_interleave interleave = {z, a->y, bias_of(a->bias)};
@@ -245,5 +264,6 @@ const struct wf_ops own_ops = {.name = "own",
                                .gemm = own_gemm,
                                .conv = own_conv,
                                .upconv = own_upconv,
+                               .group_sums = own_group_sums,
                                .attention = own_attention,
                                OWN_OPS(OWN_SLOT)};

@@ -48,8 +48,10 @@ static enum wf_status note_wf_conv(struct wf_backend *be, const struct wf_conv *
         c.pad_h[i] = a->pad_h[i];
         c.pad_w[i] = a->pad_w[i];
     }
+    c.x_line = a->x.stride[1];
     c.x_frame = a->x.stride[0];
     c.pad_front = a->pad_front;
+    c.pad_back = a->pad_back;
     c.stride_t = a->stride_t;
     c.stride_hw = a->stride_hw;
     c.y_type = WF_BF16;
@@ -64,15 +66,17 @@ static enum wf_status note_wf_upconv(struct wf_backend *be, const struct wf_upco
     if (wf_operand_type(be, a->w) != WF_BF16)
         return WF_OK;
     memset(&c, 0, sizeof c);
-    for (int i = 0; i < 4; i++)
-        c.x[i] = c.y[i] = a->x.dim[i];
-    c.y[3] = 4 * a->y.dim[3];
+    for (int i = 0; i < 4; i++) {
+        c.x[i] = a->x.dim[i];
+        c.y[i] = i == 0 ? a->y.dim[0] : i < 3 ? a->y.dim[i] / 2 + 1 : 4 * a->y.dim[3];
+    }
+    c.x_line = a->x.stride[1];
     c.x_frame = a->x.stride[0];
     c.kernel[0] = c.stride_t = c.stride_hw = 1;
     c.kernel[1] = c.kernel[2] = 2;
     for (int i = 0; i < 2; i++) {
-        c.pad_h[i] = c.pad_w[i] = 1;
-        c.y[1 + i]++;
+        c.pad_h[i] = a->pad_h[i];
+        c.pad_w[i] = a->pad_w[i];
     }
     c.y_type = WF_BF16;
     note_conv(&c);
@@ -190,13 +194,13 @@ static void record_decoder(const char *model, const struct recorder_clip *clip)
     struct stage s;
     struct wf_vae *vae = NULL;
     struct wf_decoder *dec = NULL;
-    const struct wf_vae_room room = {0};
+    const struct wf_decode_settings settings = {.chunk_size = clip->chunk_size};
     const float *frame;
     open_stage(&s, model, "vae");
     good(&s, wf_vae_open(s.weights, s.mem, &vae, &s.err));
     const struct wf_tensor latents =
         fresh(&s, WF_DIMS(clip->frames, clip->height, clip->width, vae->geometry.channels));
-    good(&s, wf_decoder_open(vae, latents, clip->chunk_size, &room, &dec, &s.err));
+    good(&s, wf_decoder_open(vae, latents, &settings, 0, &dec, &s.err));
     do
         good(&s, wf_decoder_next(dec, &frame, &s.err));
     while (frame);

@@ -117,24 +117,29 @@ static void what_no_engine_does_is_not_taken(void **state)
     wf_graphs_close(&graphs);
 }
 
-/* Frames that are apart are what a causal cache hands on; f32 sums and sums in place are compiled.
- */
+/* Frames that are apart are what a causal cache hands on, lines that are apart a window of a larger
+   picture; zeros behind the last frame are what the end of a clip sees that looks ahead. f32 sums
+   and sums in place are compiled. */
 static void a_convolution_has_its_variants(void **state)
 {
     (void)state;
     struct wf_graphs *graphs = open_for(GPU_H100);
-    struct wf_graph_conv apart = some_conv(), f32 = some_conv(), sum = some_conv();
+    struct wf_graph_conv apart = some_conv(), window = some_conv(), ahead = some_conv();
+    struct wf_graph_conv f32 = some_conv(), sum = some_conv();
     apart.x_frame = 3 * 20 * 24 * 96;
     apart.y_frame = 2 * 20 * 24 * 64;
+    window.x_line = 31 * 96;
+    window.x_frame = 22 * 31 * 96;
+    ahead.pad_front = ahead.pad_back = 1;
     f32.y_type = sum.y_type = WF_F32;
     sum.accumulate = true;
-    const struct wf_graph_conv *const all[] = {&apart, &f32, &sum};
-    for (int i = 0; i < 3; i++) {
+    const struct wf_graph_conv *const all[] = {&apart, &window, &ahead, &f32, &sum};
+    for (int i = 0; i < 5; i++) {
         struct wf_graph_plan *plan;
         if (wf_graph_conv(graphs, all[i], &plan) != WF_OK)
             fail_msg("%s", err.text);
         assert_non_null(plan);
-        assert_int_equal(wf_graph_plan_compiled(plan), i > 0);
+        assert_int_equal(wf_graph_plan_compiled(plan), i > 2);
     }
     wf_graphs_close(&graphs);
 }
@@ -172,12 +177,21 @@ static void note(struct found *f, const struct wf_graph_plan *plan)
     f->taken++;
 }
 
+/* The same of a picture that is wider than what the convolution sees of it. */
+static struct wf_graph_conv as_window(struct wf_graph_conv conv)
+{
+    conv.x_line = (conv.x[2] + 1) * conv.x[3];
+    conv.x_frame = (conv.x[1] + 1) * conv.x_line;
+    return conv;
+}
+
 static struct found plan_convs(struct wf_graphs *graphs, const struct recorded *r)
 {
     struct found f = {.seconds = -wf_clock()};
     struct wf_graph_plan *plan;
-    for (int i = 0; i < r->convs; i++) {
-        if (wf_graph_conv(graphs, &r->conv[i], &plan) != WF_OK)
+    for (int i = 0; i < 2 * r->convs; i++) {
+        const struct wf_graph_conv conv = i % 2 ? as_window(r->conv[i / 2]) : r->conv[i / 2];
+        if (wf_graph_conv(graphs, &conv, &plan) != WF_OK)
             fail_msg("%s", err.text);
         assert_non_null(plan);
         note(&f, plan);

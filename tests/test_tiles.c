@@ -15,17 +15,17 @@
 #include "kernels/base/rng.h"
 #include "vae/tiles.h"
 
-static struct wf_tile_size size_of(int64_t height, int64_t width)
+static struct wf_size size_of(int64_t height, int64_t width)
 {
-    return (struct wf_tile_size){height, width};
+    return (struct wf_size){height, width};
 }
 
-static struct wf_tile_size times(struct wf_tile_size size, int64_t scale)
+static struct wf_size times(struct wf_size size, int64_t scale)
 {
     return size_of(size.height * scale, size.width * scale);
 }
 
-static struct wf_tiles exact_of(struct wf_tile_size frame, struct wf_tile_size tile)
+static struct wf_tiles exact_of(struct wf_size frame, struct wf_size tile)
 {
     struct wf_tiles tiles;
     struct wf_error err;
@@ -34,8 +34,8 @@ static struct wf_tiles exact_of(struct wf_tile_size frame, struct wf_tile_size t
 }
 
 /* All in latents. */
-static struct wf_tiles blend_of(struct wf_tile_size frame, struct wf_tile_size tile,
-                                struct wf_tile_size overlap, int64_t scale)
+static struct wf_tiles blend_of(struct wf_size frame, struct wf_size tile, struct wf_size overlap,
+                                int64_t scale)
 {
     struct wf_tiles tiles;
     struct wf_error err;
@@ -68,7 +68,7 @@ static void exact_tiles_need_not_divide(void **state)
         const struct wf_tile e = expected[i];
         expect_tile(wf_tiles_at(&t, i), e.top, e.left, e.height, e.width);
         expect_tile(wf_tiles_kept(&t, i), e.top, e.left, e.height, e.width);
-        const struct wf_tile_size ramp = wf_tiles_ramp(&t, i);
+        const struct wf_size ramp = wf_tiles_ramp(&t, i);
         assert_true(ramp.height == 0 && ramp.width == 0);
     }
     const struct wf_tiles whole = exact_of(size_of(10, 7), size_of(10, 1000));
@@ -90,9 +90,9 @@ static void the_redundant_tile_is_there(void **state)
     expect_tile(wf_tiles_kept(&t, 2), 6, 0, 6, 6);
     expect_tile(wf_tiles_kept(&t, 5), 12, 6, 2, 2);
     expect_tile(wf_tile_scaled(wf_tiles_kept(&t, 5), 8), 96, 48, 16, 16);
-    static const struct wf_tile_size ramps[6] = {{0, 0}, {0, 2}, {2, 0}, {2, 2}, {2, 0}, {2, 2}};
+    static const struct wf_size ramps[6] = {{0, 0}, {0, 2}, {2, 0}, {2, 2}, {2, 0}, {2, 2}};
     for (int64_t i = 0; i < 6; i++) {
-        const struct wf_tile_size ramp = wf_tiles_ramp(&t, i);
+        const struct wf_size ramp = wf_tiles_ramp(&t, i);
         assert_true(ramp.height == ramps[i].height && ramp.width == ramps[i].width);
     }
 }
@@ -100,7 +100,7 @@ static void the_redundant_tile_is_there(void **state)
 static void small_frames_are_one_tile(void **state)
 {
     (void)state;
-    static const struct wf_tile_size frames[3] = {{8, 6}, {8, 1}, {7, 5}};
+    static const struct wf_size frames[3] = {{8, 6}, {8, 1}, {7, 5}};
     for (int i = 0; i < 3; i++) {
         const struct wf_tiles t = blend_of(frames[i], size_of(8, 6), size_of(3, 2), 8);
         assert_int_equal(t.count, 1);
@@ -160,12 +160,12 @@ static void walk(int64_t frame, int64_t size, int64_t stride, int64_t i, int64_t
 
 static void check_tiles(const struct wf_tiles *t, bool tiled)
 {
-    const struct wf_tile_size stride = tiled ? t->stride : t->frame;
+    const struct wf_size stride = tiled ? t->stride : t->frame;
     unsigned char *seen = calloc((size_t)(t->frame.height * t->frame.width), 1);
     assert_non_null(seen);
     for (int64_t i = 0; i < t->count; i++) {
         const struct wf_tile at = wf_tiles_at(t, i), kept = wf_tiles_kept(t, i);
-        const struct wf_tile_size ramp = wf_tiles_ramp(t, i);
+        const struct wf_size ramp = wf_tiles_ramp(t, i);
         int64_t first, count, own, shared;
         walk(t->frame.height, t->tile.height, stride.height, i / t->columns, &first, &count, &own,
              &shared);
@@ -195,10 +195,9 @@ static void random_tiles(void **state)
     struct wf_rng rng;
     wf_rng_seed(&rng, 21);
     for (int n = 0; n < 3000; n++) {
-        const struct wf_tile_size frame = size_of(1 + below(&rng, 24), 1 + below(&rng, 24));
-        const struct wf_tile_size tile = size_of(1 + below(&rng, 26), 1 + below(&rng, 26));
-        const struct wf_tile_size overlap =
-            size_of(below(&rng, tile.height), below(&rng, tile.width));
+        const struct wf_size frame = size_of(1 + below(&rng, 24), 1 + below(&rng, 24));
+        const struct wf_size tile = size_of(1 + below(&rng, 26), 1 + below(&rng, 26));
+        const struct wf_size overlap = size_of(below(&rng, tile.height), below(&rng, tile.width));
         const struct wf_tiles exact = exact_of(frame, tile);
         check_tiles(&exact, true);
         const struct wf_tiles blend = blend_of(frame, tile, overlap, 1 + below(&rng, 16));
@@ -211,7 +210,7 @@ static void random_tiles(void **state)
 /* --- diffusers -----------------------------------------------------------------------------------
  */
 
-static struct wf_tile_size size_at(const json_t *entry, const char *key)
+static struct wf_size size_at(const json_t *entry, const char *key)
 {
     const json_t *pair = json_object_get(entry, key);
     assert_int_equal(json_array_size(pair), 2);
@@ -276,7 +275,7 @@ static void check_case(const json_t *entry, int64_t scale)
     struct wf_tensor *tile = calloc((size_t)t.count, sizeof *tile);
     assert_non_null(tile);
     for (int64_t i = 0; i < t.count; i++) {
-        const struct wf_tile_size ramp = wf_tiles_ramp(&t, i);
+        const struct wf_size ramp = wf_tiles_ramp(&t, i);
         tile[i] = decoded(&t, i, scale);
         blend_with(tile[i >= t.columns ? i - t.columns : i], tile[i], 0, ramp.height * scale);
         blend_with(tile[i > 0 ? i - 1 : i], tile[i], 1, ramp.width * scale);
@@ -331,7 +330,7 @@ static void what_cannot_be_is_refused(void **state)
 {
     (void)state;
     static const struct {
-        struct wf_tile_size tile, overlap;
+        struct wf_size tile, overlap;
         const char *text;
     } cases[] = {
         {{8, 0}, {0, 0}, "tile-size: width 0 is below 8 pixels; the nearest is 8"},

@@ -1,22 +1,45 @@
-/* From latents to frames, chunk by chunk: the only loop over chunks there is. A frame is handed on
-   as soon as its chunk is decoded; memory does not grow with the clip's length. On a device with a
-   queue the next chunk is decoded while the frames of one are handed on. */
+/* From latents to frames, chunk by chunk and tile by tile: the only loop over chunks, stages and
+   tiles there is. A frame is handed on as soon as nothing can change it any more; memory does not
+   grow with the clip's length. On a device with a queue the next chunk is decoded while the frames
+   of one are handed on. */
 #ifndef WEFT_VAE_DECODE_H
 #define WEFT_VAE_DECODE_H
 
+#include "vae/tiles.h"
 #include "vae/vae.h"
 
 struct wf_decoder;
 
-/* latents [T,h,w,C] dense f32 on the VAE's backend, alive until close. chunk_size: output frames a
-   chunk, rounded up to whole latent frames; 0: one latent frame. The pixels are the same for every
-   chunk size. room: of its activations, taken at once. Several decoders of one VAE may be open;
-   each keeps its own state. */
-enum wf_status wf_decoder_open(struct wf_vae *vae, struct wf_tensor latents, int64_t chunk_size,
-                               const struct wf_vae_room *room, struct wf_decoder **dec,
-                               struct wf_error *err);
+enum wf_tiling {
+    WF_TILING_NONE,
+    WF_TILING_EXACT, /* the pixels of none, in less memory */
+    WF_TILING_BLEND, /* each tile decoded for itself, and their overlaps blended, as diffusers does
+                      */
+};
+
+/* Zeroed, but for chunk_overlap: the default chunks (causal: one latent frame, on a device with a
+   queue four; else the whole clip), untiled. */
+struct wf_decode_settings {
+    int64_t chunk_size; /* in frames; causal: rounded up to whole latent frames. 0: the default */
+    int64_t chunk_overlap; /* in frames; -1: the VAE's default, at most the chunk less one */
+    enum wf_tiling tiling;
+    struct wf_size tile;    /* in pixels; 0x0: blend 256x256, exact the whole frame */
+    struct wf_size overlap; /* in pixels, of blend; -1x-1: 64x64, at most half the tile */
+};
+
+/* Whether latents of these dims [T,h,w,C] can be decoded so: WF_REFUSED in words, with the nearest
+   that can be. */
+enum wf_status wf_decode_check(const struct wf_vae *vae, const int64_t dims[4],
+                               const struct wf_decode_settings *settings, struct wf_error *err);
+
+/* latents [T,h,w,C] dense f32 on the VAE's backend, alive until close. room: bytes of its
+   activations, taken at once; 0: not known. Several decoders of one VAE may be open; each keeps its
+   own state. */
+enum wf_status wf_decoder_open(struct wf_vae *vae, struct wf_tensor latents,
+                               const struct wf_decode_settings *settings, size_t room,
+                               struct wf_decoder **dec, struct wf_error *err);
 void wf_decoder_close(struct wf_decoder **dec);
-struct wf_vae_room wf_decoder_room_used(const struct wf_decoder *dec); /* so far */
+size_t wf_decoder_room_used(const struct wf_decoder *dec); /* so far */
 
 /* *frame becomes the next frame, host memory, dense f32 [H,W,3] within 0..1, valid until the next
    call; NULL after the last. */

@@ -51,7 +51,7 @@ static enum wf_status check_overlap(const char *axis, int64_t overlap, int64_t t
     return check_multiple("tile-overlap", axis, overlap, unit, 0, tile - unit, err);
 }
 
-static enum wf_status check_frame(struct wf_tile_size frame, struct wf_error *err)
+static enum wf_status check_frame(struct wf_size frame, struct wf_error *err)
 {
     if (frame.height < 1 || frame.width < 1)
         return wf_fail(err, WF_FAILED, "decode: a frame of %lldx%lld", (long long)frame.width,
@@ -78,8 +78,8 @@ static enum wf_status enumerate(struct wf_tiles *tiles, struct wf_error *err)
     return WF_OK;
 }
 
-enum wf_status wf_tiles_exact(struct wf_tiles *tiles, struct wf_tile_size frame,
-                              struct wf_tile_size tile, struct wf_error *err)
+enum wf_status wf_tiles_exact(struct wf_tiles *tiles, struct wf_size frame, struct wf_size tile,
+                              struct wf_error *err)
 {
     WF_TRY(check_frame(frame, err));
     WF_TRY(check_tile("width", tile.width, 1, err));
@@ -88,9 +88,8 @@ enum wf_status wf_tiles_exact(struct wf_tiles *tiles, struct wf_tile_size frame,
     return enumerate(tiles, err);
 }
 
-enum wf_status wf_tiles_blend(struct wf_tiles *tiles, struct wf_tile_size frame,
-                              struct wf_tile_size tile, struct wf_tile_size overlap, int64_t scale,
-                              struct wf_error *err)
+enum wf_status wf_tiles_blend(struct wf_tiles *tiles, struct wf_size frame, struct wf_size tile,
+                              struct wf_size overlap, int64_t scale, struct wf_error *err)
 {
     if (scale < 1)
         return wf_fail(err, WF_FAILED, "decode: %lld pixels a latent", (long long)scale);
@@ -99,13 +98,13 @@ enum wf_status wf_tiles_blend(struct wf_tiles *tiles, struct wf_tile_size frame,
     WF_TRY(check_tile("height", tile.height, scale, err));
     WF_TRY(check_overlap("width", overlap.width, tile.width, scale, err));
     WF_TRY(check_overlap("height", overlap.height, tile.height, scale, err));
-    tile = (struct wf_tile_size){tile.height / scale, tile.width / scale};
+    tile = (struct wf_size){tile.height / scale, tile.width / scale};
     *tiles = (struct wf_tiles){.frame = frame, .tile = tile};
     if (frame.height <= tile.height && frame.width <= tile.width)
         tiles->stride = frame;
     else
-        tiles->stride = (struct wf_tile_size){tile.height - overlap.height / scale,
-                                              tile.width - overlap.width / scale};
+        tiles->stride = (struct wf_size){tile.height - overlap.height / scale,
+                                         tile.width - overlap.width / scale};
     return enumerate(tiles, err);
 }
 
@@ -127,11 +126,11 @@ struct wf_tile wf_tiles_kept(const struct wf_tiles *tiles, int64_t i)
     return kept;
 }
 
-struct wf_tile_size wf_tiles_ramp(const struct wf_tiles *tiles, int64_t i)
+struct wf_size wf_tiles_ramp(const struct wf_tiles *tiles, int64_t i)
 {
     /* A tile is never higher or wider than the one before it, so its own size bounds the ramp. */
     const struct wf_tile tile = wf_tiles_at(tiles, i);
-    struct wf_tile_size ramp = {0, 0};
+    struct wf_size ramp = {0, 0};
     if (tile.top > 0)
         ramp.height = smaller(tile.height, tiles->tile.height - tiles->stride.height);
     if (tile.left > 0)

@@ -3,11 +3,7 @@
 #ifndef WEFT_VAE_TILES_H
 #define WEFT_VAE_TILES_H
 
-#include "kernels/tensor.h"
-
-struct wf_tile_size {
-    int64_t height, width;
-};
+#include "temporal/window.h"
 
 /* A window of a frame. */
 struct wf_tile {
@@ -17,24 +13,23 @@ struct wf_tile {
 /* As wf_tiles_exact or wf_tiles_blend left it, in the frame's unit: pixels or latents. Row-major:
    tile i is in row i / columns. A single tile is the whole frame. */
 struct wf_tiles {
-    struct wf_tile_size frame, tile; /* tile: at most; those at the end of an axis may be less */
-    struct wf_tile_size stride;      /* from tile to tile; what lies beyond it is shared */
-    int64_t rows, columns, count;    /* of tiles */
+    struct wf_size frame, tile;   /* tile: at most; those at the end of an axis may be less */
+    struct wf_size stride;        /* from tile to tile; what lies beyond it is shared */
+    int64_t rows, columns, count; /* of tiles */
 };
 
 /* frame and tile in pixels. The tile need not divide the frame and may be larger. WF_REFUSED, with
    the nearest value that would do, where the tile is below 1 pixel. */
-enum wf_status wf_tiles_exact(struct wf_tiles *tiles, struct wf_tile_size frame,
-                              struct wf_tile_size tile, struct wf_error *err);
+enum wf_status wf_tiles_exact(struct wf_tiles *tiles, struct wf_size frame, struct wf_size tile,
+                              struct wf_error *err);
 
 /* frame in latents, each of scale x scale pixels; tile and overlap in pixels; *tiles in latents.
    Along an axis tiles start at 0, stride, 2 stride, ... below the frame's end, though the one
    before may have reached it. A frame that is on neither axis larger than a tile is one tile.
    WF_REFUSED, with the nearest value that would do, where the tile or the overlap is not whole
    latents, the tile is none or the overlap not below it. */
-enum wf_status wf_tiles_blend(struct wf_tiles *tiles, struct wf_tile_size frame,
-                              struct wf_tile_size tile, struct wf_tile_size overlap, int64_t scale,
-                              struct wf_error *err);
+enum wf_status wf_tiles_blend(struct wf_tiles *tiles, struct wf_size frame, struct wf_size tile,
+                              struct wf_size overlap, int64_t scale, struct wf_error *err);
 
 /* In all of these 0 <= i < count. What is decoded. */
 struct wf_tile wf_tiles_at(const struct wf_tiles *tiles, int64_t i);
@@ -43,7 +38,7 @@ struct wf_tile wf_tiles_at(const struct wf_tiles *tiles, int64_t i);
 struct wf_tile wf_tiles_kept(const struct wf_tiles *tiles, int64_t i);
 /* Rows at the top that blend with the last ones of the tile above, and columns at the left that
    blend with the last ones of the tile to the left; 0 where there is no such tile. */
-struct wf_tile_size wf_tiles_ramp(const struct wf_tiles *tiles, int64_t i);
+struct wf_size wf_tiles_ramp(const struct wf_tiles *tiles, int64_t i);
 
 /* In another unit, scale times as fine: a tile's pixels from its latents. */
 struct wf_tile wf_tile_scaled(struct wf_tile tile, int64_t scale);

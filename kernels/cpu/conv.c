@@ -19,7 +19,7 @@ struct window {
 static const void *tap_source(const struct window *win, int64_t t, int64_t h, int64_t w, int64_t c)
 {
     const struct wf_tensor *x = win->x;
-    if (t < 0 || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
+    if (t < 0 || t >= x->dim[0] || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
         return NULL;
     return wf_at(x, t * x->stride[0] + h * x->stride[1] + w * x->stride[2] + c);
 }
@@ -60,6 +60,22 @@ static void fill_window(const struct window *win, const struct wf_loops *loops, 
     }
 }
 
+/* Planes of the kernel that lie before the first frame of x and behind the last. */
+struct missing {
+    int64_t front, back;
+};
+
+static int64_t within(int64_t n, int64_t most)
+{
+    return n < 0 ? 0 : n < most ? n : most;
+}
+
+static struct missing missing_of(const struct wf_conv *a, int64_t frame)
+{
+    const int64_t depth = a->w->dim[2], first = frame * a->stride_t - a->pad_front;
+    return (struct missing){within(-first, depth), within(first + depth - a->x.dim[0], depth)};
+}
+
 struct conv_job {
     const struct wf_conv *a;
     struct window window;
@@ -72,12 +88,13 @@ static void fill_conv(const void *context, const struct wf_loops *loops, int64_t
     fill_window(&job->window, loops, frame, row, count, from, depth, a);
 }
 
-/* Frames of padding come first in a row: their products are skipped. */
-static int64_t start_conv(const void *context, int64_t frame)
+/* Frames of padding come first and last in a row: their products are skipped. */
+static struct wf_span span_conv(const void *context, int64_t frame)
 {
     const struct conv_job *job = context;
-    const int64_t *dim = job->a->w->dim, missing = job->a->pad_front - frame * job->a->stride_t;
-    return (missing < 0 ? 0 : missing < dim[2] ? missing : dim[2]) * dim[1] * dim[3] * dim[4];
+    const int64_t *dim = job->a->w->dim, plane = dim[1] * dim[3] * dim[4];
+    const struct missing missing = missing_of(job->a, frame);
+    return (struct wf_span){missing.front * plane, (dim[2] - missing.back) * plane};
 }
 
 static void finish_conv(const void *context, const struct wf_loops *loops, int64_t frame,
@@ -85,7 +102,9 @@ static void finish_conv(const void *context, const struct wf_loops *loops, int64
 {
     const struct wf_conv *a = ((const struct conv_job *)context)->a;
     const float *bias = a->bias ? a->bias->tensor.data : NULL;
-    float *y = (float *)a->y.data + frame * a->y.stride[0] + row * a->y.dim[3] + column;
+    const int64_t h = row / a->y.dim[2], w = row % a->y.dim[2];
+    float *y =
+        (float *)a->y.data + frame * a->y.stride[0] + h * a->y.stride[1] + w * a->y.dim[3] + column;
     const struct wf_epilogue e = {.bias = bias ? bias + column : NULL, .accumulate = a->accumulate};
     loops->epilogue(y, sums, n, &e);
 }
@@ -112,7 +131,7 @@ static struct wf_product product_of(const struct conv_job *job)
                                .rows = y->dim[1] * y->dim[2],
                                .context = job,
                                .fill = fill_conv,
-                               .start = start_conv,
+                               .span = span_conv,
                                .finish = finish_conv};
 }
 
@@ -133,13 +152,92 @@ static struct wf_cpu_need need_own_conv(struct wf_backend *be, const struct wf_c
 /* The same convolution for one frame of y alone, with the frames of x that it sees. */
 static struct wf_conv one_frame(const struct wf_conv *a, int64_t t)
 {
-    const int64_t depth = a->w->dim[2], first = t * a->stride_t - a->pad_front;
-    const int64_t missing = first >= 0 ? 0 : -first < depth ? -first : depth;
+    const int64_t first = t * a->stride_t - a->pad_front;
+    const struct missing missing = missing_of(a, t);
+    const int64_t seen = a->w->dim[2] - missing.front - missing.back;
     struct wf_conv one = *a;
     one.y = wf_tensor_slice(a->y, 0, t, 1);
-    one.x = wf_tensor_slice(a->x, 0, first > 0 ? first : 0, missing < depth ? depth - missing : 1);
-    one.pad_front = (int)missing;
+    one.x = wf_tensor_slice(a->x, 0, seen > 0 && first > 0 ? first : 0, seen > 0 ? seen : 1);
+    one.pad_front = (int)(seen > 0 ? missing.front : a->w->dim[2]);
+    one.pad_back = (int)missing.back;
     return one;
+}
+
+/* What the library gets in the place of operands that are not dense: a copy of x, and a frame for
+   the result, which is put or added to y by a pass of ours, in the way the library adds. memory:
+   *bytes of them, or NULL to ask for their number. */
+static struct wf_conv dense_conv(const struct wf_conv *a, unsigned char *memory, size_t *bytes)
+{
+    struct wf_conv dense = *a;
+    *bytes = 0;
+    if (!wf_tensor_is_dense(&a->x)) {
+        dense.x = wf_tensor_of(memory, a->x.dtype, 4, a->x.dim);
+        *bytes = (wf_tensor_bytes(&a->x) + WF_CPU_LINE - 1) / WF_CPU_LINE * WF_CPU_LINE;
+    }
+    if (!wf_tensor_is_dense(&a->y)) {
+        dense.y = wf_tensor_of(memory ? memory + *bytes : NULL, WF_F32, 4, a->y.dim);
+        dense.accumulate = false;
+        *bytes += wf_tensor_bytes(&a->y);
+    }
+    return dense;
+}
+
+/* A dense frame to where it belongs, line by line. */
+static void put_frame(struct wf_backend *be, const struct wf_tensor *y, const float *frame,
+                      bool accumulate)
+{
+    const struct wf_loops *loops = wf_cpu_of(be)->loops;
+    const struct wf_epilogue e = {.accumulate = accumulate};
+    const int64_t line = y->dim[2] * y->dim[3];
+    const int team = wf_cpu_team(be, y->dim[1] * line, SMALL_SHUFFLE);
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (int64_t h = 0; h < y->dim[1]; h++)
+        loops->epilogue((float *)y->data + h * y->stride[1], frame + h * line, line, &e);
+}
+
+static enum wf_status convolve_dense(struct wf_backend *be, const struct wf_conv *a,
+                                     const struct wf_conv *dense, const struct wf_param *packed,
+                                     bool *done)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    if (dense->x.data != a->x.data)
+        WF_TRY(wf_cpu_copy(be, &(const struct wf_copy){.y = dense->x, .x = a->x}));
+    WF_TRY(cpu->library->conv(be, cpu->library_state, dense, packed->layout, packed->room, done));
+    if (*done && dense->y.data != a->y.data)
+        put_frame(be, &a->y, dense->y.data, a->accumulate);
+    return WF_OK;
+}
+
+/* One frame by the library; packed: the parameter that has its layout and room. */
+static enum wf_status library_conv(struct wf_backend *be, const struct wf_conv *a,
+                                   const struct wf_param *packed, bool *done)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    size_t bytes;
+    struct wf_conv dense = dense_conv(a, NULL, &bytes);
+    if (!bytes)
+        return convolve_dense(be, a, a, packed, done);
+    *done = false; /* nothing is copied for a shape that the library does not take */
+    if (!cpu->library->conv_scratch(be, cpu->library_state, &dense, packed->layout))
+        return WF_OK;
+    unsigned char *memory = be->ops.take(be, WF_MEM_ACTIVATIONS, bytes);
+    if (!memory)
+        return wf_fail_memory(be->err, "conv", bytes);
+    dense = dense_conv(a, memory, &bytes);
+    const enum wf_status status = convolve_dense(be, a, &dense, packed, done);
+    be->ops.give(be, memory);
+    return status;
+}
+
+/* What that takes; thread 0: the library does not take it. */
+static struct wf_cpu_need need_library_conv(struct wf_backend *be, const struct wf_conv *a,
+                                            const struct wf_layout *layout)
+{
+    const struct wf_cpu *cpu = wf_cpu_of(be);
+    struct wf_cpu_need need = {0};
+    const struct wf_conv dense = dense_conv(a, NULL, &need.passing);
+    need.thread = cpu->library->conv_scratch(be, cpu->library_state, &dense, layout);
+    return need;
 }
 
 static void widen(struct wf_cpu_need *need, struct wf_cpu_need other)
@@ -150,15 +248,14 @@ static void widen(struct wf_cpu_need *need, struct wf_cpu_need other)
 
 struct wf_cpu_need wf_cpu_need_conv(struct wf_backend *be, const struct wf_conv *a)
 {
-    const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_layout *layout = wf_cpu_layout(be, a->w);
     struct wf_cpu_need need = {0};
     if (!layout)
         return need_own_conv(be, a);
     for (int64_t t = 0; t < a->y.dim[0]; t++) {
         const struct wf_conv one = one_frame(a, t);
-        const size_t thread = cpu->library->conv_scratch(be, cpu->library_state, &one, layout);
-        widen(&need, thread ? (struct wf_cpu_need){.thread = thread} : need_own_conv(be, &one));
+        const struct wf_cpu_need library = need_library_conv(be, &one, layout);
+        widen(&need, library.thread ? library : need_own_conv(be, &one));
     }
     return need;
 }
@@ -167,14 +264,13 @@ struct wf_cpu_need wf_cpu_need_conv(struct wf_backend *be, const struct wf_conv 
    must not depend on how many frames a call has. */
 enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a)
 {
-    const struct wf_cpu *cpu = wf_cpu_of(be);
     be->path = a->w->layout ? "library" : "own";
     if (!a->w->layout)
         return own_conv(be, a);
     for (int64_t t = 0; t < a->y.dim[0]; t++) {
         const struct wf_conv one = one_frame(a, t);
         bool done = false;
-        WF_TRY(cpu->library->conv(be, cpu->library_state, &one, a->w->layout, a->w->room, &done));
+        WF_TRY(library_conv(be, &one, a->w, &done));
         if (!done) {
             be->path = "own";
             WF_TRY(own_conv(be, &one));
@@ -185,13 +281,18 @@ enum wf_status wf_cpu_conv(struct wf_backend *be, const struct wf_conv *a)
 
 /* The nearest 2x picture repeats each pixel, so a 3x3 kernel on it sees 2x2 pixels of the small
    one: which, and with which of its weights added up, depends on whether the output's line and
-   column are even or odd. One 2x2 convolution with padding 1 all round computes the four cases at
-   each of its (H+1)(W+1) places; they are its 4 O columns, and each belongs to one pixel of the
-   result. */
+   column are even or odd. One 2x2 convolution, padded as the small picture is, computes the four
+   cases at each of its (H'/2+1)(W'/2+1) places; they are its 4 O columns, and each belongs to one
+   pixel of the result. */
 struct upconv_job {
     const struct wf_upconv *a;
     struct window window;
 };
+
+static int64_t place_lines(const struct wf_upconv *a)
+{
+    return a->y.dim[1] / 2 + 1;
+}
 
 static void fill_upconv(const void *context, const struct wf_loops *loops, int64_t frame,
                         int64_t row, int count, int64_t from, int depth, float *a)
@@ -217,8 +318,8 @@ static void finish_upconv(const void *context, const struct wf_loops *loops, int
         const int64_t w = 2 * (row % job->window.width) - phase % 2;
         if (h >= 0 && h < y->dim[1] && w >= 0 && w < y->dim[2]) {
             const struct wf_epilogue e = {.bias = bias ? bias + o : NULL};
-            loops->epilogue((float *)y->data + frame * y->stride[0] +
-                                (h * y->dim[2] + w) * outputs + o,
+            loops->epilogue((float *)y->data + frame * y->stride[0] + h * y->stride[1] +
+                                w * outputs + o,
                             sums + done, count, &e);
         }
         done += count;
@@ -227,10 +328,9 @@ static void finish_upconv(const void *context, const struct wf_loops *loops, int
 
 static struct wf_product upconv_product(const struct upconv_job *job)
 {
-    const struct wf_tensor *x = &job->a->x;
     return (struct wf_product){.right = job->a->w,
-                               .frames = x->dim[0],
-                               .rows = (x->dim[1] + 1) * (x->dim[2] + 1),
+                               .frames = job->a->y.dim[0],
+                               .rows = place_lines(job->a) * job->window.width,
                                .context = job,
                                .fill = fill_upconv,
                                .finish = finish_upconv};
@@ -240,18 +340,19 @@ static struct wf_product upconv_product(const struct upconv_job *job)
 enum { STRIP = 16 };
 
 /* The convolution of `count` lines of places from line `first` on of a frame; w is the folded
-   parameter, y [1,count,W+1,4 O]. */
+   parameter, y [1,count,W'/2+1,4 O]. */
 static struct wf_conv strip_of(const struct wf_upconv *a, int64_t frame, int64_t first,
                                int64_t count, const struct wf_param *w, struct wf_tensor y)
 {
-    const int64_t height = a->x.dim[1], above = first == 0, below = first + count > height;
-    const int64_t top = first - 1 + above, lines = count + 1 - above - below;
+    const int64_t top = first - a->pad_h[0], end = top + count + 1;
+    const bool above = top < 0;
+    const bool below = end > a->x.dim[1];
     const struct wf_tensor x = wf_tensor_slice(a->x, 0, frame, 1);
-    return (struct wf_conv){.x = wf_tensor_slice(x, 1, top, lines),
+    return (struct wf_conv){.x = wf_tensor_slice(x, 1, top + above, end - below - top - above),
                             .y = y,
                             .w = w,
-                            .pad_h = {(int)above, (int)below},
-                            .pad_w = {1, 1},
+                            .pad_h = {above, below},
+                            .pad_w = {a->pad_w[0], a->pad_w[1]},
                             .stride_t = 1,
                             .stride_hw = 1};
 }
@@ -259,17 +360,16 @@ static struct wf_conv strip_of(const struct wf_upconv *a, int64_t frame, int64_t
 static enum wf_status library_strip(struct wf_backend *be, const struct wf_upconv *a, int64_t frame,
                                     int64_t first, int64_t count, struct wf_tensor y, bool *done)
 {
-    const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_param folded = wf_folded(a->w);
     const struct wf_conv strip = strip_of(a, frame, first, count, &folded, y);
-    return cpu->library->conv(be, cpu->library_state, &strip, a->w->layout, a->w->room, done);
+    return library_conv(be, &strip, a->w, done);
 }
 
 static enum wf_status library_frame(struct wf_backend *be, const struct upconv_job *job,
                                     int64_t frame, float *cases, bool *done)
 {
     const struct wf_loops *loops = wf_cpu_of(be)->loops;
-    const int64_t lines = job->a->x.dim[1] + 1, width = job->window.width;
+    const int64_t lines = place_lines(job->a), width = job->window.width;
     const int64_t columns = 4 * job->a->y.dim[3];
     *done = true;
     for (int64_t first = 0; first < lines; first += STRIP) {
@@ -291,8 +391,8 @@ static enum wf_status library_frame(struct wf_backend *be, const struct upconv_j
 /* Of the cases of a strip. */
 static size_t case_bytes(const struct wf_upconv *a)
 {
-    const int64_t lines = a->x.dim[1] + 1, strip = lines < STRIP ? lines : STRIP;
-    return (size_t)(strip * (a->x.dim[2] + 1) * 4 * a->y.dim[3]) * sizeof(float);
+    const int64_t lines = place_lines(a), strip = lines < STRIP ? lines : STRIP;
+    return (size_t)(strip * (a->y.dim[2] / 2 + 1) * 4 * a->y.dim[3]) * sizeof(float);
 }
 
 static enum wf_status library_upconv(struct wf_backend *be, const struct upconv_job *job,
@@ -316,32 +416,35 @@ static struct upconv_job upconv_job_of(const struct wf_upconv *a)
                                .window = {.x = &a->x,
                                           .taps_h = 2,
                                           .taps_w = 2,
-                                          .before_h = 1,
-                                          .before_w = 1,
+                                          .before_h = a->pad_h[0],
+                                          .before_w = a->pad_w[0],
                                           .stride_t = 1,
                                           .stride_hw = 1,
-                                          .width = a->x.dim[2] + 1}};
+                                          .width = a->y.dim[2] / 2 + 1}};
 }
 
 struct wf_cpu_need wf_cpu_need_upconv(struct wf_backend *be, const struct wf_upconv *a)
 {
-    const struct wf_cpu *cpu = wf_cpu_of(be);
     const struct wf_layout *layout = wf_cpu_layout(be, a->w);
     const struct wf_param folded = wf_folded(a->w);
     const struct upconv_job job = upconv_job_of(a);
     const struct wf_product product = upconv_product(&job);
-    const int64_t lines = a->x.dim[1] + 1;
+    const int64_t lines = place_lines(a), width = job.window.width;
     struct wf_cpu_need need = {0};
-    for (int64_t first = 0; layout && first < lines; first += STRIP) {
+    bool fast = layout != NULL;
+    for (int64_t first = 0; fast && first < lines; first += STRIP) {
         const int64_t count = lines - first < STRIP ? lines - first : STRIP;
         const struct wf_tensor y =
-            wf_tensor_of(NULL, WF_F32, WF_DIMS(1, count, a->x.dim[2] + 1, 4 * a->y.dim[3]));
+            wf_tensor_of(NULL, WF_F32, WF_DIMS(1, count, width, 4 * a->y.dim[3]));
         const struct wf_conv strip = strip_of(a, 0, first, count, &folded, y);
-        widen(&need, (struct wf_cpu_need){.thread = cpu->library->conv_scratch(
-                                              be, cpu->library_state, &strip, layout),
-                                          .passing = case_bytes(a)});
+        struct wf_cpu_need library = need_library_conv(be, &strip, layout);
+        fast = library.thread > 0;
+        library.passing = case_bytes(a) + (fast ? library.passing : 0);
+        widen(&need, library);
     }
-    return need.thread ? need : wf_product_need(be, &product);
+    if (!fast)
+        widen(&need, wf_product_need(be, &product));
+    return need;
 }
 
 enum wf_status wf_cpu_upconv(struct wf_backend *be, const struct wf_upconv *a)

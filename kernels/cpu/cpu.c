@@ -123,4 +123,6 @@ const struct wf_ops wf_cpu_ops = {
     .activate = wf_cpu_activate,
     .gated_act = wf_cpu_gated_act,
     .pack_u8 = wf_cpu_pack_u8,
+    .group_sums = wf_cpu_group_sums,
+    .group_apply = wf_cpu_group_apply,
 };

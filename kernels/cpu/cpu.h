@@ -70,6 +70,8 @@ struct wf_cpu_need wf_cpu_need_gemm(struct wf_backend *be, const struct wf_gemm 
 struct wf_cpu_need wf_cpu_need_conv(struct wf_backend *be, const struct wf_conv *a);
 struct wf_cpu_need wf_cpu_need_upconv(struct wf_backend *be, const struct wf_upconv *a);
 struct wf_cpu_need wf_cpu_need_attention(struct wf_backend *be, const struct wf_attention *a);
+struct wf_cpu_need wf_cpu_need_group_sums(const struct wf_group_sums *a);
+struct wf_cpu_need wf_cpu_need_group_apply(const struct wf_group_apply *a);
 struct wf_cpu_need wf_cpu_need_load(struct wf_backend *be, const struct wf_param *p);
 
 size_t wf_cpu_param_bytes(const struct wf_backend *be, const struct wf_param *p);
@@ -90,5 +92,7 @@ WF_CPU_OP(affine)
 WF_CPU_OP(activate)
 WF_CPU_OP(gated_act)
 WF_CPU_OP(pack_u8)
+WF_CPU_OP(group_sums)
+WF_CPU_OP(group_apply)
 
 #endif

@@ -30,8 +30,8 @@ struct wf_library {
     /* layout, room: of a->w. *done stays false where the library has no fast way for this shape. */
     enum wf_status (*gemm)(struct wf_backend *be, void *state, const struct wf_gemm *a,
                            const struct wf_layout *layout, void *room, bool *done);
-    /* One output frame: x holds the input frames that its kernel sees, pad_front counts the others
-       up to the kernel's depth. */
+    /* One output frame, x and y dense: x holds the input frames that its kernel sees, pad_front and
+       pad_back count the others up to the kernel's depth. */
     enum wf_status (*conv)(struct wf_backend *be, void *state, const struct wf_conv *a,
                            const struct wf_layout *layout, void *room, bool *done);
     /* A thread's bytes for these; 0: there is no fast way. */

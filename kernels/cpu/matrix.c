@@ -95,14 +95,15 @@ static void multiply(const struct wf_loops *loops, const struct wf_panels *right
 static void run_block(const struct wf_loops *loops, const struct task *t, const struct block *b)
 {
     const struct wf_product *p = t->p;
-    const int64_t start = p->start ? p->start(p->context, b->frame) : 0;
-    for (int64_t from = start; from < t->right.depth; from += WF_TILE_DEPTH) {
-        const int64_t left = t->right.depth - from;
+    const struct wf_span span =
+        p->span ? p->span(p->context, b->frame) : (struct wf_span){0, t->right.depth};
+    for (int64_t from = span.from; from < span.end; from += WF_TILE_DEPTH) {
+        const int64_t left = span.end - from;
         const int depth = left < WF_TILE_DEPTH ? (int)left : WF_TILE_DEPTH;
         p->fill(p->context, loops, b->frame, b->row, b->rows, from, depth, b->left);
-        multiply(loops, &t->right, b, from, depth, from > start);
+        multiply(loops, &t->right, b, from, depth, from > span.from);
     }
-    if (start >= t->right.depth)
+    if (span.from >= span.end)
         memset(b->sums, 0, (size_t)b->rows * WF_BLOCK_COLUMNS * sizeof *b->sums);
     const int64_t left = t->right.columns - b->column;
     const int columns = left < b->columns ? (int)left : b->columns;

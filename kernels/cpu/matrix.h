@@ -38,6 +38,11 @@ const struct wf_layout *wf_cpu_layout(const struct wf_backend *be, const struct 
    cases of upconv (see conv.c), one after the other. */
 struct wf_param wf_folded(const struct wf_param *p);
 
+/* Elements from .. end - 1; none where end is not beyond from. */
+struct wf_span {
+    int64_t from, end;
+};
+
 /* left [frames,rows,depth] times a parameter. The work is split into blocks of rows and of columns;
    a result does not depend on the split. */
 struct wf_product {
@@ -48,8 +53,8 @@ struct wf_product {
        WF_TILE_PITCH. */
     void (*fill)(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
                  int count, int64_t from, int depth, float *a);
-    int64_t (*start)(const void *context, int64_t frame); /* depth where the sums of a frame start:
-                                                             what is before it is zeros */
+    /* The part of the depth that a frame's sums go over: the rest is zeros. NULL: all of it. */
+    struct wf_span (*span)(const void *context, int64_t frame);
     /* n sums of a row from a column on, at most WF_BLOCK_COLUMNS, to where they belong. */
     void (*finish)(const void *context, const struct wf_loops *loops, int64_t frame, int64_t row,
                    int64_t column, int n, const float *sums);

@@ -602,16 +602,14 @@ static void conv_key(struct key *k, const int64_t w[5], int64_t frames, int64_t 
     memcpy(k->y, y, sizeof y);
     channels_last(k->x, k->x_stride);
     channels_last(k->y, k->y_stride);
-    k->before[0] = w[2] - frames;
     k->stride[0] = k->stride[1] = k->stride[2] = 1;
 }
 
-/* Dense frames, and no output that sees nothing but padding: 2.6 gets those wrong. */
+/* No output sees nothing but padding: 2.6 gets those wrong. */
 static bool conv_is_usual(const struct wf_conv *a)
 {
     const int64_t *w = a->w->dim;
-    const bool dense = a->x.dim[0] == 1 || a->x.stride[0] == a->x.dim[1] * a->x.stride[1];
-    return dense && a->pad_front < w[2] && a->pad_h[0] < w[3] && a->pad_h[1] < w[3] &&
+    return a->pad_front + a->pad_back < w[2] && a->pad_h[0] < w[3] && a->pad_h[1] < w[3] &&
            a->pad_w[0] < w[4] && a->pad_w[1] < w[4];
 }
 
@@ -619,6 +617,8 @@ static struct key key_of_conv(const struct wf_backend *be, const struct wf_conv 
 {
     struct key k = empty_key(be);
     conv_key(&k, a->w->dim, a->x.dim[0], a->x.dim[1], a->x.dim[2], a->y.dim[1], a->y.dim[2]);
+    k.before[0] = a->pad_front;
+    k.after[0] = a->pad_back;
     for (int i = 0; i < 2; i++) {
         k.before[1 + i] = i == 0 ? a->pad_h[0] : a->pad_w[0];
         k.after[1 + i] = i == 0 ? a->pad_h[1] : a->pad_w[1];

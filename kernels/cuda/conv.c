@@ -9,13 +9,13 @@ enum { PIECE_BYTES = 128 << 20 };
 static const int64_t piece_elements = INT64_C(1) << 31;
 
 /* A convolution as both ways need it; an upconv is one of 2x2 kernels to four times the channels,
-   over an image that is one larger. */
+   over an image that is one larger than what is doubled. */
 struct shape {
     const struct wf_tensor *x;
     int64_t rows;   /* channels of the result: as the weight has them, padding included */
     int64_t dim[3]; /* T', H', W' */
     int64_t kernel[3];
-    int pad_front, pad_h[2], pad_w[2], stride_t, stride_hw;
+    int pad_front, pad_back, pad_h[2], pad_w[2], stride_t, stride_hw;
 };
 
 static struct shape conv_shape(const struct wf_backend *be, const struct wf_conv *a)
@@ -25,6 +25,7 @@ static struct shape conv_shape(const struct wf_backend *be, const struct wf_conv
                           .dim = {a->y.dim[0], a->y.dim[1], a->y.dim[2]},
                           .kernel = {a->w->dim[2], a->w->dim[3], a->w->dim[4]},
                           .pad_front = a->pad_front,
+                          .pad_back = a->pad_back,
                           .pad_h = {a->pad_h[0], a->pad_h[1]},
                           .pad_w = {a->pad_w[0], a->pad_w[1]},
                           .stride_t = a->stride_t,
@@ -35,10 +36,10 @@ static struct shape upconv_shape(const struct wf_upconv *a)
 {
     return (struct shape){.x = &a->x,
                           .rows = 4 * a->w->dim[0],
-                          .dim = {a->x.dim[0], a->x.dim[1] + 1, a->x.dim[2] + 1},
+                          .dim = {a->x.dim[0], a->y.dim[1] / 2 + 1, a->y.dim[2] / 2 + 1},
                           .kernel = {1, 2, 2},
-                          .pad_h = {1, 1},
-                          .pad_w = {1, 1},
+                          .pad_h = {a->pad_h[0], a->pad_h[1]},
+                          .pad_w = {a->pad_w[0], a->pad_w[1]},
                           .stride_t = 1,
                           .stride_hw = 1};
 }
@@ -61,15 +62,28 @@ static int64_t piece_frames(const struct shape *s, size_t each)
     return frames > 1 ? frames : 1;
 }
 
-/* The input of frames first .. first + count of the result, and the frames of zeros before it. */
-static struct wf_tensor piece_input(const struct shape *s, int64_t first, int64_t count,
-                                    int64_t *pad_front)
+/* The frames of x that some frames of the result see, and the zeros before and behind them. */
+struct input {
+    int64_t first, count; /* 0 or less: they see zeros alone */
+    int64_t pad_front, pad_back;
+};
+
+static struct input input_of(const struct shape *s, int64_t first, int64_t count)
 {
-    const int64_t begin = first * s->stride_t - s->pad_front;
+    const int64_t begin = first * s->stride_t - s->pad_front, frames = s->x->dim[0];
     const int64_t end = begin + (count - 1) * s->stride_t + s->kernel[0];
-    *pad_front = begin < 0 ? -begin : 0;
-    const int64_t from = begin < 0 ? 0 : begin;
-    return wf_tensor_slice(*s->x, 0, from, end - from);
+    const int64_t front = begin < 0 ? -begin : 0, back = end > frames ? end - frames : 0;
+    return (struct input){begin + front, end - back - begin - front, front, back};
+}
+
+/* As cuDNN wants x: of tensor cores' type, aligned, frames that follow each other, not too long. */
+static bool x_is_taken(const struct wf_tensor *x)
+{
+    const int64_t line = x->dim[1] > 1 ? x->stride[1] : 0, frame = x->dim[0] > 1 ? x->stride[0] : 0;
+    const int64_t span = (x->dim[1] - 1) * line + x->dim[2] * x->dim[3];
+    return x->dtype == WF_BF16 && x->dim[3] % 8 == 0 && (uintptr_t)x->data % 16 == 0 &&
+           line % 8 == 0 && frame % 8 == 0 && (x->dim[0] == 1 || frame >= span) &&
+           (x->dim[0] - 1) * frame + span < piece_elements;
 }
 
 /* *plan NULL: cuDNN does not take the piece. */
@@ -83,22 +97,23 @@ static enum wf_status find_plan(const struct wf_backend *be, const struct shape 
                               .stride_t = s->stride_t,
                               .stride_hw = s->stride_hw,
                               .y_type = WF_BF16};
+    const struct input in = input_of(s, first, count);
     *plan = NULL;
-    const struct wf_tensor x = piece_input(s, first, count, &g.pad_front);
-    if (x.dim[0] < 1) /* it sees padding alone */
+    if (in.count < 1)
         return WF_OK;
-    const int64_t span = (x.dim[0] - 1) * x.stride[0] + x.dim[1] * x.dim[2] * x.dim[3];
-    if (x.dtype != WF_BF16 || x.dim[3] % 8 || s->rows % 8 || (uintptr_t)x.data % 16 ||
-        (x.dim[0] > 1 && x.stride[0] % 8) || span >= piece_elements ||
-        count * frame_elements(s) >= piece_elements)
+    const struct wf_tensor x = wf_tensor_slice(*s->x, 0, in.first, in.count);
+    if (!x_is_taken(&x) || s->rows % 8 || count * frame_elements(s) >= piece_elements)
         return WF_OK;
     for (int i = 0; i < 4; i++)
         g.x[i] = x.dim[i];
+    g.x_line = x.dim[1] > 1 ? x.stride[1] : 0;
     g.x_frame = x.dim[0] > 1 ? x.stride[0] : 0;
+    g.pad_front = in.pad_front;
+    g.pad_back = in.pad_back;
     return wf_cuda_said(be, wf_graph_conv(wf_cuda_of(be)->graphs, &g, plan));
 }
 
-/* Whether cuDNN takes every piece: they differ in their padding in front and in their length. */
+/* Whether cuDNN takes every piece: they differ in their padding in time and in their length. */
 static enum wf_status library_takes(const struct wf_backend *be, const struct shape *s, bool *takes)
 {
     const int64_t most = piece_frames(s, 2);
@@ -146,34 +161,27 @@ size_t wf_cuda_conv_scratch(const struct wf_backend *be, const struct wf_conv *a
     return (size_t)(piece_frames(&s, 2) * frame_elements(&s)) * 2;
 }
 
-/* y (+)= z + bias, without z's channels of padding; y's frames may be apart. */
+/* y (+)= z + bias, without z's channels of padding. */
 static enum wf_status place(struct wf_backend *be, const struct wf_conv *a,
                             const struct wf_tensor *z, int64_t first)
 {
-    const int64_t pixels = z->dim[1] * z->dim[2], channels = a->y.dim[3];
-    for (int64_t t = 0; t < z->dim[0]; t++) {
-        struct wf_own_gate args = {.accumulate = a->accumulate};
-        if (a->bias)
-            args.bias = a->bias->tensor;
-        args.x = wf_tensor_of((uint16_t *)z->data + t * z->stride[0], WF_BF16,
-                              WF_DIMS(pixels, channels));
-        args.x.stride[0] = z->dim[3];
-        args.y = wf_tensor_of((float *)a->y.data + (first + t) * a->y.stride[0], WF_F32,
-                              WF_DIMS(pixels, channels));
-        WF_TRY(wf_cuda_launch(be, "conv", &args.y, wf_own_gate, &args, sizeof args));
-    }
-    return WF_OK;
+    struct wf_own_gate args = {.x = wf_tensor_slice(*z, 3, 0, a->y.dim[3]),
+                               .y = wf_tensor_slice(a->y, 0, first, z->dim[0]),
+                               .accumulate = a->accumulate};
+    if (a->bias)
+        args.bias = a->bias->tensor;
+    return wf_cuda_launch(be, "conv", &args.y, wf_own_gate, &args, sizeof args);
 }
 
 static enum wf_status convolve_piece(struct wf_backend *be, const struct wf_conv *a,
                                      const struct shape *s, int64_t first, int64_t count, void *z)
 {
     struct wf_graph_plan *plan;
-    int64_t pad;
+    const struct input in = input_of(s, first, count);
     const struct wf_tensor result =
         wf_tensor_of(z, WF_BF16, WF_DIMS(count, s->dim[1], s->dim[2], s->rows));
     const struct wf_graph_pointers pointers = {
-        .x = piece_input(s, first, count, &pad).data, .w = a->w->tensor.data, .y = z};
+        .x = wf_tensor_slice(*s->x, 0, in.first, in.count).data, .w = a->w->tensor.data, .y = z};
     WF_TRY(find_plan(be, s, first, count, &plan));
     WF_TRY(wf_cuda_run_graph(be, "conv", NULL, plan, &pointers));
     return place(be, a, &result, first);

@@ -51,9 +51,10 @@ void wf_graphs_close(struct wf_graphs **graphs); /* ends its plans */
    elements: longer ones are cut by frames. */
 struct wf_graph_conv {
     int64_t x[4], y[4];       /* y: what the rest says, checked */
-    int64_t x_frame, y_frame; /* elements from a frame to the next; 0: frames are dense */
+    int64_t x_line;           /* elements from a line to the next; 0: frames are dense */
+    int64_t x_frame, y_frame; /* from a frame to the next; 0: they follow each other */
     int64_t kernel[3];
-    int64_t pad_front, pad_h[2], pad_w[2];
+    int64_t pad_front, pad_back, pad_h[2], pad_w[2];
     int64_t stride_t, stride_hw;
     enum wf_dtype y_type;
     bool has_bias;

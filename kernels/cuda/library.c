@@ -42,6 +42,9 @@ void wf_cuda_scratch(struct wf_backend *be, enum wf_op op, const void *args,
     case WF_OP_attention:
         scratch->passing = wf_cuda_attention_scratch(be, args);
         break;
+    case WF_OP_group_sums:
+        scratch->passing = wf_cuda_group_sums_scratch(args);
+        break;
     default:
         break;
     }

@@ -28,6 +28,7 @@ enum wf_status wf_cuda_run_graph(struct wf_backend *be, const char *what, const 
 size_t wf_cuda_gemm_scratch(const struct wf_backend *be, const struct wf_gemm *a);
 size_t wf_cuda_conv_scratch(const struct wf_backend *be, const struct wf_conv *a);
 size_t wf_cuda_upconv_scratch(const struct wf_backend *be, const struct wf_upconv *a);
+size_t wf_cuda_group_sums_scratch(const struct wf_group_sums *a);
 size_t wf_cuda_attention_scratch(const struct wf_backend *be, const struct wf_attention *a);
 
 #endif

@@ -5,7 +5,7 @@ enum { PADDING = -1 };
 /* Where one pixel of one frame starts, or PADDING. */
 static int64_t pixel(const struct wf_tensor *x, int64_t t, int64_t h, int64_t w)
 {
-    if (t < 0 || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
+    if (t < 0 || t >= x->dim[0] || h < 0 || h >= x->dim[1] || w < 0 || w >= x->dim[2])
         return PADDING;
     return t * x->stride[0] + h * x->stride[1] + w * x->stride[2];
 }
@@ -54,9 +54,11 @@ enum wf_status wf_ref_conv(struct wf_backend *be, const struct wf_conv *a)
 
 static double upconv_sum(const struct wf_upconv *a, int64_t t, int64_t h, int64_t w, int64_t o)
 {
+    /* y's first line and column in the doubled picture */
+    const int64_t top = 2 * (1 - a->pad_h[0]), left = 2 * (1 - a->pad_w[0]);
     double sum = 0;
     for (int64_t k = 0; k < 9; k++) {
-        const int64_t up_h = h + k / 3 - 1, up_w = w + k % 3 - 1; /* in the doubled picture */
+        const int64_t up_h = top + h + k / 3 - 1, up_w = left + w + k % 3 - 1;
         const int64_t x = up_h < 0 || up_w < 0 ? PADDING : pixel(&a->x, t, up_h / 2, up_w / 2);
         sum += tap(&a->x, x, &a->w->tensor, o, k);
     }

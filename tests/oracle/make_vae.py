@@ -33,9 +33,9 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(os.path.join(folder, "expect"))
         path = os.path.join(folder, "model", "vae")
-        models.vae(gen, **config).to(models.DTYPES[dtype]).save_pretrained(path)
-        models.write_json(os.path.join(folder, "model", "model_index.json"), {
-            "_class_name": "WanPipeline", "_diffusers_version": diffusers.__version__, "vae": ["diffusers", "AutoencoderKLWan"]})
+        made = models.vae(gen, **config).to(models.DTYPES[dtype])
+        made.save_pretrained(path)
+        models.write_index(os.path.join(folder, "model"), "WanPipeline", made)
         models.scrub(folder)
         vae = diffusers.AutoencoderKLWan.from_pretrained(path, dtype=torch.float32)
         mean = torch.tensor(vae.config.latents_mean).view(1, 16, 1, 1, 1)

@@ -1,11 +1,12 @@
-"""Tiny Wan 2.1 models: built from configs, every parameter drawn anew, written as a WanPipeline folder."""
+"""Tiny Wan models, and VAEs of three families: built from configs, every parameter drawn anew, written as a pipeline's folder."""
 import json
 import os
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers import (AutoencoderKLTemporalDecoder, AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler,
+                       WanTransformer3DModel)
 from transformers import UMT5Config, UMT5EncoderModel
 
 import text
@@ -26,6 +27,8 @@ def randomise(model, gen):
             normal(p, 0.4)
         elif leaf == "bias":
             normal(p, 0.1)
+        elif leaf == "mix_factor":
+            normal(p, 1.0)
         elif name.startswith(("shared.", "encoder.embed_tokens.")) or "relative_attention_bias" in name:
             normal(p, 1.0)
         elif p.ndim >= 2:
@@ -55,26 +58,40 @@ def transformer(gen, text_dim, heads=2, head_dim=24, layers=2, ffn=80, freq_dim=
     return model
 
 
-def vae(gen, base=3, mult=(1, 2, 2, 4), blocks=1, decoder_base=None, temporal=(False, True, True)):
-    mean, std = torch.randn(16, generator=gen) * 0.5, torch.rand(16, generator=gen) * 1.5 + 0.5
-    extra = {} if decoder_base is None else {"decoder_base_dim": decoder_base}
+def vae(gen, base=3, mult=(1, 2, 2, 4), blocks=1, decoder_base=None, temporal=(False, True, True), z_dim=16, **extra):
+    mean, std = torch.randn(z_dim, generator=gen) * 0.5, torch.rand(z_dim, generator=gen) * 1.5 + 0.5
+    if decoder_base is not None:
+        extra["decoder_base_dim"] = decoder_base
     model = randomise(AutoencoderKLWan(
-        base_dim=base, z_dim=16, dim_mult=list(mult), num_res_blocks=blocks, temperal_downsample=list(temporal),
+        base_dim=base, z_dim=z_dim, dim_mult=list(mult), num_res_blocks=blocks, temperal_downsample=list(temporal),
         latents_mean=[round(v, 4) for v in mean.tolist()], latents_std=[round(v, 4) for v in std.tolist()], **extra), gen)
-    scale_output(model, gen)
+    z = 1.3 * torch.randn(1, z_dim, 2, 8, 8, generator=gen) * torch.tensor(model.config.latents_std).view(1, z_dim, 1, 1, 1)
+    scale_output(model, model.decoder.conv_out, z)
     return model
 
 
-def scale_output(model, gen):
+def vae_22(gen, z_dim=12, **config):
+    return vae(gen, z_dim=z_dim, is_residual=True, in_channels=12, out_channels=12, patch_size=2, scale_factor_spatial=16,
+               scale_factor_temporal=4, **config)
+
+
+def vae_svd(gen, widths=(32, 64, 64, 64), layers=2):
+    model = randomise(AutoencoderKLTemporalDecoder(
+        block_out_channels=list(widths), layers_per_block=layers, latent_channels=4, down_block_types=["DownEncoderBlock2D"] * len(widths),
+        sample_size=32, scaling_factor=0.18215, force_upcast=True), gen)
+    scale_output(model, model.decoder.time_conv_out, torch.randn(5, 4, 8, 8, generator=gen) / 0.18215, num_frames=5)
+    return model
+
+
+def scale_output(model, last, z, **kwargs):
     """Give the frames a standard deviation of about 0.3, so that few samples meet the clamp at -1 and 1."""
     seen = []
-    hook = model.decoder.conv_out.register_forward_hook(lambda m, a, out: seen.append(out))
-    std = torch.tensor(model.config.latents_std).view(1, 16, 1, 1, 1)
+    hook = last.register_forward_hook(lambda m, a, out: seen.append(out))
     with torch.no_grad():
-        model.decode(1.3 * torch.randn(1, 16, 2, 8, 8, generator=gen) * std)
+        model.decode(z, **kwargs)
     hook.remove()
     std = torch.cat(seen, 2).std((0, 2, 3, 4))
-    model.decoder.conv_out.weight.data *= (0.3 / std).view(-1, 1, 1, 1, 1)
+    last.weight.data *= (0.3 / std).view(-1, 1, 1, 1, 1)
 
 
 def scheduler(kind, shift, **extra):
@@ -107,6 +124,12 @@ def scrub(folder):
                 for key in ("_name_or_path", "name_or_path"):
                     value.pop(key, None)
                 write_json(path, value)
+
+
+def write_index(folder, pipeline, vae):
+    """model_index.json of a folder that holds vae/ alone."""
+    write_json(os.path.join(folder, "model_index.json"), {
+        "_class_name": pipeline, "_diffusers_version": diffusers.__version__, "vae": ["diffusers", type(vae).__name__]})
 
 
 def build(case, folder):

@@ -12,10 +12,10 @@ struct conv {
     const void *x, *weight;
     const float *bias;
     struct wf_memory y;
-    int64_t x_frame, y_frame;            /* strides */
-    int64_t pixels, frame, output_tiles; /* pixels of y, of a frame of it */
-    int64_t depth;                       /* taps and channels */
-    int t, h, w, c;                      /* of x */
+    int64_t x_frame, x_line, y_frame, y_line; /* strides */
+    int64_t pixels, frame, output_tiles;      /* pixels of y, of a frame of it */
+    int64_t depth;                            /* taps and channels */
+    int t, h, w, c;                           /* of x */
     int y_w, o, kt, kh, kw;
     int pad_t, pad_h, pad_w, stride_t, stride_hw;
     bool x_wide, weight_wide, accumulate;
@@ -63,7 +63,7 @@ __device__ inline int64_t pixel_at(const struct conv &p, const struct corner &at
     const int t = at.t + k.kt, h = at.h + k.kh, w = at.w + k.kw;
     if (k.kt >= p.kt || t < 0 || t >= p.t || h < 0 || h >= p.h || w < 0 || w >= p.w)
         return -1;
-    return t * p.x_frame + (int64_t{h} * p.w + w) * p.c;
+    return t * p.x_frame + h * p.x_line + int64_t{w} * p.c;
 }
 
 template <typename T>
@@ -135,8 +135,8 @@ __device__ inline void finish(const struct conv &p, int64_t pixel, int64_t outpu
 {
     if (pixel >= p.pixels || output >= p.o)
         return;
-    const struct wf_place t = wf_divide(pixel, p.frame);
-    const int64_t at = t.row * p.y_frame + t.column * p.o + output;
+    const struct wf_place t = wf_divide(pixel, p.frame), h = wf_divide(t.column, p.y_w);
+    const int64_t at = t.row * p.y_frame + h.row * p.y_line + h.column * p.o + output;
     const int count = wf_left(p.o, output);
     struct wf_quad y = {};
     if (p.accumulate)
@@ -216,7 +216,9 @@ int wf_own_conv(const void *args, void *stream)
     p.y = wf_memory_of(a.y);
     p.y.wide &= a.o % WF_QUAD == 0;
     p.x_frame = a.x.stride[0];
+    p.x_line = a.x.stride[1];
     p.y_frame = a.y.stride[0];
+    p.y_line = a.y.stride[1];
     p.frame = a.y.dim[1] * a.y.dim[2];
     p.pixels = a.y.dim[0] * p.frame;
     p.output_tiles = (a.o + OUTPUTS - 1) / OUTPUTS;

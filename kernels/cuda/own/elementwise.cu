@@ -62,15 +62,15 @@ int queue(const OP &op, const struct wf_tensor &y, const struct wf_tensor (&x)[O
     return wf_launch_apart(run<OP>, wf_blocks(p.rows * p.quads, WF_THREADS), WF_THREADS, stream, p);
 }
 
-/* A vector along the last axis of y [M,N], once for each row. */
+/* A vector along the last axis of y, once for each row. */
 struct wf_tensor repeated(struct wf_tensor vector, const struct wf_tensor &y)
 {
     const int64_t stride = vector.stride[0];
-    vector.rank = 2;
-    for (int i = 0; i < 2; i++)
+    vector.rank = y.rank;
+    for (int i = 0; i < y.rank; i++) {
         vector.dim[i] = y.dim[i];
-    vector.stride[0] = 0;
-    vector.stride[1] = stride;
+        vector.stride[i] = i == y.rank - 1 ? stride : 0;
+    }
     return vector;
 }
 

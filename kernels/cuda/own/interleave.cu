@@ -7,7 +7,7 @@ namespace
 struct interleave {
     struct wf_memory z, y;
     const float *bias;
-    int64_t z_frame, y_frame;                       /* strides */
+    int64_t z_frame, y_frame, y_line;               /* strides */
     int64_t frames, height, width, channels, quads; /* of y; quads of a pixel */
 };
 
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(WF_THREADS) interleave_pixels(struct interleav
         if (p.bias && j < count)
             q.v[j] += p.bias[o + j];
     }
-    wf_store_quad(p.y, t * p.y_frame + (h * p.width + w) * p.channels + o, count, q);
+    wf_store_quad(p.y, t * p.y_frame + h * p.y_line + w * p.channels + o, count, q);
 }
 
 } // namespace
@@ -43,6 +43,7 @@ int wf_own_interleave(const void *args, void *stream)
     p.bias = a.bias;
     p.z_frame = a.z.stride[0];
     p.y_frame = a.y.stride[0];
+    p.y_line = a.y.stride[1];
     p.frames = a.y.dim[0];
     p.height = a.y.dim[1];
     p.width = a.y.dim[2];

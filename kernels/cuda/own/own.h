@@ -17,8 +17,8 @@ extern "C" {
 #endif
 
 /* What a product's epilogue could not do: y = act(x + bias), or y += gate * act(x + bias).
-   x, y [M,N] (F32 or BF16; y F32 to accumulate, may be x otherwise), bias [N] (data NULL: 0), gate
-   [N] (data NULL: 1; needs accumulate). */
+   x, y [..,N] of any rank (F32 or BF16; y F32 to accumulate, may be x otherwise), bias [N] (data
+   NULL: 0), gate [N] (data NULL: 1; needs accumulate). */
 struct wf_own_gate {
     struct wf_tensor x, y, bias, gate;
     enum wf_act act;
@@ -37,7 +37,8 @@ struct wf_own_softmax {
 
 /* wf_conv with f32 sums and without tensor cores, for what cuDNN does not take.
    x [T,H,W,C] (F32 or BF16), weight dense [o,kt,kh,kw,C] of x's type, bias [o] or NULL, y
-   [T',H',W',o] (F32 or BF16; F32 to accumulate); frames dense. */
+   [T',H',W',o] (F32 or BF16; F32 to accumulate); lines dense. Frames behind the last are zeros,
+   as many as y's length asks for. */
 struct wf_own_conv {
     struct wf_tensor x, y;
     const void *weight;
@@ -48,9 +49,10 @@ struct wf_own_conv {
     bool accumulate;
 };
 
-/* The second half of wf_upconv, after a 2x2 convolution with the weights of WF_OWN_UPCONV and a
-   padding of one pixel: y[t,2i+a,2j+b,o] = z[t,i+a,j+b,(2a+b)*O+o] + bias[o].
-   z [T,H+1,W+1,4*O] (F32 or BF16), y [T,2H,2W,O] (F32 or BF16); frames dense; bias [O] or NULL. */
+/* The second half of wf_upconv, after a 2x2 convolution with the weights of WF_OWN_UPCONV and
+   wf_upconv's paddings: y[t,2i+a,2j+b,o] = z[t,i+a,j+b,(2a+b)*O+o] + bias[o].
+   z [T,H+1,W+1,4*O] (F32 or BF16), its frames dense, y [T,2H,2W,O] (F32 or BF16), its lines dense;
+   bias [O] or NULL. */
 struct wf_own_interleave {
     struct wf_tensor z, y;
     const float *bias;
@@ -77,6 +79,11 @@ struct wf_own_load {
     enum wf_dtype to;
 };
 
+/* wf_group_sums of parts of each frame: of its pixels and of its channels; y [K,T,G,3] dense, K as
+   parts_count says. wf_group_merge puts them together. */
+enum { WF_OWN_GROUP_PIXELS = 4096 }; /* of a part */
+int64_t wf_own_group_parts_count(const struct wf_tensor *x);
+
 /* Sets bytes. */
 struct wf_own_fill {
     void *dst;
@@ -94,6 +101,9 @@ int wf_own_affine(const void *args, void *stream);
 int wf_own_activate(const void *args, void *stream);
 int wf_own_gated_act(const void *args, void *stream);
 int wf_own_pack_u8(const void *args, void *stream);
+int wf_own_group_parts(const void *args, void *stream); /* wf_group_sums, but for y */
+int wf_own_group_merge(const void *args, void *stream);
+int wf_own_group_apply(const void *args, void *stream);
 int wf_own_gate(const void *args, void *stream);
 int wf_own_softmax(const void *args, void *stream);
 int wf_own_conv(const void *args, void *stream);

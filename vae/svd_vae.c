@@ -1,0 +1,354 @@
+/* Stable Video Diffusion's VAE decoder, as diffusers' AutoencoderKLTemporalDecoder computes it.
+   Each residual block is one within frames and one along time, and each of its group norms needs
+   the statistics of whole frames, or of all frames of the chunk: a stage is a norm and its
+   convolution.
+ */
+#include "vae/svd_vae.h"
+
+#include <math.h>
+
+#include "vae/work.h"
+
+/* Of what is normed for a convolution within frames at a time, where frames are not larger. */
+enum { PIECE_BYTES = 32 << 20 };
+
+struct decode {
+    struct wf_vae_state base;
+    const struct wf_svd_vae *v;
+    struct wf_backend *be;
+    struct wf_tensor sums; /* [T,G,3]: of the frames of a chunk; room for `frames` */
+    struct wf_tensor all;  /* [1,G,3]: of all of them */
+    int64_t frames;
+};
+
+/* One call of a stage. */
+struct call {
+    const struct decode *d;
+    const struct wf_vae_state *state;
+    struct wf_backend *be;
+    const struct wf_svd_stage *s;
+    const struct wf_vae_pass *pass;
+    struct wf_part x; /* of the pass's what it needs */
+};
+
+/* --- norms --- */
+
+static enum wf_status take_stats(struct wf_backend *be, int64_t frames, struct wf_tensor *t)
+{
+    *t = wf_tensor_of(NULL, WF_F32, WF_DIMS(frames, WF_SVD_GROUPS, 3));
+    t->data = be->ops.take(be, WF_MEM_ACTIVATIONS, wf_tensor_bytes(t));
+    return t->data ? WF_OK : wf_fail_memory(be->err, "decode", wf_tensor_bytes(t));
+}
+
+static void give_stats(struct decode *d)
+{
+    if (d->sums.data)
+        d->be->ops.give(d->be, d->sums.data);
+    if (d->all.data)
+        d->be->ops.give(d->be, d->all.data);
+    d->sums = d->all = (struct wf_tensor){0};
+    d->frames = 0;
+}
+
+static enum wf_status make_room(struct decode *d, int64_t frames)
+{
+    if (frames <= d->frames)
+        return WF_OK;
+    give_stats(d);
+    WF_TRY(take_stats(d->be, frames, &d->sums));
+    WF_TRY(take_stats(d->be, 1, &d->all));
+    d->frames = frames;
+    return WF_OK;
+}
+
+static enum wf_status survey_frames(struct decode *d, bool together, struct wf_tensor x)
+{
+    WF_TRY(make_room(d, x.dim[0]));
+    const struct wf_tensor sums = wf_tensor_slice(d->sums, 0, 0, x.dim[0]);
+    WF_TRY(wf_group_sums(d->be, &(struct wf_group_sums){.x = x, .y = sums}));
+    if (!together)
+        return WF_OK;
+    const struct wf_tensor parts = wf_tensor_reshape(sums, WF_DIMS(x.dim[0], 1, WF_SVD_GROUPS, 3));
+    return wf_group_merge(d->be, &(struct wf_group_merge){.x = parts, .y = d->all});
+}
+
+static enum wf_status svd_survey(struct wf_vae_state *state, int stage, struct wf_tensor x,
+                                 struct wf_error *err)
+{
+    struct decode *d = (struct decode *)state;
+    (void)err; /* the backend's */
+    return survey_frames(d, d->v->stages[stage].temporal, x);
+}
+
+/* y = act(norm(x)) of the frames from `first` on, by what was surveyed. */
+static enum wf_status norm(const struct call *c, int64_t first, struct wf_tensor x,
+                           struct wf_tensor y, enum wf_act act)
+{
+    struct wf_tensor stats = c->d->all;
+    if (!c->s->temporal)
+        stats = wf_tensor_slice(c->d->sums, 0, first, x.dim[0]);
+    stats.dim[0] = x.dim[0];
+    stats.stride[0] = c->s->temporal ? 0 : stats.stride[0];
+    return wf_group_apply(c->be, &(struct wf_group_apply){.x = x,
+                                                          .y = y,
+                                                          .stats = stats,
+                                                          .weight = c->s->weight.tensor,
+                                                          .shift = c->s->shift.tensor,
+                                                          .act = act,
+                                                          .eps = c->s->eps});
+}
+
+/* --- convolutions --- */
+
+/* Of one frame each, from x's window to y's. */
+static enum wf_status convolve(const struct call *c, struct wf_tensor x, struct wf_tensor y,
+                               bool accumulate)
+{
+    struct wf_conv conv = {.x = x, .y = y, .stride_t = 1, .stride_hw = 1, .accumulate = accumulate};
+    wf_window_pads(c->pass->y.at, 1, c->pass->frame, conv.pad_h, conv.pad_w);
+    return wf_layer_conv(c->be, &c->s->conv, conv);
+}
+
+/* Of three frames; beyond the chunk there are zeros. */
+static enum wf_status convolve_time(const struct call *c, struct wf_tensor x, struct wf_tensor y)
+{
+    return wf_layer_conv(
+        c->be, &c->s->conv,
+        (struct wf_conv){
+            .x = x, .y = y, .pad_front = 1, .pad_back = 1, .stride_t = 1, .stride_hw = 1});
+}
+
+/* y = the block's input, or what the shortcut makes of it. */
+static enum wf_status skip(const struct call *c, struct wf_tensor x, struct wf_tensor y)
+{
+    struct wf_tensor source;
+    if (!c->s->project.weight.rank)
+        return wf_copy(c->be, &(struct wf_copy){.x = x, .y = y});
+    WF_TRY(wf_work_operand(c->state, &c->s->project, x, &source));
+    WF_TRY(wf_layer_conv(c->be, &c->s->project,
+                         (struct wf_conv){.x = source, .y = y, .stride_t = 1, .stride_hw = 1}));
+    wf_work_give_operand(c->state, x, source);
+    return WF_OK;
+}
+
+/* --- stages --- */
+
+static enum wf_status run_in(const struct call *c)
+{
+    struct wf_tensor z;
+    WF_TRY(wf_work_take(c->state, WF_F32, 4, c->x.t.dim, &z));
+    WF_TRY(wf_lincomb(c->be, &(struct wf_lincomb){.x = {c->x.t},
+                                                  .c = {(float)(1 / c->d->v->config.scaling)},
+                                                  .terms = 1,
+                                                  .y = z}));
+    WF_TRY(convolve(c, z, c->pass->y.t, false));
+    wf_work_give(c->state, z);
+    return WF_OK;
+}
+
+/* Frames first .. first + normed's: normed, convolved, with SECOND's shortcut. */
+static enum wf_status run_piece(const struct call *c, int64_t first, struct wf_tensor normed)
+{
+    const int64_t count = normed.dim[0];
+    const struct wf_tensor y = wf_tensor_slice(c->pass->y.t, 0, first, count);
+    const bool second = c->s->kind == STAGE_SECOND;
+    WF_TRY(norm(c, first, wf_tensor_slice(c->x.t, 0, first, count), normed, WF_ACT_SILU));
+    if (second) {
+        const struct wf_tensor held = wf_part_slice(c->pass->held, c->pass->y.at);
+        WF_TRY(skip(c, wf_tensor_slice(held, 0, first, count), y));
+    }
+    return convolve(c, normed, y, second);
+}
+
+/* As many frames at a time as make little of what is normed. In place: a frame of y is written when
+   that of x was read. */
+static enum wf_status run_pieces(const struct call *c, struct wf_tensor normed)
+{
+    const int64_t frames = c->x.t.dim[0], n = normed.dim[0];
+    for (int64_t i = 0; i < frames; i += n)
+        WF_TRY(run_piece(c, i, wf_tensor_slice(normed, 0, 0, frames - i < n ? frames - i : n)));
+    return WF_OK;
+}
+
+/* The layers are held while the frames go through them. */
+static enum wf_status run_frames(const struct call *c)
+{
+    const struct wf_tensor x = c->x.t;
+    const enum wf_dtype type = wf_operand_type(c->be, &c->s->conv.weight);
+    const int64_t frame = x.dim[1] * x.dim[2] * x.dim[3] * (int64_t)wf_dtype_bytes(type);
+    const int64_t most = PIECE_BYTES / frame, n = most < 1 ? 1 : most < x.dim[0] ? most : x.dim[0];
+    struct wf_tensor normed;
+    WF_TRY(wf_work_take(c->state, type, WF_DIMS(n, x.dim[1], x.dim[2], x.dim[3]), &normed));
+    WF_TRY(wf_layer_acquire(&c->s->conv, c->be->err));
+    const enum wf_status status = run_pieces(c, normed);
+    wf_layer_release(&c->s->conv);
+    wf_work_give(c->state, normed);
+    return status;
+}
+
+static enum wf_status run_over_time(const struct call *c)
+{
+    const struct wf_tensor y = c->pass->y.t;
+    struct wf_tensor normed;
+    WF_TRY(
+        wf_work_take(c->state, wf_operand_type(c->be, &c->s->conv.weight), 4, c->x.t.dim, &normed));
+    WF_TRY(norm(c, 0, c->x.t, normed, WF_ACT_SILU));
+    WF_TRY(convolve_time(c, normed, y));
+    wf_work_give(c->state, normed);
+    if (c->s->kind == STAGE_FIRST)
+        return WF_OK;
+    return wf_lincomb(c->be,
+                      &(struct wf_lincomb){.x = {wf_part_slice(c->pass->held, c->pass->y.at), y},
+                                           .c = {1, c->s->share},
+                                           .terms = 2,
+                                           .y = y});
+}
+
+static enum wf_status run_half(const struct call *c)
+{
+    return c->s->temporal ? run_over_time(c) : run_frames(c);
+}
+
+/* q, k, v [1,positions,1,C] of one frame's n [positions,C]; the result takes n's place. */
+static enum wf_status attend(const struct call *c, struct wf_tensor n, const struct wf_tensor *qkv)
+{
+    const struct wf_layer *const layers[] = {&c->s->q, &c->s->k, &c->s->v};
+    for (int i = 0; i < 3; i++)
+        WF_TRY(wf_linear(c->be, layers[i], n, wf_work_lines(qkv[i]), WF_ACT_NONE));
+    return wf_attention(c->be, &(struct wf_attention){.q = qkv[0],
+                                                      .k = qkv[1],
+                                                      .v = qkv[2],
+                                                      .y = wf_tensor_reshape(n, 4, qkv[0].dim),
+                                                      .scale = 1.0f / sqrtf((float)qkv[0].dim[3])});
+}
+
+static enum wf_status attend_frames(const struct call *c, struct wf_tensor n,
+                                    const struct wf_tensor *qkv)
+{
+    const struct wf_tensor y = c->pass->y.t;
+    for (int64_t t = 0; t < y.dim[0]; t++) {
+        const struct wf_tensor frame = wf_tensor_slice(y, 0, t, 1);
+        WF_TRY(norm(c, t, frame, wf_tensor_reshape(n, 4, frame.dim), WF_ACT_NONE));
+        WF_TRY(attend(c, n, qkv));
+        WF_TRY(wf_linear_add(c->be, &c->s->conv, n, wf_work_lines(frame), (struct wf_tensor){0}));
+    }
+    return WF_OK;
+}
+
+static enum wf_status run_attention(const struct call *c)
+{
+    const struct wf_tensor x = c->x.t, y = c->pass->y.t;
+    const int64_t positions = y.dim[1] * y.dim[2], width = y.dim[3];
+    struct wf_tensor n, qkv[3];
+    WF_TRY(survey_frames((struct decode *)c->state, false, x));
+    if (x.data != y.data)
+        WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = x, .y = y}));
+    WF_TRY(wf_work_take(c->state, wf_operand_type(c->be, &c->s->q.weight),
+                        WF_DIMS(positions, width), &n));
+    for (int i = 0; i < 3; i++)
+        WF_TRY(wf_work_take(c->state, wf_attention_type(c->be, width),
+                            WF_DIMS(1, positions, 1, width), &qkv[i]));
+    WF_TRY(attend_frames(c, n, qkv));
+    for (int i = 2; i >= 0; i--)
+        wf_work_give(c->state, qkv[i]);
+    wf_work_give(c->state, n);
+    return WF_OK;
+}
+
+static enum wf_status run_upsample(const struct call *c)
+{
+    struct wf_upconv up = {.y = c->pass->y.t};
+    WF_TRY(wf_work_operand(c->state, &c->s->conv, c->x.t, &up.x));
+    wf_window_pads(wf_window_coarser(c->pass->y.at, 2), 1, c->pass->frame, up.pad_h, up.pad_w);
+    WF_TRY(wf_layer_upconv(c->be, &c->s->conv, up));
+    wf_work_give_operand(c->state, c->x.t, up.x);
+    return WF_OK;
+}
+
+static enum wf_status run_last(const struct call *c)
+{
+    struct wf_tensor x;
+    WF_TRY(wf_work_operand(c->state, &c->s->conv, c->x.t, &x));
+    WF_TRY(convolve_time(c, x, c->pass->y.t));
+    wf_work_give_operand(c->state, c->x.t, x);
+    return WF_OK;
+}
+
+static enum wf_status svd_run(struct wf_vae_state *state, int stage, const struct wf_vae_pass *pass,
+                              struct wf_error *err)
+{
+    static enum wf_status (*const run[])(const struct call *) = {
+        [STAGE_IN] = run_in,
+        [STAGE_FIRST] = run_half,
+        [STAGE_SECOND] = run_half,
+        [STAGE_ATTEND] = run_attention,
+        [STAGE_UPSAMPLE] = run_upsample,
+        [STAGE_OUT] = run_frames,
+        [STAGE_OVER_TIME] = run_last,
+    };
+    const struct decode *d = (const struct decode *)state;
+    const struct wf_vae_stage *in_row = &d->v->row[stage];
+    struct call c = {.d = d, .state = state, .be = d->be, .s = &d->v->stages[stage], .pass = pass};
+    (void)err; /* the backend's */
+    c.x.at =
+        wf_window_grown(wf_window_coarser(pass->y.at, in_row->scale), in_row->reach, pass->frame);
+    c.x.t = wf_part_slice(pass->x, c.x.at);
+    return run[c.s->kind](&c);
+}
+
+/* --- a decode --- */
+
+static void svd_end(struct wf_vae_state **state)
+{
+    struct decode *d = (struct decode *)*state;
+    give_stats(d);
+    wf_free(d);
+    *state = NULL;
+}
+
+static enum wf_status svd_begin(struct wf_vae *vae, struct wf_pool *pool,
+                                struct wf_vae_state **state, struct wf_error *err)
+{
+    struct decode *d = wf_calloc(vae->mem, WF_MEM_MISC, 1, sizeof *d);
+    if (!d)
+        return wf_fail_memory(err, "vae", sizeof *d);
+    *d = (struct decode){
+        .base = {.vae = vae, .pool = pool}, .v = (const struct wf_svd_vae *)vae, .be = vae->be};
+    *state = &d->base;
+    return WF_OK;
+}
+
+static void svd_close(struct wf_vae *vae)
+{
+    struct wf_svd_vae *v = (struct wf_svd_vae *)vae;
+    wf_free(v->stages);
+    wf_free(v->row);
+    wf_free(v);
+}
+
+static enum wf_status svd_open(struct wf_residency *res, struct wf_mem *mem, struct wf_vae **vae,
+                               struct wf_error *err)
+{
+    struct wf_svd_vae *v = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *v);
+    if (!v)
+        return wf_fail_memory(err, "vae", sizeof *v);
+    v->base = (struct wf_vae){
+        .driver = &wf_vae_svd, .res = res, .be = wf_residency_backend(res), .mem = mem};
+    const enum wf_status status = wf_svd_vae_declare(v, err);
+    if (status != WF_OK) {
+        svd_close(&v->base);
+        return status;
+    }
+    *vae = &v->base;
+    return WF_OK;
+}
+
+const struct wf_vae_driver wf_vae_svd = {
+    .class_name = "AutoencoderKLTemporalDecoder",
+    .open = svd_open,
+    .close = svd_close,
+    .begin = svd_begin,
+    .end = svd_end,
+    .survey = svd_survey,
+    .run = svd_run,
+};

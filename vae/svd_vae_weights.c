@@ -1,0 +1,233 @@
+/* Opening Stable Video Diffusion's VAE decoder: the configuration, and the stages with their
+   weights in the order of their use. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/weights/weight.h"
+#include "vae/svd_vae.h"
+
+/* Frames that neighbouring chunks share where nothing was asked for. */
+enum { USUAL_OVERLAP = 0 };
+
+static const float spatial_eps = 1e-6f, temporal_eps = 1e-5f;
+
+static enum wf_status refuse_unsupported(const struct wf_json *json,
+                                         const struct wf_svd_vae_config *c, struct wf_error *err)
+{
+    int64_t out = 3;
+    WF_TRY(wf_json_int(json, "out_channels", 1, 4096, &out, err));
+    if (out != 3)
+        return wf_fail(err, WF_REFUSED, "%s: out_channels is %lld; expected 3", json->path,
+                       (long long)out);
+    for (int i = 0; i < c->levels; i++) {
+        if (c->widths[i] % WF_SVD_GROUPS)
+            return wf_fail(err, WF_REFUSED,
+                           "%s: block_out_channels has %lld, which %d groups do not divide",
+                           json->path, (long long)c->widths[i], WF_SVD_GROUPS);
+    }
+    if (!(c->scaling > 0))
+        return wf_fail(err, WF_REFUSED, "%s: scaling_factor is %g; expected a number above 0",
+                       json->path, c->scaling);
+    return WF_OK;
+}
+
+static enum wf_status read_config(const struct wf_json *json, struct wf_svd_vae_config *c,
+                                  struct wf_error *err)
+{
+    *c = (struct wf_svd_vae_config){
+        .latent_channels = 4, .layers = 1, .widths = {64}, .levels = 1, .scaling = 0.18215};
+    WF_TRY(wf_json_int(json, "latent_channels", 1, 256, &c->latent_channels, err));
+    WF_TRY(wf_json_int(json, "layers_per_block", 1, 8, &c->layers, err));
+    WF_TRY(wf_json_ints(json, "block_out_channels", 1, 8192, WF_SVD_LEVELS, c->widths, &c->levels,
+                        err));
+    WF_TRY(wf_json_double(json, "scaling_factor", 0, 1e6, &c->scaling, err));
+    c->levels = c->levels ? c->levels : 1;
+    return refuse_unsupported(json, c, err);
+}
+
+static enum wf_status new_stage(struct wf_svd_vae *v, enum wf_svd_stage_kind kind,
+                                struct wf_vae_stage in_row, struct wf_svd_stage **s,
+                                struct wf_error *err)
+{
+    if (v->base.stage_count == WF_VAE_STAGES)
+        return wf_fail(err, WF_REFUSED, "vae: more than %d layers are not supported",
+                       WF_VAE_STAGES);
+    const int i = v->base.stage_count++;
+    v->row[i] = in_row;
+    v->stages[i] = (struct wf_svd_stage){.kind = kind};
+    *s = &v->stages[i];
+    return wf_residency_group(v->base.res, &v->row[i].group, err);
+}
+
+static enum wf_status add_norm(struct wf_svd_vae *v, struct wf_svd_stage *s, float eps,
+                               int64_t width, const char *prefix, struct wf_error *err)
+{
+    s->eps = eps;
+    WF_TRY(wf_vector_add(v->base.res, &s->weight, WF_DIMS(width), err, "%s.weight", prefix));
+    return wf_vector_add(v->base.res, &s->shift, WF_DIMS(width), err, "%s.bias", prefix);
+}
+
+/* One half of a residual block. The halves along time have kernels of three frames. */
+struct half {
+    enum wf_svd_stage_kind kind;
+    bool temporal;
+    int64_t in, out;
+};
+
+static enum wf_status add_half(struct wf_svd_vae *v, const struct half *h, const char *block,
+                               struct wf_svd_stage **s, struct wf_error *err)
+{
+    char prefix[128];
+    const bool first = h->kind == STAGE_FIRST;
+    const struct wf_vae_stage in_row = {.channels = h->out,
+                                        .scale = 1,
+                                        .reach = h->temporal ? 0 : 1,
+                                        .in_place = !first,
+                                        .holds = first,
+                                        .takes = !first,
+                                        .barrier = WF_VAE_STATISTICS};
+    const char *const part = h->temporal ? "temporal_res_block" : "spatial_res_block";
+    const int number = first ? 1 : 2;
+    WF_TRY(new_stage(v, h->kind, in_row, s, err));
+    (*s)->temporal = h->temporal;
+    snprintf(prefix, sizeof prefix, "%s.%s.norm%d", block, part, number);
+    WF_TRY(add_norm(v, *s, h->temporal ? temporal_eps : spatial_eps, h->in, prefix, err));
+    if (h->temporal)
+        return wf_layer_add(v->base.res, &(*s)->conv, WF_PARAM_CONV,
+                            WF_DIMS(h->out, h->in, 3, 1, 1), err, "%s.%s.conv%d", block, part,
+                            number);
+    return wf_layer_add(v->base.res, &(*s)->conv, WF_PARAM_CONV, WF_DIMS(h->out, h->in, 3, 3), err,
+                        "%s.%s.conv%d", block, part, number);
+}
+
+/* What is mixed in of the part along time: a sigmoid of one number, which is read here. */
+static enum wf_status read_share(struct wf_svd_vae *v, const char *block, float *share,
+                                 struct wf_error *err)
+{
+    char name[160];
+    float *value = NULL;
+    struct wf_param p = {0};
+    const struct wf_st_tensor *t = NULL;
+    snprintf(name, sizeof name, "%s.time_mixer.mix_factor", block);
+    WF_TRY(wf_weight_find(wf_residency_checkpoint(v->base.res), WF_PARAM_VECTOR, name, WF_DIMS(1),
+                          &p, &t, err));
+    WF_TRY(wf_st_read_f32(t, v->base.mem, &value, err));
+    *share = (float)(1 / (1 + exp(-(double)*value)));
+    wf_free(value);
+    return WF_OK;
+}
+
+static enum wf_status add_block(struct wf_svd_vae *v, int64_t in, int64_t out, const char *block,
+                                struct wf_error *err)
+{
+    struct wf_svd_stage *s = NULL;
+    WF_TRY(add_half(v, &(struct half){STAGE_FIRST, false, in, out}, block, &s, err));
+    WF_TRY(add_half(v, &(struct half){STAGE_SECOND, false, out, out}, block, &s, err));
+    if (in != out)
+        WF_TRY(wf_layer_add(v->base.res, &s->project, WF_PARAM_CONV, WF_DIMS(out, in, 1, 1), err,
+                            "%s.spatial_res_block.conv_shortcut", block));
+    WF_TRY(add_half(v, &(struct half){STAGE_FIRST, true, out, out}, block, &s, err));
+    WF_TRY(add_half(v, &(struct half){STAGE_SECOND, true, out, out}, block, &s, err));
+    return read_share(v, block, &s->share, err);
+}
+
+static enum wf_status add_in(struct wf_svd_vae *v, int64_t out, struct wf_error *err)
+{
+    struct wf_svd_stage *s = NULL;
+    const struct wf_vae_stage in_row = {.channels = out, .scale = 1, .reach = 1};
+    WF_TRY(new_stage(v, STAGE_IN, in_row, &s, err));
+    s->conv.weight.keep_f32 = true;
+    return wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV,
+                        WF_DIMS(out, v->config.latent_channels, 3, 3), err, "decoder.conv_in");
+}
+
+static enum wf_status add_attention(struct wf_svd_vae *v, int64_t c, struct wf_error *err)
+{
+    struct wf_svd_stage *s = NULL;
+    static const char *const prefix = "decoder.mid_block.attentions.0";
+    static const char *const names[] = {"to_q", "to_k", "to_v", "to_out.0"};
+    const struct wf_vae_stage in_row = {
+        .channels = c, .scale = 1, .in_place = true, .barrier = WF_VAE_FRAME};
+    WF_TRY(new_stage(v, STAGE_ATTEND, in_row, &s, err));
+    WF_TRY(add_norm(v, s, spatial_eps, c, "decoder.mid_block.attentions.0.group_norm", err));
+    struct wf_layer *const layers[] = {&s->q, &s->k, &s->v, &s->conv};
+    for (int i = 0; i < 4; i++)
+        WF_TRY(wf_layer_add(v->base.res, layers[i], WF_PARAM_LINEAR, WF_DIMS(c, c), err, "%s.%s",
+                            prefix, names[i]));
+    return WF_OK;
+}
+
+/* diffusers runs as many of its blocks as there are attentions, and one more. */
+static enum wf_status add_mid(struct wf_svd_vae *v, int64_t c, struct wf_error *err)
+{
+    WF_TRY(add_block(v, c, c, "decoder.mid_block.resnets.0", err));
+    if (v->config.layers < 2)
+        return WF_OK;
+    WF_TRY(add_attention(v, c, err));
+    return add_block(v, c, c, "decoder.mid_block.resnets.1", err);
+}
+
+static enum wf_status add_level(struct wf_svd_vae *v, int level, int64_t in, int64_t out,
+                                struct wf_error *err)
+{
+    struct wf_svd_stage *s = NULL;
+    const struct wf_vae_stage in_row = {.channels = out, .scale = 2, .reach = 1};
+    for (int j = 0; j <= (int)v->config.layers; j++) {
+        char block[64];
+        snprintf(block, sizeof block, "decoder.up_blocks.%d.resnets.%d", level, j);
+        WF_TRY(add_block(v, j == 0 ? in : out, out, block, err));
+    }
+    if (level == v->config.levels - 1)
+        return WF_OK;
+    WF_TRY(new_stage(v, STAGE_UPSAMPLE, in_row, &s, err));
+    return wf_layer_add(v->base.res, &s->conv, WF_PARAM_UPCONV, WF_DIMS(out, out, 3, 3), err,
+                        "decoder.up_blocks.%d.upsamplers.0.conv", level);
+}
+
+static enum wf_status add_out(struct wf_svd_vae *v, int64_t c, struct wf_error *err)
+{
+    struct wf_svd_stage *s = NULL;
+    const struct wf_vae_stage out = {
+        .channels = 3, .scale = 1, .reach = 1, .barrier = WF_VAE_STATISTICS};
+    const struct wf_vae_stage over_time = {.channels = 3, .scale = 1};
+    WF_TRY(new_stage(v, STAGE_OUT, out, &s, err));
+    WF_TRY(add_norm(v, s, spatial_eps, c, "decoder.conv_norm_out", err));
+    WF_TRY(wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV, WF_DIMS(3, c, 3, 3), err,
+                        "decoder.conv_out"));
+    WF_TRY(new_stage(v, STAGE_OVER_TIME, over_time, &s, err));
+    return wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV, WF_DIMS(3, 3, 3, 1, 1), err,
+                        "decoder.time_conv_out");
+}
+
+static enum wf_status add_stages(struct wf_svd_vae *v, struct wf_error *err)
+{
+    const struct wf_svd_vae_config *c = &v->config;
+    int64_t width = c->widths[c->levels - 1];
+    WF_TRY(add_in(v, width, err));
+    WF_TRY(add_mid(v, width, err));
+    for (int level = 0; level < c->levels; level++) {
+        const int64_t out = c->widths[c->levels - 1 - level];
+        WF_TRY(add_level(v, level, width, out, err));
+        width = out;
+    }
+    return add_out(v, width, err);
+}
+
+enum wf_status wf_svd_vae_declare(struct wf_svd_vae *v, struct wf_error *err)
+{
+    WF_TRY(
+        read_config(wf_checkpoint_config(wf_residency_checkpoint(v->base.res)), &v->config, err));
+    v->base.geometry = (struct wf_vae_geometry){.channels = v->config.latent_channels,
+                                                .spatial = 1 << (v->config.levels - 1),
+                                                .temporal = 1,
+                                                .patch = 1,
+                                                .frames_first = true,
+                                                .chunk_overlap = USUAL_OVERLAP};
+    v->row = wf_calloc(v->base.mem, WF_MEM_MISC, WF_VAE_STAGES, sizeof *v->row);
+    v->stages = wf_calloc(v->base.mem, WF_MEM_MISC, WF_VAE_STAGES, sizeof *v->stages);
+    if (!v->row || !v->stages)
+        return wf_fail_memory(err, "vae", WF_VAE_STAGES * sizeof *v->stages);
+    v->base.stages = v->row;
+    return add_stages(v, err);
+}

@@ -1,0 +1,39 @@
+#include "vae/work.h"
+
+enum wf_status wf_work_take(const struct wf_vae_state *state, enum wf_dtype dtype, int rank,
+                            const int64_t *dims, struct wf_tensor *t)
+{
+    *t = wf_tensor_of(NULL, dtype, rank, dims);
+    t->data = wf_pool_take(state->pool, wf_tensor_bytes(t));
+    return t->data ? WF_OK : wf_fail_memory(state->vae->be->err, "decode", wf_tensor_bytes(t));
+}
+
+void wf_work_give(const struct wf_vae_state *state, struct wf_tensor t)
+{
+    wf_pool_give(state->pool, t.data);
+}
+
+enum wf_status wf_work_operand(const struct wf_vae_state *state, const struct wf_layer *layer,
+                               struct wf_tensor x, struct wf_tensor *operand)
+{
+    struct wf_backend *be = state->vae->be;
+    const enum wf_dtype type = wf_operand_type(be, &layer->weight);
+    *operand = x;
+    if (type == x.dtype && wf_tensor_is_dense(&x))
+        return WF_OK;
+    WF_TRY(wf_work_take(state, type, x.rank, x.dim, operand));
+    return wf_copy(be, &(struct wf_copy){.x = x, .y = *operand});
+}
+
+void wf_work_give_operand(const struct wf_vae_state *state, struct wf_tensor x,
+                          struct wf_tensor operand)
+{
+    if (operand.data != x.data)
+        wf_work_give(state, operand);
+}
+
+struct wf_tensor wf_work_lines(struct wf_tensor t)
+{
+    const int64_t width = t.dim[t.rank - 1];
+    return wf_tensor_reshape(t, WF_DIMS(wf_tensor_count(&t) / width, width));
+}
