@@ -144,19 +144,20 @@ static const int sides[] = {768, 640, 512, 448, 384, 320, 256, 224, 192, 160, 12
 
 enum { SIDES = sizeof sides / sizeof *sides };
 
-static void take_tile(struct weft_job *job, int width, int height)
+static enum wf_status take_tile(struct weft_job *job, int width, int height)
 {
     struct weft_request *r = &job->request;
     r->tiling = WEFT_TILING_EXACT;
     r->tile_width = width;
     r->tile_height = height;
-    job->decode = wf_request_decode(r);
+    job->decoding = wf_request_decoding(r);
     job->plan.room_known = false; /* other tiles, other arenas */
+    return wf_decode_settle(job->model->vae, job->dims, &job->decoding, wf_job_error(job));
 }
 
 static enum wf_status try_side(struct search *s, int i)
 {
-    take_tile(s->job, sides[i], sides[i]);
+    WF_TRY(take_tile(s->job, sides[i], sides[i]));
     return try_policies(s);
 }
 
@@ -186,7 +187,7 @@ static enum wf_status search_tiling(struct search *s)
     const struct weft_request asked = job->request;
     const size_t untiled = wf_plan_peak(&s->last, s->account);
     if (asked.tile_width) {
-        take_tile(job, asked.tile_width, asked.tile_height);
+        WF_TRY(take_tile(job, asked.tile_width, asked.tile_height));
         WF_TRY(try_policies(s));
     } else {
         WF_TRY(search_tiles(s));
@@ -244,7 +245,7 @@ static enum wf_status refuse(struct search *s)
         "memory: the run needs at least %.1f MB%s (with --offload %s%s), and %s; choose a "
         "smaller size or fewer frames",
         megabytes(least), kinds[s->account], wf_offload_name(offload),
-        s->job->decode.tiling == WF_TILING_EXACT ? " and exact tiles" : "", allowed);
+        s->job->decoding.tiling == WF_TILING_EXACT ? " and exact tiles" : "", allowed);
 }
 
 /* --- choosing --- */

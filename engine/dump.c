@@ -108,16 +108,16 @@ static enum wf_status write_file(const char *folder, const char *name, const cha
 }
 
 enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_backend *be,
-                               struct wf_tensor latents, struct wf_arena *arena,
+                               struct wf_tensor latents, bool frames_first, struct wf_arena *arena,
                                struct wf_error *err)
 {
-    const int64_t *d = latents.dim;
+    int64_t dims[5];
     float *host = wf_alloc(be->mem, WF_MEM_MISC, wf_tensor_bytes(&latents));
-    enum wf_status status = host ? wf_latents_download(be, host, latents, arena)
+    enum wf_status status = host ? wf_latents_download(be, host, latents, frames_first, arena)
                                  : wf_fail_memory(err, "dump", wf_tensor_bytes(&latents));
+    wf_latents_file_dims(frames_first, latents.dim, dims);
     if (status == WF_OK && !be->is_plan)
-        status = write_file(folder, name, "latents", host, WF_DIMS(1, d[3], d[0], d[1], d[2]),
-                            be->mem, err);
+        status = write_file(folder, name, "latents", host, 5, dims, be->mem, err);
     wf_free(host);
     return status;
 }

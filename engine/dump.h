@@ -16,9 +16,9 @@ enum wf_status wf_dump_check(const char *folder, int steps, const struct wf_file
 bool wf_dump_writes(const char *folder, int steps, const char *path);
 enum wf_status wf_dump_make(const char *folder, struct wf_error *err);
 
-/* FOLDER/NAME.safetensors with tensor `latents` [1,C,T,h,w] from latents [T,h,w,C]. */
+/* FOLDER/NAME.safetensors with tensor `latents`, in diffusers' layout, from latents [T,h,w,C]. */
 enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_backend *be,
-                               struct wf_tensor latents, struct wf_arena *arena,
+                               struct wf_tensor latents, bool frames_first, struct wf_arena *arena,
                                struct wf_error *err);
 /* FOLDER/NAME.safetensors with tensor NAME [1,rows,d] from embeds [n,d] and rows of zeros. */
 enum wf_status wf_dump_embeds(const char *folder, const char *name, struct wf_backend *be,

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "engine/folder.h"
 #include "engine/weft.h"
 #include "io/json.h"
 #include "io/weights/residency.h"
@@ -70,8 +71,9 @@ struct weft_model {
     const struct wf_family *family;
     char folder[WF_PATH_BYTES];
     char variant[64];
-    struct wf_json index; /* model_index.json */
-    const char *pipeline_class;
+    enum wf_folder kind;
+    struct wf_json index;       /* model_index.json, or without one the VAE's config.json */
+    const char *pipeline_class; /* of these: the pipeline's, or the VAE's */
     struct wf_defaults defaults;
 
     /* A twin runs the same model on another engine, to plan: it borrows what is only read, the
@@ -112,9 +114,13 @@ enum wf_status wf_model_open_twin(const struct weft_model *model, struct weft_en
 struct wf_policy wf_model_policy(const struct weft_model *model);
 /* Nothing of the model is being computed. */
 void wf_model_set_policy(struct weft_model *model, struct wf_policy policy);
-/* The class that model_index.json gives a component, [library, class], or NULL. */
+/* The class that model_index.json gives a component, [library, class], or NULL; without one, the
+   VAE's own. */
 const char *wf_model_class(const struct weft_model *model, const char *component);
-/* model->folder "/" name; WF_REFUSED when it is too long. */
+/* A component's folder; WF_REFUSED when the path is too long. */
+enum wf_status wf_model_component_path(const struct weft_model *model, const char *name,
+                                       char path[WF_PATH_BYTES], struct wf_error *err);
+/* model->folder "/" name; likewise. */
 enum wf_status wf_model_path(const struct weft_model *model, const char *name,
                              char path[WF_PATH_BYTES], struct wf_error *err);
 

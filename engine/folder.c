@@ -102,9 +102,10 @@ static bool find_snapshot(const char *folder, char found[PATH])
            find_entry(path, is_model, found);
 }
 
-static enum wf_status refuse_other(const char *folder, struct wf_error *err)
+/* What only looks like a component's folder, or like nothing that is known. */
+static enum wf_status check_part(const char *folder, struct wf_error *err)
 {
-    char found[PATH], inner[PATH], above[PATH];
+    char found[PATH], inner[PATH];
     if (find_snapshot(folder, found) ||
         (find_entry(folder, is_cached_model, inner) && find_snapshot(inner, found)))
         return wf_fail(err, WF_REFUSED,
@@ -119,16 +120,21 @@ static enum wf_status refuse_other(const char *folder, struct wf_error *err)
             "%s: this is a model in its authors' own layout (%s); download the one whose "
             "name ends in -Diffusers",
             folder, strrchr(found, '/') + 1);
-    if (snprintf(above, sizeof above, "%s/..", folder) < (int)sizeof above &&
-        holds(folder, "config.json") && is_model(above, NULL))
-        return wf_fail(err, WF_REFUSED, "%s: this is one part of a model; give the folder above it",
-                       folder);
+    if (holds(folder, "config.json"))
+        return WF_OK;
     return wf_fail(err, WF_REFUSED,
                    "%s: there is no model_index.json in it; give the folder of a diffusers model",
                    folder);
 }
 
-enum wf_status wf_check_folder(const char *folder, struct wf_error *err)
+bool wf_folder_is_below_model(const char *folder)
+{
+    char above[PATH];
+    return snprintf(above, sizeof above, "%s/..", folder) < (int)sizeof above &&
+           is_model(above, NULL);
+}
+
+enum wf_status wf_check_folder(const char *folder, enum wf_folder *kind, struct wf_error *err)
 {
     struct stat info;
     if (stat(folder, &info) != 0)
@@ -138,5 +144,8 @@ enum wf_status wf_check_folder(const char *folder, struct wf_error *err)
                        "%s: this is a file, not a folder; give the folder of a diffusers model (it "
                        "holds model_index.json and a folder for each part)",
                        folder);
-    return is_model(folder, NULL) ? WF_OK : refuse_other(folder, err);
+    *kind = is_model(folder, NULL)             ? WF_FOLDER_MODEL
+            : holds(folder, "vae/config.json") ? WF_FOLDER_WITH_VAE
+                                               : WF_FOLDER_PART;
+    return *kind == WF_FOLDER_PART ? check_part(folder, err) : WF_OK;
 }

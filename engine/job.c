@@ -57,9 +57,10 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
     WF_TRY(wf_request_seed(r, &job->seed, err));
     WF_TRY(find_generator(job, err));
     if (r->latents) {
-        int64_t found[5];
-        const int64_t want[5] = {1, job->dims[3], job->dims[0], job->dims[1], job->dims[2]};
-        WF_TRY(wf_latents_read(r->latents, m->engine->mem, want, found, &job->initial, err));
+        int64_t dims[4];
+        memcpy(dims, job->dims, sizeof dims);
+        WF_TRY(wf_latents_read(r->latents, m->vae->geometry.frames_first, m->engine->mem, dims,
+                               &job->initial, err));
     }
     if (r->dump)
         WF_TRY(wf_dump_check(r->dump, r->steps, &job->inputs, err));
@@ -71,18 +72,16 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
 static enum wf_status prepare_decode(struct weft_job *job, const char *path, struct wf_error *err)
 {
     struct weft_model *m = job->model;
-    int64_t found[5];
+    int64_t *dims = job->dims;
     WF_TRY(wf_request_check(&job->request, err));
     WF_TRY(wf_model_open_vae(m, err));
     const struct wf_vae_geometry *g = &m->vae->geometry;
-    const int64_t want[5] = {1, g->channels, 0, 0, 0};
-    WF_TRY(wf_latents_read(path, m->engine->mem, want, found, &job->initial, err));
-    if (found[2] > 1 << 20 || found[3] * g->spatial > 16384 || found[4] * g->spatial > 16384)
+    dims[3] = g->channels;
+    WF_TRY(wf_latents_read(path, g->frames_first, m->engine->mem, dims, &job->initial, err));
+    if (dims[0] > 1 << 20 || dims[1] * g->spatial > 16384 || dims[2] * g->spatial > 16384)
         return wf_fail(err, WF_REFUSED,
                        "%s: a clip of %lldx%lld latents is larger than weft decodes", path,
-                       (long long)found[4], (long long)found[3]);
-    const int64_t dims[4] = {found[2], found[3], found[4], g->channels};
-    memcpy(job->dims, dims, sizeof dims);
+                       (long long)dims[2], (long long)dims[1]);
     job->request.steps = 0;
     return WF_OK;
 }
@@ -123,9 +122,10 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     enum wf_status status = note_inputs(job, latents ? latents : request->latents, err);
     if (status == WF_OK)
         status = latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
-    job->decode = wf_request_decode(&job->request);
-    if (status == WF_OK)
-        status = wf_decode_check(model->vae, job->dims, &job->decode, err);
+    if (status == WF_OK) {
+        job->decoding = wf_request_decoding(&job->request);
+        status = wf_decode_settle(model->vae, job->dims, &job->decoding, err);
+    }
     if (status != WF_OK) {
         weft_job_close(&job);
         return status;

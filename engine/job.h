@@ -50,13 +50,13 @@ struct weft_job {
     bool noise_of_gpu; /* else as torch draws it on a CPU */
     void *state;       /* the family's: what the job has there; NULL once it has denoised */
     struct wf_sampler *sampler;
-    struct wf_tensor latents; /* [T,h,w,C], on the backend */
-    float *initial;           /* from a file, diffusers' layout [C,T,h,w]; NULL: the seed's noise */
+    struct wf_tensor latents;  /* [T,h,w,C], on the backend */
+    float *initial;            /* from a file, in diffusers' layout; NULL: the seed's noise */
     struct wf_file_set inputs; /* the model's files and the latents', not to be written over */
     struct wf_job_plan plan;
-    struct wf_arena arena; /* activations of encoding and denoising */
-    struct wf_decode_settings decode;
-    char tiling_chosen[128]; /* what was, and why; "": what was asked for */
+    struct wf_arena arena;              /* activations of encoding and denoising */
+    struct wf_decode_settings decoding; /* asked for, then as it is done */
+    char tiling_chosen[128];            /* what was, and why; "": what was asked for */
     struct wf_decoder *decoder;
 
     double started, first_frame_seconds, seconds; /* the clock; since it started */

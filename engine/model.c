@@ -15,19 +15,45 @@ enum wf_status wf_model_path(const struct weft_model *model, const char *name,
     return WF_OK;
 }
 
+enum wf_status wf_model_component_path(const struct weft_model *model, const char *name,
+                                       char path[WF_PATH_BYTES], struct wf_error *err)
+{
+    if (model->kind != WF_FOLDER_PART || strcmp(name, "vae") != 0)
+        return wf_model_path(model, name, path, err);
+    strcpy(path, model->folder);
+    return WF_OK;
+}
+
+static enum wf_status refuse_class(const struct weft_model *model, const char *name,
+                                   struct wf_error *err)
+{
+    char known[256];
+    if (model->kind == WF_FOLDER_MODEL) {
+        wf_family_names(known, sizeof known);
+        return wf_fail(err, WF_REFUSED, "%s: pipeline %s is not supported; weft knows %s",
+                       model->index.path, name, known);
+    }
+    if (model->kind == WF_FOLDER_PART && wf_folder_is_below_model(model->folder))
+        return wf_fail(err, WF_REFUSED, "%s: this is one part of a model; give the folder above it",
+                       model->folder);
+    wf_vae_names(known, sizeof known);
+    return wf_fail(err, WF_REFUSED,
+                   "%s: %s is no VAE that weft knows (%s); give the folder of a diffusers model",
+                   model->index.path, name, known);
+}
+
+/* By the pipeline's class, or where there is none the VAE's. */
 static enum wf_status find_family(struct weft_model *model, struct wf_error *err)
 {
     const char *name = NULL;
-    WF_TRY(wf_json_require(&model->index, "_class_name", err));
+    if (model->kind != WF_FOLDER_PART) /* text encoders do not say it */
+        WF_TRY(wf_json_require(&model->index, "_class_name", err));
     WF_TRY(wf_json_string(&model->index, "_class_name", &name, err));
+    name = name ? name : "this";
     model->pipeline_class = name;
-    model->family = wf_family_find(name);
-    if (model->family)
-        return WF_OK;
-    char known[256];
-    wf_family_names(known, sizeof known);
-    return wf_fail(err, WF_REFUSED, "%s: pipeline %s is not supported; weft runs %s",
-                   model->index.path, name, known);
+    model->family =
+        model->kind == WF_FOLDER_MODEL ? wf_family_find(name) : wf_family_find_vae(name);
+    return model->family ? WF_OK : refuse_class(model, name, err);
 }
 
 static enum wf_status read_int(const struct wf_json *json, const char *key, int high, int *out,
@@ -80,7 +106,7 @@ static enum wf_status check_variant(const struct weft_model *model, struct wf_er
     if (!model->variant[0])
         return WF_OK;
     for (const struct wf_component *c = model->family->components; c->name; c++) {
-        WF_TRY(wf_model_path(model, c->name, path, err));
+        WF_TRY(wf_model_component_path(model, c->name, path, err));
         if (c->base && wf_checkpoint_has_variant(path, model->variant))
             return WF_OK;
     }
@@ -92,14 +118,17 @@ static enum wf_status check_variant(const struct weft_model *model, struct wf_er
 static enum wf_status open_model(struct weft_model *model, const char *folder, const char *variant,
                                  struct wf_error *err)
 {
+    static const char *const indexes[] = {[WF_FOLDER_MODEL] = "model_index.json",
+                                          [WF_FOLDER_WITH_VAE] = "vae/config.json",
+                                          [WF_FOLDER_PART] = "config.json"};
     char path[WF_PATH_BYTES];
-    WF_TRY(wf_check_folder(folder, err));
+    WF_TRY(wf_check_folder(folder, &model->kind, err));
     if (strlen(folder) >= sizeof model->folder ||
         (variant && strlen(variant) >= sizeof model->variant))
         return wf_fail(err, WF_REFUSED, "model: the folder's or the variant's name is too long");
     strcpy(model->folder, folder);
     strcpy(model->variant, variant ? variant : "");
-    WF_TRY(wf_model_path(model, "model_index.json", path, err));
+    WF_TRY(wf_model_path(model, indexes[model->kind], path, err));
     WF_TRY(wf_json_open(path, &model->index, err));
     WF_TRY(find_family(model, err));
     wf_log(model->engine, WEFT_LOG_INFO, "%s: %s, family %s", folder, model->pipeline_class,
@@ -167,7 +196,7 @@ static enum wf_status open_files(const struct weft_model *m, const char *compone
                                  struct wf_error *err)
 {
     char path[WF_PATH_BYTES];
-    WF_TRY(wf_model_path(m, component, path, err));
+    WF_TRY(wf_model_component_path(m, component, path, err));
     const bool has = m->variant[0] && wf_checkpoint_has_variant(path, m->variant);
     if (m->variant[0] && !has)
         wf_log(m->engine, WEFT_LOG_INFO, "%s: has no variant %s; its plain files are used",
@@ -280,9 +309,13 @@ enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
 
 enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err)
 {
-    WF_TRY(wf_model_open_vae(m, err));
     if (m->pipeline)
         return WF_OK;
+    if (m->kind != WF_FOLDER_MODEL)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: the VAE is but one part of a model, and weft decode alone works with "
+                       "it; to generate, give a folder that has model_index.json",
+                       m->folder);
     const enum wf_status status = m->family->open(m, &m->pipeline, err);
     if (status != WF_OK) {
         close_weights(m, false);
@@ -293,6 +326,8 @@ enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err
 
 const char *wf_model_class(const struct weft_model *m, const char *component)
 {
+    if (m->kind != WF_FOLDER_MODEL)
+        return strcmp(component, "vae") == 0 ? m->pipeline_class : NULL;
     return json_string_value(json_array_get(json_object_get(m->index.root, component), 1));
 }
 
@@ -315,7 +350,8 @@ static void describe_component(struct weft_model *m, int i)
 static enum wf_status describe(struct weft_model *m, struct wf_error *err)
 {
     const struct wf_defaults *d = &m->defaults;
-    WF_TRY(wf_model_open_pipeline(m, err));
+    const bool whole = m->kind == WF_FOLDER_MODEL;
+    WF_TRY(whole ? wf_model_open_pipeline(m, err) : wf_model_open_vae(m, err));
     m->info = (struct weft_model_info){.family = m->family->name,
                                        .pipeline = m->pipeline_class,
                                        .components = m->components,
@@ -327,8 +363,10 @@ static enum wf_status describe(struct weft_model *m, struct wf_error *err)
                                        .guidance_scale = d->guidance_scale,
                                        .fps_num = d->fps_num,
                                        .fps_den = d->fps_den};
-    for (int i = 0; m->family->components[i].name; i++)
-        describe_component(m, i);
+    for (int i = 0; m->family->components[i].name; i++) {
+        if (whole || m->ckpts[i])
+            describe_component(m, i);
+    }
     return WF_OK;
 }
 

@@ -3,7 +3,7 @@
 
 #include "engine/models/family.h"
 
-static const struct wf_family *const families[] = {&wf_family_wan};
+static const struct wf_family *const families[] = {&wf_family_wan, &wf_family_svd};
 
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -14,6 +14,15 @@ const struct wf_family *wf_family_find(const char *pipeline)
             if (strcmp(*name, pipeline) == 0)
                 return families[i];
         }
+    }
+    return NULL;
+}
+
+const struct wf_family *wf_family_find_vae(const char *class_name)
+{
+    for (int i = 0; i < FAMILIES; i++) {
+        if (strcmp(families[i]->vae_class, class_name) == 0)
+            return families[i];
     }
     return NULL;
 }

@@ -95,6 +95,25 @@ static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *s
     return array;
 }
 
+/* [width, height]; null where it is not asked for. */
+static json_t *size_of(bool asked, struct wf_size size)
+{
+    return asked && size.width >= 0
+               ? json_pack("[I,I]", (json_int_t)size.width, (json_int_t)size.height)
+               : json_null();
+}
+
+/* What is the VAE's default is null. */
+static json_t *decoding(const struct wf_decode_settings *s)
+{
+    static const char *const tilings[] = {"none", "exact", "blend"};
+    return json_pack("{s:o, s:o, s:s, s:o, s:o}", "decode_chunk_size",
+                     s->chunk_size ? json_integer(s->chunk_size) : json_null(), "chunk_overlap",
+                     s->chunk_overlap >= 0 ? json_integer(s->chunk_overlap) : json_null(), "tiling",
+                     tilings[s->tiling], "tile_size", size_of(s->tile.width > 0, s->tile),
+                     "tile_overlap", size_of(s->tiling == WF_TILING_BLEND, s->overlap));
+}
+
 /* What was asked for, and how it is done. */
 static json_t *request(const struct weft_job *job)
 {
@@ -125,7 +144,7 @@ static json_t *with_stages(json_t *root, const struct weft_job *job, json_t *sta
     json_t *rest =
         json_pack("{s:i, s:i, s:I, s:i, s:o}", "width", job->width, "height", job->height, "frames",
                   (json_int_t)job->frames, "steps", job->request.steps, "stages", stages);
-    return joined(root, rest);
+    return joined(joined(root, decoding(&job->decoding)), rest);
 }
 
 static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)

@@ -19,6 +19,32 @@ void wf_request_fill(struct weft_request *r, const struct wf_defaults *d)
     }
 }
 
+/* A pair of numbers of which one is given alone says nothing. */
+static enum wf_status check_tiles(const struct weft_request *r, struct wf_error *err)
+{
+    if ((int)r->tiling < WEFT_TILING_AUTO || r->tiling > WEFT_TILING_BLEND)
+        return wf_fail(err, WF_REFUSED, "tiling: %d is not known; use auto, none, exact or blend",
+                       (int)r->tiling);
+    if (r->tile_width < 0 || r->tile_height < 0 || !r->tile_width != !r->tile_height)
+        return wf_fail(err, WF_REFUSED,
+                       "tile-size: %dx%d is not possible; give a width and a height in pixels",
+                       r->tile_width, r->tile_height);
+    if ((r->tile_overlap_width < 0) != (r->tile_overlap_height < 0))
+        return wf_fail(err, WF_REFUSED,
+                       "tile-overlap: %dx%d is not possible; give a width and a height in pixels",
+                       r->tile_overlap_width, r->tile_overlap_height);
+    if (r->tiling == WEFT_TILING_NONE && r->tile_width)
+        return wf_fail(err, WF_REFUSED,
+                       "tile-size: %dx%d goes with tiles, and tiling is none; drop one of the two",
+                       r->tile_width, r->tile_height);
+    if (r->tiling != WEFT_TILING_BLEND && (r->tile_overlap_width > 0 || r->tile_overlap_height > 0))
+        return wf_fail(err, WF_REFUSED,
+                       "tile-overlap: %dx%d goes with tiling blend alone, whose tiles are blended "
+                       "there; leave it away, or use blend",
+                       r->tile_overlap_width, r->tile_overlap_height);
+    return WF_OK;
+}
+
 enum wf_status wf_request_check(const struct weft_request *r, struct wf_error *err)
 {
     WF_TRY(WF_CHECK_RESERVED(r, "request", err));
@@ -35,20 +61,22 @@ enum wf_status wf_request_check(const struct weft_request *r, struct wf_error *e
     if (r->decode_chunk_size < 0)
         return wf_fail(err, WF_REFUSED, "decode-chunk-size: %d is not possible; choose 1 or more",
                        r->decode_chunk_size);
-    return WF_OK;
+    return check_tiles(r, err);
 }
 
-struct wf_decode_settings wf_request_decode(const struct weft_request *r)
+struct wf_decode_settings wf_request_decoding(const struct weft_request *r)
 {
-    static const enum wf_tiling tilings[] = {[WEFT_TILING_AUTO] = WF_TILING_NONE,
-                                             [WEFT_TILING_NONE] = WF_TILING_NONE,
-                                             [WEFT_TILING_EXACT] = WF_TILING_EXACT,
-                                             [WEFT_TILING_BLEND] = WF_TILING_BLEND};
-    return (struct wf_decode_settings){.chunk_size = r->decode_chunk_size,
-                                       .chunk_overlap = r->chunk_overlap,
-                                       .tiling = tilings[r->tiling],
-                                       .tile = {r->tile_height, r->tile_width},
-                                       .overlap = {r->tile_overlap_height, r->tile_overlap_width}};
+    const enum wf_tiling tilings[] = {[WEFT_TILING_AUTO] = WF_TILING_NONE,
+                                      [WEFT_TILING_NONE] = WF_TILING_NONE,
+                                      [WEFT_TILING_EXACT] = WF_TILING_EXACT,
+                                      [WEFT_TILING_BLEND] = WF_TILING_BLEND};
+    return (struct wf_decode_settings){
+        .chunk_size = r->decode_chunk_size,
+        .chunk_overlap = r->chunk_overlap < 0 ? -1 : r->chunk_overlap,
+        .tiling = tilings[r->tiling],
+        .tile = {r->tile_height, r->tile_width},
+        .overlap = {r->tile_overlap_height, r->tile_overlap_width},
+    };
 }
 
 enum wf_status wf_request_seed(const struct weft_request *request, uint64_t *seed,

@@ -8,8 +8,8 @@
 /* Every value that was left to the model. */
 void wf_request_fill(struct weft_request *request, const struct wf_defaults *defaults);
 enum wf_status wf_request_check(const struct weft_request *request, struct wf_error *err);
-/* How it wants to be decoded; where the tiling is left to us, untiled. */
-struct wf_decode_settings wf_request_decode(const struct weft_request *request);
+/* How the request wants its frames decoded; where that is left open, untiled. */
+struct wf_decode_settings wf_request_decoding(const struct weft_request *request);
 /* The request's seed, or one that is drawn: 32 bits, a number that is easy to type again. */
 enum wf_status wf_request_seed(const struct weft_request *request, uint64_t *seed,
                                struct wf_error *err);

@@ -132,7 +132,8 @@ static enum wf_status place_latents(struct weft_job *job)
     if (!job->initial)
         WF_TRY(wf_latents_noise(be, job->noise_of_gpu, job->seed, (size_t)wf_tensor_count(&latents),
                                 &job->initial, wf_job_error(job)));
-    WF_TRY(wf_latents_upload(be, latents, job->initial, &job->arena));
+    WF_TRY(wf_latents_upload(be, latents, job->model->vae->geometry.frames_first, job->initial,
+                             &job->arena));
     wf_free(job->initial);
     job->initial = NULL;
     return WF_OK;
@@ -142,8 +143,8 @@ static enum wf_status dump_latents(struct weft_job *job, const char *name)
 {
     if (!job->request.dump)
         return WF_OK;
-    return wf_dump_latents(job->request.dump, name, job->be, job->latents, &job->arena,
-                           wf_job_error(job));
+    return wf_dump_latents(job->request.dump, name, job->be, job->latents,
+                           job->model->vae->geometry.frames_first, &job->arena, wf_job_error(job));
 }
 
 /* v = v_u + g (v_c - v_u), left in velocity[0]. */
@@ -208,7 +209,7 @@ static enum wf_status begin_decode(struct weft_job *job)
     wf_arena_close(&job->arena);
     WF_TRY(move_latents(job));
     job->phase = WF_JOB_DECODING;
-    return wf_decoder_open(job->model->vae, job->latents, &job->decode, job->plan.room.decoder,
+    return wf_decoder_open(job->model->vae, job->latents, &job->decoding, job->plan.room.decoder,
                            &job->decoder, wf_job_error(job));
 }
 

@@ -127,9 +127,10 @@ WEFT_API const char *weft_engine_error(const struct weft_engine *engine);
 
 /* --- model: a checkpoint folder --- */
 
-/* folder: a diffusers folder (model_index.json and its components). variant: a word in the weight
-   files' names such as "fp16", NULL for none. Reads and checks configurations; weights are found
-   when a job is made. */
+/* folder: a diffusers folder (model_index.json and its components); to decode alone, one of which
+   only vae/ is there, or a VAE's own folder, whose class then says the family. variant: a word in
+   the weight files' names such as "fp16", NULL for none. Reads and checks configurations; weights
+   are found when a job is made, and only those that it needs. */
 WEFT_API enum weft_status weft_model_open(struct weft_engine *engine, const char *folder,
                                           const char *variant, struct weft_model **model);
 WEFT_API void weft_model_close(struct weft_model **model);
@@ -144,7 +145,8 @@ struct weft_component {
 };
 
 struct weft_model_info {
-    const char *family, *pipeline; /* "wan", "WanPipeline" */
+    const char *family;   /* "wan" */
+    const char *pipeline; /* "WanPipeline"; where there is but a VAE, that one's class */
     const struct weft_component *components;
     int component_count;
     uint64_t parameters, bytes;
@@ -154,13 +156,23 @@ struct weft_model_info {
     uint64_t reserved[8]; /* zeros */
 };
 
-/* Opens every component's weight files and checks every tensor. *info belongs to the model. */
+/* Opens the weight files of every component that is there and checks every tensor. *info belongs to
+   the model. */
 WEFT_API enum weft_status weft_model_describe(struct weft_model *model,
                                               const struct weft_model_info **info);
 
 /* --- request --- */
 
 enum weft_stage { WEFT_STAGE_ENCODE, WEFT_STAGE_DENOISE, WEFT_STAGE_DECODE, WEFT_STAGE_WRITE };
+
+/* Whether the frames are decoded in tiles, which takes less memory. */
+enum weft_tiling {
+    WEFT_TILING_AUTO,  /* NONE where that fits, else EXACT */
+    WEFT_TILING_NONE,  /* whole frames */
+    WEFT_TILING_EXACT, /* tiles, with the pixels of whole frames */
+    WEFT_TILING_BLEND, /* tiles that know nothing of each other, blended where they overlap, as in
+                          diffusers */
+};
 
 struct weft_progress {
     enum weft_stage stage;
@@ -170,14 +182,6 @@ struct weft_progress {
        planned in seconds. Below 0: not known yet. */
     double remaining_seconds;
     uint64_t reserved[4]; /* zeros */
-};
-
-enum weft_tiling {
-    WEFT_TILING_AUTO, /* NONE where the frame fits the memory there is, else EXACT */
-    WEFT_TILING_NONE,
-    WEFT_TILING_EXACT, /* the pixels of NONE, in less memory */
-    WEFT_TILING_BLEND, /* each tile decoded for itself, and their overlaps blended, as diffusers
-                          does */
 };
 
 /* All pointers must stay valid until the job is closed. */
@@ -194,18 +198,19 @@ struct weft_request {
     uint64_t seed;               /* the noise is torch's for it: see generator */
     int random_seed;             /* not 0: seed is ignored, and one is drawn */
     const char *latents; /* safetensors file: the initial noise instead of the seed's; NULL: none */
-    int decode_chunk_size; /* frames decoded at a time; 0: as few as the family can */
+    int decode_chunk_size; /* frames decoded at a time; 0: the family's */
     const char *dump;      /* folder for the tensors of each stage; NULL: none. Made when missing */
     void (*progress)(void *context, const struct weft_progress *progress); /* NULL: none */
     void *progress_context;
     /* Whose numbers the seed's noise is: "cpu", torch's CPU generator (NULL), or "cuda", that of
        the GPU that the denoiser is on. */
     const char *generator;
-    int chunk_overlap; /* frames that neighbouring chunks share and blend; below 0: the family's */
+    int chunk_overlap; /* frames that neighbouring chunks share, blended; below 0: the family's */
     enum weft_tiling tiling;
-    int tile_width, tile_height; /* output pixels; 0: exact the largest that fits, blend 256 */
-    int tile_overlap_width, tile_overlap_height; /* of blend; below 0: 64, at most half the tile */
-    uint64_t reserved[12];                       /* zeros */
+    int tile_width, tile_height; /* of the output, pixels; 0: as large as fits, of BLEND 256 */
+    /* Of BLEND: pixels that neighbouring tiles share; below 0: 64, at most half the tile. */
+    int tile_overlap_width, tile_overlap_height;
+    uint64_t reserved[12]; /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within
@@ -220,8 +225,9 @@ WEFT_API void weft_request_defaults(const struct weft_model *model, struct weft_
  * WEFT_REFUSED. */
 WEFT_API enum weft_status weft_generate(struct weft_model *model,
                                         const struct weft_request *request, struct weft_job **job);
-/* The decoder alone: latents_file holds the tensor `latents`, F32, as weft --dump or diffusers'
-   output_type="latent" gives it. Of the request it reads fps, decode_chunk_size and progress. */
+/* The decoder alone: latents_file holds the tensor `latents`, F32, F16 or BF16, as weft --dump or
+   diffusers' output_type="latent" gives it. Of the request it reads fps, chunks, tiles and
+   progress. */
 WEFT_API enum weft_status weft_decode(struct weft_model *model, const char *latents_file,
                                       const struct weft_request *request, struct weft_job **job);
 WEFT_API void weft_job_close(struct weft_job **job);

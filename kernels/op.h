@@ -89,6 +89,33 @@ struct wf_rms_norm {
     float eps;
 };
 
+/* Group norm in three steps, so that a group may reach over pieces that are computed one after the
+   other: statistics of pieces, those of the whole, and the pass that uses them.
+
+   y[t,g] = {n, mean, m2} of the H W C/G values of group g in frame t: how many, their mean, the sum
+   of their squared deviations from it; added up in double, in an order that x's dims decide.
+   x [T,H,W,C], lines [W,C] dense (a window of a wider picture is such a one); y [T,G,3] dense; G
+   divides C. */
+struct wf_group_sums {
+    struct wf_tensor x, y;
+};
+
+/* Statistics of parts become those of the whole, in double, from part 0 on: n is the sum of n[k],
+   mean that of n[k] mean[k] / n, m2 that of m2[k] + n[k] (mean[k] - mean)^2. A part may be of no
+   values: all three are 0. x [K,N,G,3], y [N,G,3] dense. */
+struct wf_group_merge {
+    struct wf_tensor x, y;
+};
+
+/* y = act((x - mean) / sqrt(m2 / n + eps) * weight + shift) with the statistics of the channel's
+   group. x [T,H,W,C], y [T,H,W,C] (F32 or BF16; may be x), lines [W,C] dense; stats [T,G,3], G
+   divides C (stride 0: one for all frames); weight [C], shift [C]. */
+struct wf_group_apply {
+    struct wf_tensor x, y, stats, weight, shift;
+    enum wf_act act;
+    float eps;
+};
+
 /* Rotates the pairs (2j, 2j+1) of each head: y0 = x0 cos - x1 sin, y1 = x0 sin + x1 cos.
    x [S,h,d], y [S,h,d] (F32 or BF16; may be x), cos and sin [S,d/2]. */
 struct wf_rope {
@@ -142,29 +169,6 @@ struct wf_pack_u8 {
     struct wf_tensor x, y;
 };
 
-/* Statistics of groups of channels: y[t,g] = {n, mean, m2} of the H W C/G values of group g in
-   frame t: how many, their mean, the sum of the squares of their deviations from it; in double. x
-   [T,H,W,C], a line [W,C] dense, lines and frames at any pitch; y [T,G,3] dense; G divides C. */
-struct wf_group_sums {
-    struct wf_tensor x, y;
-};
-
-/* The statistics of parts become those of the whole, in double: mean = sum n_k mean_k / n, m2 = sum
-   (m2_k + n_k (mean_k - mean)^2) (Chan, Golub, LeVeque 1979); parts of n = 0 are allowed.
-   x [K,N,G,3]: y[n,g] is that of x[0..K-1,n,g]; y [N,G,3] dense. */
-struct wf_group_merge {
-    struct wf_tensor x, y;
-};
-
-/* Group norm: y = act((x - mean) / sqrt(m2 / n + eps) * weight + shift) by the statistics of a
-   channel's group. x [T,H,W,C], y [T,H,W,C] (F32 or BF16; may be x), lines dense, lines and frames
-   at any pitch; stats [T,G,3], or one for all frames (stride 0); weight [C], shift [C]. */
-struct wf_group_apply {
-    struct wf_tensor x, y, stats, weight, shift;
-    enum wf_act act;
-    float eps;
-};
-
 /* Every operation, once: this list makes the table, the functions that models call, what ref
    declares, plan's stand-ins and checkops' lines. Each takes a struct of its name. To add one: its
    struct above and its name here, its contract in ops.c, its truth in ref/, its test in checkops.
@@ -177,16 +181,16 @@ struct wf_group_apply {
     X(attention)                                                                                   \
     X(layer_norm)                                                                                  \
     X(rms_norm)                                                                                    \
+    X(group_sums)                                                                                  \
+    X(group_merge)                                                                                 \
+    X(group_apply)                                                                                 \
     X(rope)                                                                                        \
     X(lincomb)                                                                                     \
     X(affine)                                                                                      \
     X(activate)                                                                                    \
     X(gated_act)                                                                                   \
     X(gather)                                                                                      \
-    X(pack_u8)                                                                                     \
-    X(group_sums)                                                                                  \
-    X(group_merge)                                                                                 \
-    X(group_apply)
+    X(pack_u8)
 
 #define WF_OP_NAME(name) WF_OP_##name,
 enum wf_op { WF_OPS(WF_OP_NAME) WF_OP_COUNT, WF_OP_LOAD };

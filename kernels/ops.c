@@ -503,6 +503,54 @@ static enum wf_status check_rms_norm(struct wf_backend *be, const struct wf_rms_
     return WF_OK;
 }
 
+static enum wf_status check_groups(struct wf_backend *be, const char *what, int64_t groups,
+                                   int64_t channels)
+{
+    if (channels % groups)
+        return wf_fail(be->err, WF_FAILED, "%s: %lld groups of %lld channels; " ADVICE, what,
+                       (long long)groups, (long long)channels);
+    return WF_OK;
+}
+
+static enum wf_status check_group_sums(struct wf_backend *be, const struct wf_group_sums *a,
+                                       struct work *work)
+{
+    WF_TRY(check_input(be, "group_sums: x", &a->x, EXPECT(ANY, ANY, ANY, ANY)));
+    WF_TRY(check_lines(be, "group_sums: x", &a->x));
+    WF_TRY(check_output(be, "group_sums: y", &a->y, EXPECT(a->x.dim[0], ANY, 3)));
+    WF_TRY(check_dense(be, "group_sums: y", &a->y));
+    WF_TRY(check_groups(be, "group_sums: y", a->y.dim[1], a->x.dim[3]));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
+}
+
+static enum wf_status check_group_merge(struct wf_backend *be, const struct wf_group_merge *a,
+                                        struct work *work)
+{
+    WF_TRY(check_input(be, "group_merge: x", &a->x, EXPECT(ANY, ANY, ANY, 3)));
+    WF_TRY(check_output(be, "group_merge: y", &a->y, EXPECT(a->x.dim[1], a->x.dim[2], 3)));
+    WF_TRY(check_dense(be, "group_merge: y", &a->y));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
+}
+
+static enum wf_status check_group_apply(struct wf_backend *be, const struct wf_group_apply *a,
+                                        struct work *work)
+{
+    const int64_t *x = a->x.dim;
+    WF_TRY(check_input(be, "group_apply: x", &a->x, EXPECT(ANY, ANY, ANY, ANY)));
+    WF_TRY(check_lines(be, "group_apply: x", &a->x));
+    WF_TRY(check_feed(be, "group_apply: y", &a->y, EXPECT(x[0], x[1], x[2], x[3])));
+    WF_TRY(check_lines(be, "group_apply: y", &a->y));
+    WF_TRY(check_input(be, "group_apply: stats", &a->stats, EXPECT(x[0], ANY, 3)));
+    WF_TRY(check_groups(be, "group_apply: stats", a->stats.dim[1], x[3]));
+    WF_TRY(check_input(be, "group_apply: weight", &a->weight, EXPECT(x[3])));
+    WF_TRY(check_input(be, "group_apply: shift", &a->shift, EXPECT(x[3])));
+    WF_TRY(check_act(be, "group_apply", a->act));
+    count_pass(work, &a->x, 1, &a->y);
+    return WF_OK;
+}
+
 static enum wf_status check_rope(struct wf_backend *be, const struct wf_rope *a, struct work *work)
 {
     WF_TRY(check_input(be, "rope: x", &a->x, EXPECT(ANY, ANY, ANY)));
@@ -610,54 +658,6 @@ static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_
     WF_TRY(check_dense(be, "pack_u8: x", &a->x));
     WF_TRY(check_same(be, "pack_u8: x", &a->x, &a->y));
     WF_TRY(check_type(be, "pack_u8: y", &a->y, WF_U8));
-    count_pass(work, &a->x, 1, &a->y);
-    return WF_OK;
-}
-
-static enum wf_status check_groups(struct wf_backend *be, const char *what, int64_t groups,
-                                   int64_t channels)
-{
-    if (groups < 1 || channels % groups)
-        return wf_fail(be->err, WF_FAILED, "%s: %lld groups of %lld channels; " ADVICE, what,
-                       (long long)groups, (long long)channels);
-    return WF_OK;
-}
-
-static enum wf_status check_group_sums(struct wf_backend *be, const struct wf_group_sums *a,
-                                       struct work *work)
-{
-    WF_TRY(check_input(be, "group_sums: x", &a->x, EXPECT(ANY, ANY, ANY, ANY)));
-    WF_TRY(check_lines(be, "group_sums: x", &a->x));
-    WF_TRY(check_output(be, "group_sums: y", &a->y, EXPECT(a->x.dim[0], ANY, 3)));
-    WF_TRY(check_dense(be, "group_sums: y", &a->y));
-    WF_TRY(check_groups(be, "group_sums", a->y.dim[1], a->x.dim[3]));
-    count_pass(work, &a->x, 1, &a->y);
-    return WF_OK;
-}
-
-static enum wf_status check_group_merge(struct wf_backend *be, const struct wf_group_merge *a,
-                                        struct work *work)
-{
-    WF_TRY(check_input(be, "group_merge: x", &a->x, EXPECT(ANY, ANY, ANY, 3)));
-    WF_TRY(check_output(be, "group_merge: y", &a->y, EXPECT(a->x.dim[1], a->x.dim[2], 3)));
-    WF_TRY(check_dense(be, "group_merge: y", &a->y));
-    count_pass(work, &a->x, 1, &a->y);
-    return WF_OK;
-}
-
-static enum wf_status check_group_apply(struct wf_backend *be, const struct wf_group_apply *a,
-                                        struct work *work)
-{
-    const int64_t *x = a->x.dim;
-    WF_TRY(check_input(be, "group_apply: x", &a->x, EXPECT(ANY, ANY, ANY, ANY)));
-    WF_TRY(check_lines(be, "group_apply: x", &a->x));
-    WF_TRY(check_feed(be, "group_apply: y", &a->y, EXPECT(x[0], x[1], x[2], x[3])));
-    WF_TRY(check_lines(be, "group_apply: y", &a->y));
-    WF_TRY(check_input(be, "group_apply: stats", &a->stats, EXPECT(x[0], ANY, 3)));
-    WF_TRY(check_groups(be, "group_apply", a->stats.dim[1], x[3]));
-    WF_TRY(check_input(be, "group_apply: weight", &a->weight, EXPECT(x[3])));
-    WF_TRY(check_input(be, "group_apply: shift", &a->shift, EXPECT(x[3])));
-    WF_TRY(check_act(be, "group_apply", a->act));
     count_pass(work, &a->x, 1, &a->y);
     return WF_OK;
 }

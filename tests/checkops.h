@@ -108,6 +108,8 @@ void test_transfer(struct check *c); /* take, give, upload, download, sync */
 void test_load(struct check *c);     /* load, unload */
 void test_open(struct check *c);     /* open, is_fast, close */
 void test_contracts(struct check *c);
+void expect_refusal(struct check *c, enum wf_status status, const char *word);
+void expect_group_refusals(struct check *c);
 void test_paths(struct check *c); /* cpu's: which way a product took */
 
 int bench(const char *device, const char *dtype, const char *only, int threads);

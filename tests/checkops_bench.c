@@ -237,20 +237,6 @@ static void bench_rows(struct stand *s, int64_t m, int64_t d)
     if (wanted(s, "rms_norm"))
         measure_bytes(s, "rms_norm", shape, run_rms_norm,
                       &(struct wf_rms_norm){x, y, w, WF_RMS_L2, WF_ACT_SILU, 1e-12f}, bytes);
-    const struct wf_tensor frame = wf_tensor_reshape(x, WF_DIMS(1, 1, m, d));
-    const struct wf_tensor stats = values(s, WF_DIMS(1, 1, 3)), all = values(s, WF_DIMS(1, 1, 3));
-    if (wanted(s, "group_sums"))
-        measure_bytes(s, "group_sums", shape, run_group_sums, &(struct wf_group_sums){frame, stats},
-                      bytes / 2);
-    if (wanted(s, "group_merge"))
-        measure_bytes(s, "group_merge", "1x1x1", run_group_merge,
-                      &(struct wf_group_merge){wf_tensor_reshape(stats, WF_DIMS(1, 1, 1, 3)), all},
-                      24);
-    if (wanted(s, "group_apply"))
-        measure_bytes(s, "group_apply", shape, run_group_apply,
-                      &(struct wf_group_apply){frame, wf_tensor_reshape(y, WF_DIMS(1, 1, m, d)),
-                                               stats, w, w, WF_ACT_SILU, 1e-6f},
-                      bytes);
     if (wanted(s, "affine"))
         measure_bytes(s, "affine", shape, run_affine, &(struct wf_affine){x, y, w, w, -1, 1},
                       bytes);
@@ -284,6 +270,49 @@ static void bench_rows(struct stand *s, int64_t m, int64_t d)
         measure_bytes(s, "pack_u8", shape, run_pack_u8,
                       &(struct wf_pack_u8){.x = x, .y = wf_tensor_of(y.data, WF_U8, WF_DIMS(m, d))},
                       0.625 * bytes);
+    wf_arena_release(&s->arena, mark);
+}
+
+/* A frame of a decoder through group norm. */
+static void bench_group_norm(struct stand *s, int64_t h, int64_t w, int64_t c)
+{
+    enum { GROUPS = 32 };
+    if (!wanted(s, "group_sums") && !wanted(s, "group_apply"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor x = values(s, WF_DIMS(1, h, w, c)), y = values(s, WF_DIMS(1, h, w, c));
+    const struct wf_tensor weight = values(s, WF_DIMS(c)), stats = values(s, WF_DIMS(1, GROUPS, 3));
+    const double bytes = 8.0 * (double)wf_tensor_count(&x);
+    struct wf_tensor half = y;
+    half.dtype = WF_BF16;
+    s->bytes = peak_bytes(y.data, x.data, wf_tensor_count(&x), s->be->threads);
+    char shape[64];
+    snprintf(shape, sizeof shape, "%dx%d, %d channels", (int)h, (int)w, (int)c);
+    if (wanted(s, "group_sums"))
+        measure_bytes(s, "group_sums", shape, run_group_sums, &(struct wf_group_sums){x, stats},
+                      0.5 * bytes);
+    const struct wf_group_apply a = {x, y, stats, weight, weight, WF_ACT_SILU, 1e-6f};
+    const struct wf_group_apply narrow = {x, half, stats, weight, weight, WF_ACT_SILU, 1e-6f};
+    if (wanted(s, "group_apply")) {
+        measure_bytes(s, "group_apply", shape, run_group_apply, &a, bytes);
+        measure_bytes(s, "group_apply bf16", shape, run_group_apply, &narrow, 0.75 * bytes);
+    }
+    wf_arena_release(&s->arena, mark);
+}
+
+static void bench_group_merge(struct stand *s, int64_t parts, int64_t groups)
+{
+    if (!wanted(s, "group_merge"))
+        return;
+    const struct wf_arena_mark mark = wf_arena_mark(&s->arena);
+    const struct wf_tensor x = values(s, WF_DIMS(parts, 1, groups, 3));
+    const struct wf_tensor room = values(s, WF_DIMS(parts, 1, groups, 3));
+    const struct wf_tensor y = values(s, WF_DIMS(1, groups, 3));
+    char shape[64];
+    s->bytes = peak_bytes(room.data, x.data, wf_tensor_count(&x), s->be->threads);
+    snprintf(shape, sizeof shape, "%d parts of %d groups", (int)parts, (int)groups);
+    measure_bytes(s, "group_merge", shape, run_group_merge, &(struct wf_group_merge){x, y},
+                  4.0 * (double)(wf_tensor_count(&x) + wf_tensor_count(&y)));
     wf_arena_release(&s->arena, mark);
 }
 
@@ -386,6 +415,11 @@ static void bench_all(struct stand *s)
     bench_gather(s, 20000, 4096);
     bench_load(s, WF_PARAM_LINEAR, WF_DIMS(8960, 1536));
     bench_load(s, WF_PARAM_CONV, WF_DIMS(384, 384, 3, 3, 3));
+    printf("SVD's decoder\n");
+    bench_group_norm(s, 576, 1024, 128);
+    bench_group_norm(s, 288, 512, 512);
+    bench_group_norm(s, 72, 128, 320);
+    bench_group_merge(s, 25, 32);
     printf("the sample\n");
     bench_gemm(s, 448, 192, 192, WF_ACT_NONE);
     bench_gemm(s, 448, 576, 192, WF_ACT_GELU_TANH);

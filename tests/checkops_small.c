@@ -502,7 +502,7 @@ void test_open(struct check *c)
     }
 }
 
-static void expect_refusal(struct check *c, enum wf_status status, const char *word)
+void expect_refusal(struct check *c, enum wf_status status, const char *word)
 {
     if (status != WF_FAILED)
         fail(c, "%s: expected a failure", word);
@@ -607,6 +607,7 @@ void test_contracts(struct check *c)
                    "gather");
     expect_refusal(c, wf_attention(be, &(struct wf_attention){.q = m43}), "attention: q");
     expect_refusal(c, wf_rope(be, &(struct wf_rope){.x = m43}), "rope: x");
+    expect_group_refusals(c);
     wf_param_unload(be, &table);
     wf_param_unload(be, &w);
     be->ops.give(be, room);

@@ -375,5 +375,61 @@ done
 ok 'report of decode' has decode.json '"decode"'
 gen -q -o again.safetensors --seed 77 --latents dump/latents_initial.safetensors
 ok 'latents instead of a seed' cmp frames.safetensors again.safetensors
+run decode "$model" dump/latents.safetensors -q --format null --decode-chunk-size 9 \
+    --tiling none --report decode.json
+tr -d ' \n' <decode.json >flat.json
+for entry in '"decode_chunk_size":9,' '"chunk_overlap":' '"tiling":"none",' '"tile_size":null,' \
+    '"tile_overlap":null,'; do
+    ok "report of decode: $entry" has flat.json "$entry"
+done
+
+# --- a folder of which the VAE alone is there ---
+# decoded NAME FOLDER OPTION...: the frames are those of the whole model.
+decoded() {
+    what=$1
+    from=$2
+    shift 2
+    run decode "$from" dump/latents.safetensors -q -y -o part.safetensors "$@"
+    ok "decode, $what: exit" [ "$code" = 0 ]
+    ok "decode, $what: the same frames" cmp frames.safetensors part.safetensors
+}
+part=$work/part
+cp -r "$model" "$part"
+chmod -R u+w "$part"
+rm -r "$part/tokenizer" "$part/transformer" "$part/scheduler"
+echo rubbish >"$part/text_encoder/model.safetensors"
+decoded 'the others are missing or damaged' "$part"
+refused 'text_encoder\|tokenizer' generate "$part" -p fox -o new.y4m
+sed 's/"expand_timesteps": false/"expand_timesteps": true/' "$model/model_index.json" \
+    >"$part/model_index.json"
+decoded 'Wan 2.2, a time step a token' "$part"
+refused 'Wan 2.2.*weft decode works' generate "$part" -p fox -o new.y4m
+tr -d '\n' <"$model/model_index.json" | sed -e 's/"boundary_ratio": null/"boundary_ratio": 0.9/' \
+    -e 's/"transformer_2": *\[[^]]*\]/"transformer_2": ["diffusers", "WanTransformer3DModel"]/' \
+    >"$part/model_index.json"
+decoded 'Wan 2.2, two experts' "$part"
+refused 'Wan 2.2.*weft decode works' generate "$part" -p fox -o new.y4m
+rm "$part/model_index.json"
+decoded 'no model_index.json' "$part"
+decoded 'the folder of the VAE' "$part/vae" --report part.json
+decoded 'the folder of the VAE in a whole model' "$model/vae/"
+ok 'report: the family is that of the VAE' has part.json '"family": "wan"'
+for folder in "$part" "$part/vae"; do
+    run info "$folder" --json
+    ok "info of $folder: exit" [ "$code" = 0 ]
+    ok "info of $folder: one component" [ "$(grep -c '"tensors"' "$work/stdout")" = 1 ]
+    ok "info of $folder: its class" has "$work/stdout" '"pipeline": "AutoencoderKLWan"'
+    refused 'one part of a model' generate "$folder" -p fox -o new.y4m
+done
+echo '{"fps": 24}' >"$part/vae/weft.json"
+run decode "$part/vae" dump/latents.safetensors -q -o part.y4m
+ok 'decode, the folder of the VAE: weft.json' [ "$(head -c 26 part.y4m)" = 'YUV4MPEG2 W48 H32 F24:1 Ip' ]
+weights=$part/vae/diffusion_pytorch_model
+mv "$weights.safetensors" "$weights.fp16.safetensors"
+for folder in "$part" "$part/vae"; do
+    refused 'add --variant fp16' decode "$folder" dump/latents.safetensors -o new.y4m
+    refused 'variant bf16' decode "$folder" dump/latents.safetensors -o new.y4m --variant bf16
+    decoded "a variant of $folder" "$folder" --variant fp16
+done
 
 finish

@@ -675,6 +675,44 @@ static void a_field_from_the_future_is_refused(void **state)
     assert_string_equal(weft_version(), version);
 }
 
+/* Also what the command line does not let through. */
+static void tiles_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        int tiling, width, height, overlap_width, overlap_height;
+        const char *word; /* NULL: it is possible */
+    } cases[] = {
+        {-1, 0, 0, -1, -1, "tiling: -1 is not known"},
+        {4, 0, 0, -1, -1, "tiling: 4 is not known"},
+        {WEFT_TILING_EXACT, -64, 64, -1, -1, "tile-size: -64x64"},
+        {WEFT_TILING_EXACT, 64, 0, -1, -1, "tile-size: 64x0"},
+        {WEFT_TILING_BLEND, 0, 64, -1, -1, "tile-size: 0x64"},
+        {WEFT_TILING_BLEND, 64, 64, 16, -1, "tile-overlap: 16x-1"},
+        {WEFT_TILING_NONE, 64, 64, -1, -1, "tile-size: 64x64 goes with tiles"},
+        {WEFT_TILING_NONE, 0, 0, 16, 16, "tile-overlap: 16x16 goes with tiling blend alone"},
+        {WEFT_TILING_EXACT, 64, 64, 16, 0, "tile-overlap: 16x0 goes with tiling blend alone"},
+        {WEFT_TILING_AUTO, 64, 64, 0, 16, "tile-overlap: 0x16 goes with tiling blend alone"},
+        {WEFT_TILING_AUTO, 64, 64, -1, -1, NULL},
+    };
+    struct opened o;
+    open_small(&o);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct weft_job *job = NULL;
+        o.request.tiling = (enum weft_tiling)cases[i].tiling;
+        o.request.tile_width = cases[i].width;
+        o.request.tile_height = cases[i].height;
+        o.request.tile_overlap_width = cases[i].overlap_width;
+        o.request.tile_overlap_height = cases[i].overlap_height;
+        assert_int_equal(weft_generate(o.model, &o.request, &job),
+                         cases[i].word ? WEFT_REFUSED : WEFT_OK);
+        if (cases[i].word && !strstr(weft_engine_error(o.engine), cases[i].word))
+            fail_msg("%s", weft_engine_error(o.engine));
+        weft_job_close(&job);
+    }
+    close_all(&o, &(struct weft_job *){NULL});
+}
+
 /* What a host does wrong is a status, not the end of it. */
 static void misuse_is_a_status(void **state)
 {
@@ -790,6 +828,7 @@ int main(void)
         cmocka_unit_test(a_job_that_fails_does_not_touch_the_others),
         cmocka_unit_test(several_jobs_hold_the_weights_once),
         cmocka_unit_test(a_field_from_the_future_is_refused),
+        cmocka_unit_test(tiles_that_cannot_be_are_refused),
         cmocka_unit_test(misuse_is_a_status),
         cmocka_unit_test(clips_have_names),
         cmocka_unit_test(every_allocation_may_fail),

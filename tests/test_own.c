@@ -105,6 +105,64 @@ static void norms_of_any_width(void **state)
     }
 }
 
+/* Statistics by the kernels, in parts that hold no number before. */
+static void own_group_sums(struct wf_tensor x, struct wf_tensor y)
+{
+    const int64_t bytes = wf_own_group_sums_bytes(&x);
+    const struct wf_tensor parts = make(WF_U8, WF_DIMS(bytes));
+    const struct wf_own_group_sums a = {x, y, parts.data};
+    assert_int_equal(wf_own_group_sums(&a, NULL), 0);
+    free(parts.data);
+}
+
+/* Statistics, and results to that type; and the same bits where nothing is aligned. */
+static void check_group_norm(enum wf_dtype type, int64_t groups, const int64_t *dims)
+{
+    const struct wf_tensor x = make_random(WF_F32, 1, 4, dims), far = moved(&x);
+    const struct wf_tensor weight = make_random(WF_F32, 2, WF_DIMS(dims[3]));
+    const struct wf_tensor far_weight = moved(&weight);
+    const struct wf_tensor stats = make(WF_F32, WF_DIMS(dims[0], groups, 3));
+    const struct wf_tensor right_stats = make(WF_F32, 3, stats.dim);
+    const struct wf_tensor far_stats = make(WF_F32, 3, stats.dim);
+    const struct wf_tensor y = make(type, 4, dims), right = make(type, 4, dims);
+    const struct wf_tensor from_far = make(type, 4, dims), far_y = moved(&from_far);
+    wf_ref_group_sums(NULL, &(struct wf_group_sums){x, right_stats});
+    own_group_sums(x, stats);
+    assert_close(&stats, &right_stats, 1e-6);
+    own_group_sums(far, far_stats);
+    assert_same(&far_stats, &stats);
+    struct wf_group_apply a = {.x = x,
+                               .y = y,
+                               .stats = right_stats,
+                               .weight = weight,
+                               .shift = weight,
+                               .act = WF_ACT_SILU,
+                               .eps = 1e-6f};
+    assert_int_equal(wf_own_group_apply(&a, NULL), 0);
+    a.y = right;
+    wf_ref_group_apply(NULL, &a);
+    assert_close(&y, &right, share_of(type));
+    a.x = far;
+    a.y = far_y;
+    a.weight = a.shift = far_weight;
+    assert_int_equal(wf_own_group_apply(&a, NULL), 0);
+    assert_same(&far_y, &y);
+    give_moved(&far), give_moved(&far_weight), give_moved(&far_y);
+    free(x.data), free(weight.data), free(stats.data), free(right_stats.data);
+    free(far_stats.data), free(y.data), free(right.data), free(from_far.data);
+}
+
+/* More channels than a block has, more pixels than its shortest chunk, and fewer of both. */
+static void group_norm_of_any_size(void **state)
+{
+    (void)state;
+    check_group_norm(WF_F32, 13, (const int64_t[]){2, 3, 5, 1300});
+    check_group_norm(WF_BF16, 1, (const int64_t[]){1, 2, 3, 1030});
+    check_group_norm(WF_F32, 32, (const int64_t[]){1, 9, 7, 320});
+    check_group_norm(WF_BF16, 2, (const int64_t[]){1, 300, 301, 4});
+    check_group_norm(WF_F32, 3, (const int64_t[]){3, 1, 1, 3});
+}
+
 static struct wf_own_conv conv_of(struct wf_tensor x, struct wf_tensor y, const void *weight)
 {
     return (struct wf_own_conv){.x = x,
@@ -320,10 +378,11 @@ static void rows_lie_far_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(norms_of_any_width), cmocka_unit_test(conv_of_any_size),
-        cmocka_unit_test(conv_to_bf16),       cmocka_unit_test(interleave_of_bf16),
-        cmocka_unit_test(gate_of_bf16),       cmocka_unit_test(softmax_of_some_rows),
-        cmocka_unit_test(fill_of_any_range),  cmocka_unit_test(rows_lie_far_apart),
+        cmocka_unit_test(norms_of_any_width),   cmocka_unit_test(group_norm_of_any_size),
+        cmocka_unit_test(conv_of_any_size),     cmocka_unit_test(conv_to_bf16),
+        cmocka_unit_test(interleave_of_bf16),   cmocka_unit_test(gate_of_bf16),
+        cmocka_unit_test(softmax_of_some_rows), cmocka_unit_test(fill_of_any_range),
+        cmocka_unit_test(rows_lie_far_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

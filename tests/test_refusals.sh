@@ -48,6 +48,23 @@ done
 for value in -1 0 x 5000; do
     gen '--threads' --threads "$value"
 done
+for value in -1 1.5 x '' 1e7; do
+    gen '--chunk-overlap' --chunk-overlap "$value"
+done
+gen '--tiling: .*exact' --tiling always
+for value in '' x 256 256x x256 256x256x 256x256x256 0x0 0x64 -1x64 64x-1 64X64 6.4x64 ' 64x64' \
+    '64x 64' '64x+64' 99999999999999999999x64 64x1000001; do
+    gen '--tile-size: .*WIDTHxHEIGHT' --tile-size "$value"
+done
+for value in '' 64 -1x64 64x-1 64,64 1000001x64; do
+    gen '--tile-overlap: .*WIDTHxHEIGHT' --tiling blend --tile-overlap "$value"
+done
+gen 'tile-size: 64x32 goes with tiles' --tiling none --tile-size 64x32
+for value in none exact auto; do
+    gen 'tile-overlap: 0x64 goes with tiling blend alone' --tiling $value --tile-overlap 0x64
+done
+refused 'tile-overlap: 16x16 goes' decode "$model" "$fixtures/basic/expect/latents.safetensors" \
+    -o new.y4m --tile-overlap 16x16
 gen '--crf' --crf -1
 gen '--crf' --crf 64
 gen 'steps' --steps 1001
@@ -207,7 +224,8 @@ refused 'latents' decode "$model" "$fixtures/basic/expect/prompt_embeds.safetens
 gen 'latents' -W 64 \
     --latents "$fixtures/basic/expect/latents.safetensors"
 LC_ALL=C sed 's/"F32"/"I32"/' "$fixtures/basic/expect/latents.safetensors" >integer.safetensors
-refused 'latents' decode "$model" integer.safetensors -o new.y4m
+refused 'is I32 \[.*expected F32, F16 or BF16 \[1,16,T,h,w\]' decode "$model" \
+    integer.safetensors -o new.y4m
 
 # --- the model's folder ---
 refused 'missing' generate missing -p fox -o new.y4m
@@ -247,6 +265,26 @@ not_it 'hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --local-dir Wan2.1-T2V-1.3B
 not_it 'No such file' ./no/folder
 not_it 'a file, not a folder' "$model/vae/diffusion_pytorch_model.safetensors"
 not_it 'one part of a model' "$model/vae"
+not_it 'one part of a model.*above' "$model/transformer"
+not_it 'one part of a model.*above' "$model/text_encoder"
+# not_a_vae WORD FOLDER: decode refuses it, too.
+not_a_vae() {
+    not_it "$1" "$2"
+    refused "$1" decode "$2" "$fixtures/basic/expect/latents.safetensors" -o new.y4m
+}
+cp -r "$model/transformer" "$model/text_encoder" "$model/vae" "$work"
+chmod -R u+w "$work/vae"
+not_a_vae 'WanTransformer3DModel is no VAE .*AutoencoderKLWan' "$work/transformer"
+not_a_vae 'no VAE .*AutoencoderKLWan' "$work/text_encoder"
+sed 's/AutoencoderKLWan/AutoencoderKL/' "$model/vae/config.json" >"$work/vae/config.json"
+not_a_vae 'AutoencoderKL is no VAE .*AutoencoderKLWan' "$work/vae"
+mkdir "$work/below"
+mv "$work/vae" "$work/below"
+not_a_vae 'AutoencoderKL is no VAE .*AutoencoderKLWan' "$work/below"
+echo '{}' >"$work/below/vae/config.json"
+not_a_vae '_class_name' "$work/below"
+echo '{"_class_name": "StableVideoDiffusionPipeline"}' >"$work/below/model_index.json"
+not_it 'Stable Video Diffusion.*not generate yet; weft decode works' "$work/below"
 cache=$work/hub/models--Wan-AI--Wan2.1
 mkdir -p "$cache/snapshots/0fad78" "$cache/snapshots/ffff" "$cache/refs" "$work/original"
 cp "$model/model_index.json" "$cache/snapshots/0fad78"

@@ -28,9 +28,9 @@ struct wf_decode_settings {
 };
 
 /* Whether latents of these dims [T,h,w,C] can be decoded so: WF_REFUSED in words, with the nearest
-   that can be. */
-enum wf_status wf_decode_check(const struct wf_vae *vae, const int64_t dims[4],
-                               const struct wf_decode_settings *settings, struct wf_error *err);
+   that can be. What was left open is filled in, but for the size of chunks without edges. */
+enum wf_status wf_decode_settle(const struct wf_vae *vae, const int64_t dims[4],
+                                struct wf_decode_settings *settings, struct wf_error *err);
 
 /* latents [T,h,w,C] dense f32 on the VAE's backend, alive until close. room: bytes of its
    activations, taken at once; 0: not known. Several decoders of one VAE may be open; each keeps its

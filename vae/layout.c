@@ -97,6 +97,12 @@ static int64_t usual_overlap(int64_t overlap, int64_t tile, int64_t unit)
     return overlap < 0 ? smaller(BLEND_OVERLAP, tile / 2) / unit * unit : overlap;
 }
 
+static struct wf_size usual_overlaps(struct wf_size overlap, struct wf_size tile, int64_t unit)
+{
+    return (struct wf_size){usual_overlap(overlap.height, tile.height, unit),
+                            usual_overlap(overlap.width, tile.width, unit)};
+}
+
 static enum wf_status lay_out_tiles(const struct wf_decode_settings *s, struct wf_decode_layout *l,
                                     struct wf_error *err)
 {
@@ -118,9 +124,8 @@ static enum wf_status lay_out_tiles(const struct wf_decode_settings *s, struct w
     if (s->tiling == WF_TILING_NONE)
         return WF_OK;
     tile = usual_tile(tile, unit);
-    const struct wf_size overlap = {usual_overlap(s->overlap.height, tile.height, unit),
-                                    usual_overlap(s->overlap.width, tile.width, unit)};
-    return wf_tiles_blend(&l->tiles, l->latents, tile, overlap, unit, err);
+    return wf_tiles_blend(&l->tiles, l->latents, tile, usual_overlaps(s->overlap, tile, unit), unit,
+                          err);
 }
 
 static struct wf_size scaled(struct wf_size size, int64_t scale)
@@ -153,9 +158,20 @@ enum wf_status wf_decode_lay_out(const struct wf_vae *vae, const int64_t dims[4]
     return lay_out_tiles(settings, layout, err);
 }
 
-enum wf_status wf_decode_check(const struct wf_vae *vae, const int64_t dims[4],
-                               const struct wf_decode_settings *settings, struct wf_error *err)
+enum wf_status wf_decode_settle(const struct wf_vae *vae, const int64_t dims[4],
+                                struct wf_decode_settings *s, struct wf_error *err)
 {
-    struct wf_decode_layout layout;
-    return wf_decode_lay_out(vae, dims, settings, &layout, err);
+    struct wf_decode_layout l;
+    const int64_t unit = vae->geometry.spatial;
+    WF_TRY(wf_decode_lay_out(vae, dims, s, &l, err));
+    s->chunk_overlap = vae->geometry.causal ? 0 : l.chunks.overlap;
+    if (!vae->geometry.causal)
+        s->chunk_size = l.chunks.size;
+    if (s->tiling == WF_TILING_EXACT)
+        s->tile = l.exact;
+    if (s->tiling != WF_TILING_BLEND)
+        return WF_OK;
+    s->tile = usual_tile(s->tile, unit);
+    s->overlap = usual_overlaps(s->overlap, s->tile, unit);
+    return WF_OK;
 }

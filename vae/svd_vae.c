@@ -23,7 +23,7 @@ struct decode {
 
 /* One call of a stage. */
 struct call {
-    const struct decode *d;
+    struct decode *d;
     const struct wf_vae_state *state;
     struct wf_backend *be;
     const struct wf_svd_stage *s;
@@ -170,7 +170,7 @@ static enum wf_status run_pieces(const struct call *c, struct wf_tensor normed)
     return WF_OK;
 }
 
-/* The layers are held while the frames go through them. */
+/* The layer is held while the frames go through it. */
 static enum wf_status run_frames(const struct call *c)
 {
     const struct wf_tensor x = c->x.t;
@@ -240,7 +240,7 @@ static enum wf_status run_attention(const struct call *c)
     const struct wf_tensor x = c->x.t, y = c->pass->y.t;
     const int64_t positions = y.dim[1] * y.dim[2], width = y.dim[3];
     struct wf_tensor n, qkv[3];
-    WF_TRY(survey_frames((struct decode *)c->state, false, x));
+    WF_TRY(survey_frames(c->d, false, x));
     if (x.data != y.data)
         WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = x, .y = y}));
     WF_TRY(wf_work_take(c->state, wf_operand_type(c->be, &c->s->q.weight),
@@ -286,7 +286,7 @@ static enum wf_status svd_run(struct wf_vae_state *state, int stage, const struc
         [STAGE_OUT] = run_frames,
         [STAGE_OVER_TIME] = run_last,
     };
-    const struct decode *d = (const struct decode *)state;
+    struct decode *d = (struct decode *)state;
     const struct wf_vae_stage *in_row = &d->v->row[stage];
     struct call c = {.d = d, .state = state, .be = d->be, .s = &d->v->stages[stage], .pass = pass};
     (void)err; /* the backend's */

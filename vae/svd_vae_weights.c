@@ -7,8 +7,11 @@
 #include "io/weights/weight.h"
 #include "vae/svd_vae.h"
 
-/* Frames that neighbouring chunks share where nothing was asked for. */
-enum { USUAL_OVERLAP = 0 };
+/* Frames that neighbouring chunks share where nothing was asked for. Measured on slowly moving
+   noise (samples/decode): in chunks of 4, 5 and 8 frames the worst error of a change from frame to
+   frame falls to 0.51, 0.27, 0.16 of that without overlap by 1, 2, 3 shared frames; the third costs
+   as much work as both before it. */
+enum { USUAL_OVERLAP = 2 };
 
 static const float spatial_eps = 1e-6f, temporal_eps = 1e-5f;
 
@@ -137,9 +140,10 @@ static enum wf_status add_in(struct wf_svd_vae *v, int64_t out, struct wf_error 
     struct wf_svd_stage *s = NULL;
     const struct wf_vae_stage in_row = {.channels = out, .scale = 1, .reach = 1};
     WF_TRY(new_stage(v, STAGE_IN, in_row, &s, err));
-    s->conv.weight.keep_f32 = true;
-    return wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV,
-                        WF_DIMS(out, v->config.latent_channels, 3, 3), err, "decoder.conv_in");
+    WF_TRY(wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV,
+                        WF_DIMS(out, v->config.latent_channels, 3, 3), err, "decoder.conv_in"));
+    s->conv.weight.keep_f32 = true; /* it takes the scaled latents as they are */
+    return WF_OK;
 }
 
 static enum wf_status add_attention(struct wf_svd_vae *v, int64_t c, struct wf_error *err)

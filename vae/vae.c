@@ -1,8 +1,20 @@
 #include "vae/vae.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct wf_vae_driver *const drivers[] = {&wf_vae_wan, &wf_vae_svd};
+
+enum { DRIVERS = sizeof drivers / sizeof *drivers };
+
+void wf_vae_names(char *out, size_t bytes)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (int i = 0; i < DRIVERS && used < bytes; i++)
+        used += (size_t)snprintf(out + used, bytes - used, "%s%s", used ? ", " : "",
+                                 drivers[i]->class_name);
+}
 
 enum wf_status wf_vae_open(struct wf_residency *res, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err)
@@ -10,14 +22,16 @@ enum wf_status wf_vae_open(struct wf_residency *res, struct wf_mem *mem, struct 
     *vae = NULL;
     const struct wf_json *config = wf_checkpoint_config(wf_residency_checkpoint(res));
     const char *name = NULL;
+    char known[256];
     WF_TRY(wf_json_require(config, "_class_name", err));
     WF_TRY(wf_json_string(config, "_class_name", &name, err));
-    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+    for (int i = 0; i < DRIVERS; i++) {
         if (strcmp(drivers[i]->class_name, name) == 0)
             return drivers[i]->open(res, mem, vae, err);
     }
+    wf_vae_names(known, sizeof known);
     return wf_fail(err, WF_REFUSED, "%s: VAE %s is not known; weft knows %s", config->path, name,
-                   drivers[0]->class_name);
+                   known);
 }
 
 void wf_vae_close(struct wf_vae **vae)

@@ -97,6 +97,8 @@ struct wf_vae {
 enum wf_status wf_vae_open(struct wf_residency *res, struct wf_mem *mem, struct wf_vae **vae,
                            struct wf_error *err);
 void wf_vae_close(struct wf_vae **vae);
+/* The class names that are known, in a row. */
+void wf_vae_names(char *out, size_t bytes);
 
 /* Frames that latents frames give at the clip's start, or (first false) after it. */
 int64_t wf_vae_frames(const struct wf_vae *vae, int64_t latent_frames, bool first);

@@ -18,7 +18,8 @@ static const char usage[] =
     "  weft VERB --help                                the options of a verb\n"
     "  weft --version\n"
     "\n"
-    "MODEL is a folder as the Hugging Face hub has it (with model_index.json).\n"
+    "MODEL is a folder as the Hugging Face hub has it (with model_index.json); to decode, a VAE's\n"
+    "own folder will do.\n"
     "Exit: 0 done, 1 failed while running, 2 refused before any compute, 129 hung up,\n"
     "130 interrupted, 143 terminated.\n";
 

@@ -10,7 +10,7 @@
 
 #include "engine/cli/cli.h"
 
-enum kind { FLAG, TEXT, PROMPT, INTEGER, NUMBER, SEED, RATE, SIZE, CHOICE };
+enum kind { FLAG, TEXT, PROMPT, INTEGER, NUMBER, SEED, RATE, SIZE, PAIR, CHOICE };
 
 enum { NOT_GIVEN = -1 };
 
@@ -59,8 +59,16 @@ static const struct spec specs[] = {
      "clips, of seeds s, s+1, ...; -o clip-%02d.y4m [1]"},
     {NULL, "latents", 0, TEXT, G, AT(request.latents), 0, 0, "FILE",
      "initial noise: safetensors, tensor `latents` [1,C,T,h,w]"},
-    {NULL, "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
-     "frames decoded at a time; same pixels [fewest]"},
+    {"Decoding", "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
+     "frames decoded at a time [Wan: fewest, same pixels; SVD: all]"},
+    {NULL, "chunk-overlap", 0, INTEGER, G | D, AT(request.chunk_overlap), 0, 1e6, "N",
+     "frames that chunks share, blended [the model's; Wan: none]"},
+    {NULL, "tiling", 0, CHOICE, G | D, AT(request.tiling), 0, 0, "auto|none|exact|blend",
+     "auto: none where it fits, else exact: same pixels [auto]"},
+    {NULL, "tile-size", 0, PAIR, G | D, AT(request.tile_width), 1, 1e6, "WxH",
+     "pixels [exact: the largest that fits; blend: 256x256]"},
+    {NULL, "tile-overlap", 0, PAIR, G | D, AT(request.tile_overlap_width), 0, 1e6, "WxH",
+     "pixels that blended tiles share [64x64]"},
     {"Machine", "device", 0, TEXT, G | D, AT(settings.device), 0, 0, "NAME",
      "cpu, cuda or cuda:1 [cuda where there is one, else cpu]"},
     {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME",
@@ -193,6 +201,29 @@ static int parse_size(const struct spec *s, const char *text, uint64_t *bytes)
     return CLI_REFUSED;
 }
 
+/* WIDTHxHEIGHT, into two integers that lie in that order. */
+static int parse_pair(const struct spec *s, const char *text, int pair[2])
+{
+    const char *at = text;
+    long side[2] = {0};
+    bool fits = true;
+    for (int i = 0; i < 2 && fits; i++) {
+        char *end;
+        side[i] = strtol(at, &end, 10);
+        fits = isdigit((unsigned char)*at) && *end == "x"[i] && (double)side[i] >= s->low &&
+               (double)side[i] <= s->high;
+        at = end + 1;
+    }
+    if (!fits) {
+        cli_say("--%s: %s is not possible; give WIDTHxHEIGHT in pixels, each from %.10g to %.10g",
+                s->name, text, s->low, s->high);
+        return CLI_REFUSED;
+    }
+    pair[0] = (int)side[0];
+    pair[1] = (int)side[1];
+    return CLI_OK;
+}
+
 static int parse_rate(const struct spec *s, const char *text, struct weft_request *request)
 {
     char *end;
@@ -300,6 +331,8 @@ static int set(struct cli *cli, const struct spec *s, const char *text)
         return parse_rate(s, text, &cli->request);
     case SIZE:
         return parse_size(s, text, target);
+    case PAIR:
+        return parse_pair(s, text, target);
     case CHOICE:
         return parse_choice(s, text, target);
     }
@@ -452,6 +485,8 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     weft_output_defaults(&cli->output);
     cli->request.guidance_scale = -1;
     cli->request.random_seed = 1;
+    cli->request.chunk_overlap = -1;
+    cli->request.tile_overlap_width = cli->request.tile_overlap_height = -1;
     if (parse_options(cli, argc, argv) != CLI_OK)
         return CLI_REFUSED;
     if (cli->help)

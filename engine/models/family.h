@@ -19,11 +19,13 @@ struct wf_component {
 struct wf_family {
     const char *name;
     const char *pipelines[4]; /* class names in model_index.json, NULL at the end */
+    const char *vae_class;    /* which, alone in a folder, is taken for this family's */
     struct wf_component components[WF_MAX_COMPONENTS]; /* in the order of their stages */
     const char *denoiser; /* of these; conditions and latents are where it computes */
     struct wf_defaults defaults;
 
-    /* The parts before the VAE. open checks all weights and loads none; the VAE is open. */
+    /* The parts before the VAE. open refuses what the family does not do yet, then checks all
+       weights, the VAE's too (wf_model_open_vae), and loads none. */
     enum wf_status (*open)(struct weft_model *model, void **pipeline, struct wf_error *err);
     void (*close)(void *pipeline);
 
@@ -53,9 +55,11 @@ struct wf_family {
 
 /* The family of a pipeline class, or NULL. */
 const struct wf_family *wf_family_find(const char *pipeline);
-/* The class names that are known, in a row. */
+/* The family of a VAE's class, or NULL. */
+const struct wf_family *wf_family_find_vae(const char *class_name);
+/* The pipelines' class names that are known, in a row. */
 void wf_family_names(char *out, size_t bytes);
 
-extern const struct wf_family wf_family_wan;
+extern const struct wf_family wf_family_wan, wf_family_svd;
 
 #endif

@@ -56,7 +56,7 @@ static enum wf_status refuse_unsupported(const struct wf_json *index, struct wf_
     if (per_token || (boundary && !json_is_null(boundary)) || (second && !json_is_null(second)))
         return wf_fail(err, WF_REFUSED,
                        "%s: this is a Wan 2.2 model, which is not supported yet; use a Wan 2.1 "
-                       "text-to-video folder",
+                       "text-to-video folder; weft decode works",
                        index->path);
     return WF_OK;
 }
@@ -104,6 +104,7 @@ static enum wf_status open_parts(struct wan_pipeline *p, struct wf_error *err)
     const struct weft_engine *e = m->engine;
     struct wf_residency *text, *transformer;
     WF_TRY(refuse_unsupported(&m->index, err));
+    WF_TRY(wf_model_open_vae(m, err));
     WF_TRY(open_tokenizer(p, err));
     WF_TRY(wf_model_weights(m, "text_encoder", &text, err));
     WF_TRY(wf_umt5_open(text, e->mem, &p->text_encoder, err));
@@ -307,6 +308,7 @@ static enum wf_status wan_denoise(void *state, struct wf_tensor latents, double 
 const struct wf_family wf_family_wan = {
     .name = "wan",
     .pipelines = {"WanPipeline"},
+    .vae_class = "AutoencoderKLWan",
     .components = {{.name = "tokenizer"},
                    {.name = "text_encoder", .base = "model", .stage = WEFT_STAGE_ENCODE},
                    {.name = "transformer",

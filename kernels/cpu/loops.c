@@ -524,6 +524,37 @@ static void rms_norm(float *y, const float *x, const float *weight, int64_t n,
 #undef LOOP
 }
 
+/* In the order of memory: the sums stay in the nearest cache, and several pixels at a time, which
+   would read and write them less often, are up to three times slower where x is in none. */
+static void group_sums(double *sum, double *squares, const float *x, int64_t pixels,
+                       int64_t channels)
+{
+    for (int64_t p = 0; p < pixels; p++) {
+#pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            const double value = (double)x[p * channels + c];
+            sum[c] += value;
+            squares[c] += value * value;
+        }
+    }
+}
+
+ALWAYS_INLINE void group_apply_of(float *y, const float *x, const float *mean, const float *factor,
+                                  const float *shift, int64_t n, const enum wf_act act)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = activate((x[i] - mean[i]) * factor[i] + shift[i], act);
+}
+
+static void group_apply(float *y, const float *x, const float *mean, const float *factor,
+                        const float *shift, int64_t n, enum wf_act act)
+{
+#define LOOP(act) group_apply_of(y, x, mean, factor, shift, n, act)
+    WITH_ACT(act, LOOP)
+#undef LOOP
+}
+
 static void rope(float *y, const float *x, const float *cosine, const float *sine, int64_t pairs)
 {
 #pragma omp simd
@@ -709,6 +740,8 @@ const struct wf_loops WF_LOOPS = {
     .turn = turn,
     .layer_norm = layer_norm,
     .rms_norm = rms_norm,
+    .group_sums = group_sums,
+    .group_apply = group_apply,
     .rope = rope,
     .lincomb = lincomb,
     .affine = affine,

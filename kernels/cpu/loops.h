@@ -60,6 +60,12 @@ struct wf_loops {
                        float eps);
     void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n,
                      enum wf_rms_form form, enum wf_act act, float eps);
+    /* Adds up each channel's values and their squares, over pixels that lie together. */
+    void (*group_sums)(double *sum, double *squares, const float *x, int64_t pixels,
+                       int64_t channels);
+    /* y = act((x - mean) * factor + shift), all of them [n]. */
+    void (*group_apply)(float *y, const float *x, const float *mean, const float *factor,
+                        const float *shift, int64_t n, enum wf_act act);
     void (*rope)(float *y, const float *x, const float *cosine, const float *sine, int64_t pairs);
     void (*lincomb)(float *y, const float *const *x, const float *c, int terms, int64_t n);
     void (*affine)(float *y, const float *x, const float *weight, const float *shift, int64_t n,

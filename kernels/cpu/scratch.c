@@ -24,23 +24,23 @@ static struct wf_cpu_need need_of(struct wf_backend *be, enum wf_op op, const vo
         return need_row(&((const struct wf_layer_norm *)args)->y);
     case WF_OP_rms_norm:
         return need_row(&((const struct wf_rms_norm *)args)->y);
-    case WF_OP_rope:
-        return need_row(&((const struct wf_rope *)args)->y);
-    case WF_OP_gated_act:
-        return need_row(&((const struct wf_gated_act *)args)->y);
     case WF_OP_group_sums:
         return wf_cpu_need_group_sums(args);
     case WF_OP_group_apply:
         return wf_cpu_need_group_apply(args);
+    case WF_OP_rope:
+        return need_row(&((const struct wf_rope *)args)->y);
+    case WF_OP_gated_act:
+        return need_row(&((const struct wf_gated_act *)args)->y);
     case WF_OP_LOAD:
         return wf_cpu_need_load(be, args);
     case WF_OP_copy:
+    case WF_OP_group_merge:
     case WF_OP_lincomb:
     case WF_OP_affine:
     case WF_OP_activate:
     case WF_OP_gather:
     case WF_OP_pack_u8:
-    case WF_OP_group_merge:
     case WF_OP_COUNT:
         break;
     }

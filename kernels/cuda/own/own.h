@@ -58,6 +58,14 @@ struct wf_own_interleave {
     const float *bias;
 };
 
+/* wf_group_sums in two steps: parts are what the first one leaves for the second, so many bytes,
+   aligned to 16. */
+struct wf_own_group_sums {
+    struct wf_tensor x, y;
+    void *parts;
+};
+int64_t wf_own_group_sums_bytes(const struct wf_tensor *x);
+
 /* How a parameter lies in its room. */
 enum wf_own_layout {
     WF_OWN_DENSE,  /* as in the file */
@@ -79,11 +87,6 @@ struct wf_own_load {
     enum wf_dtype to;
 };
 
-/* wf_group_sums of parts of each frame: of its pixels and of its channels; y [K,T,G,3] dense, K as
-   parts_count says. wf_group_merge puts them together. */
-enum { WF_OWN_GROUP_PIXELS = 4096 }; /* of a part */
-int64_t wf_own_group_parts_count(const struct wf_tensor *x);
-
 /* Sets bytes. */
 struct wf_own_fill {
     void *dst;
@@ -95,15 +98,15 @@ struct wf_own_fill {
 int wf_own_copy(const void *args, void *stream);
 int wf_own_layer_norm(const void *args, void *stream);
 int wf_own_rms_norm(const void *args, void *stream);
+int wf_own_group_sums(const void *args, void *stream);
+int wf_own_group_merge(const void *args, void *stream);
+int wf_own_group_apply(const void *args, void *stream);
 int wf_own_rope(const void *args, void *stream);
 int wf_own_lincomb(const void *args, void *stream);
 int wf_own_affine(const void *args, void *stream);
 int wf_own_activate(const void *args, void *stream);
 int wf_own_gated_act(const void *args, void *stream);
 int wf_own_pack_u8(const void *args, void *stream);
-int wf_own_group_parts(const void *args, void *stream); /* wf_group_sums, but for y */
-int wf_own_group_merge(const void *args, void *stream);
-int wf_own_group_apply(const void *args, void *stream);
 int wf_own_gate(const void *args, void *stream);
 int wf_own_softmax(const void *args, void *stream);
 int wf_own_conv(const void *args, void *stream);
