@@ -11,6 +11,7 @@ struct segment {
     int begin, end;
     struct wf_size in, out;    /* a frame before and after it */
     struct wf_part x, y, held; /* whole frames: its input, its result, what it takes from before */
+    bool stays;                /* y takes x's place */
     bool first;
 };
 
@@ -146,16 +147,57 @@ static int64_t divided_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* The tiles of the segment's result, in its own pixels. */
+/* The tiles of the segment's result, in its own pixels: one, where a tile in its input's place
+   would spoil what its neighbours have to see. */
 static enum wf_status tiles_of(const struct wf_row *row, const struct segment *g,
                                struct wf_tiles *tiles, struct wf_error *err)
 {
     const int64_t scale = row->latents.height * row->vae->geometry.spatial / g->out.height;
+    const struct wf_vae_stage *stage = &stages_of(row)[g->begin];
+    const bool whole = stage->barrier == WF_VAE_FRAME || (g->stays && stage->reach);
     struct wf_size tile = g->out;
-    if (row->tile.height && stages_of(row)[g->begin].barrier != WF_VAE_FRAME)
+    if (row->tile.height && !whole)
         tile = (struct wf_size){divided_up(row->tile.height, scale),
                                 divided_up(row->tile.width, scale)};
     return wf_tiles_exact(tiles, g->out, tile, err);
+}
+
+/* Lines that all stages of the segment give for a tile of lines from .. to-1 well within a frame.
+ */
+static int64_t lines_for(const struct wf_row *row, const struct segment *g, int64_t from,
+                         int64_t to)
+{
+    int64_t sum = 0;
+    for (int s = g->end - 1; s >= g->begin; s--) {
+        const struct wf_vae_stage *stage = &stages_of(row)[s];
+        from = from / stage->scale - stage->reach;
+        to = divided_up(to, stage->scale) + stage->reach;
+        sum += to - from;
+    }
+    return sum;
+}
+
+/* Stages that double give whole pairs of lines, so that it counts where a tile begins: the borders
+   between tiles lie so many lines earlier than asked as makes the least work. */
+static int64_t border_shift(const struct wf_row *row, const struct segment *g, int64_t tile)
+{
+    const int64_t scale = g->out.height / g->in.height, within = 64 * scale * tile;
+    int64_t best = 0, least = INT64_MAX;
+    for (int64_t shift = 0; shift < scale && 2 * scale <= tile; shift++) {
+        const int64_t lines = lines_for(row, g, within - shift, within - shift + tile);
+        best = lines < least ? shift : best;
+        least = lines < least ? lines : least;
+    }
+    return best;
+}
+
+static struct wf_window tile_window(const struct segment *g, struct wf_tile t, struct wf_size shift)
+{
+    const int64_t top = t.top ? t.top - shift.height : 0, left = t.left ? t.left - shift.width : 0;
+    int64_t bottom = t.top + t.height, right = t.left + t.width;
+    bottom -= bottom < g->out.height ? shift.height : 0;
+    right -= right < g->out.width ? shift.width : 0;
+    return wf_window_tile(g->out, top, left, (struct wf_size){bottom - top, right - left});
 }
 
 /* All tiles of some of the segment's frames. */
@@ -166,10 +208,10 @@ static enum wf_status run_tiles(const struct wf_row *row, const struct segment *
     struct wf_tiles tiles;
     const struct wf_part input = {.t = x, .at = g->x.at}, result = {.t = y, .at = g->y.at};
     WF_TRY(tiles_of(row, g, &tiles, err));
+    const struct wf_size shift = {border_shift(row, g, tiles.tile.height),
+                                  border_shift(row, g, tiles.tile.width)};
     for (int64_t i = 0; i < tiles.count; i++) {
-        const struct wf_tile t = wf_tiles_at(&tiles, i);
-        const struct wf_window at =
-            wf_window_tile(g->out, t.top, t.left, (struct wf_size){t.height, t.width});
+        const struct wf_window at = tile_window(g, wf_tiles_at(&tiles, i), shift);
         WF_TRY(run_window(row, g, input, at, result, first, err));
     }
     return WF_OK;
@@ -226,15 +268,25 @@ static struct wf_size size_after(const struct wf_row *row, const struct segment 
     return frame;
 }
 
-/* The segment's result: the row's own, or a new one. */
+/* A stage alone may leave its result in the place of its whole input, which nobody keeps. */
+static bool may_stay(const struct wf_row *row, const struct segment *g, const struct hidden *x)
+{
+    const struct wf_vae_stage *stage = &stages_of(row)[g->begin];
+    return g->end - g->begin == 1 && stage->in_place && !stage->holds && x->data;
+}
+
+/* The segment's result: the row's own, its input's place, or a new one. */
 static enum wf_status begin_segment(const struct wf_row *row, struct segment *g, struct wf_tensor y,
-                                    struct hidden *result)
+                                    const struct hidden *x, struct hidden *result)
 {
     const int last = row->vae->stage_count - 1;
     const int64_t frames = frames_through(row, g->begin, g->end, g->x.t.dim[0], g->first);
     g->out = size_after(row, g);
+    g->stays = g->end - 1 != last && may_stay(row, g, x);
     if (g->end - 1 == last)
         *result = (struct hidden){.part = {.t = y, .at = wf_window_whole(g->out)}};
+    else if (g->stays)
+        *result = *x;
     else
         WF_TRY(new_hidden(row, frames, stages_of(row)[g->end - 1].channels, wf_window_whole(g->out),
                           result));
@@ -253,7 +305,7 @@ static void end_segment(const struct wf_row *row, const struct segment *g, struc
         release(row, held);
     if (stages_of(row)[g->begin].holds && !takes)
         *held = *x;
-    else
+    else if (!g->stays)
         release(row, x);
 }
 
@@ -267,7 +319,7 @@ enum wf_status wf_row_run(const struct wf_row *row, struct wf_tensor z, struct w
         g.end = segment_end(row, g.begin);
         g.x = x.part;
         g.held = held.part;
-        WF_TRY(begin_segment(row, &g, y, &result));
+        WF_TRY(begin_segment(row, &g, y, &x, &result));
         WF_TRY(run_segment(row, &g, err));
         end_segment(row, &g, &x, &held);
         x = result;
