@@ -7,6 +7,7 @@ struct wf_composer {
     struct wf_mem *mem;
     bool is_plan;
     int64_t channels;
+    struct wf_size overlap;
     struct wf_tensor *above; /* of each column: the last rows of the last tile there, blended */
     struct wf_tensor left;   /* the last columns of the tile before, blended */
     float *rows, *columns;   /* their values; one piece a column of tiles */
@@ -18,15 +19,22 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* What of a tile is kept for the next one along an axis, where it has that much. */
+static int64_t overlap_of(int64_t tile, int64_t stride, int64_t frame)
+{
+    return tile > stride ? smaller(tile - stride, frame) : 0;
+}
+
 static enum wf_status make_room(struct wf_composer *c, int64_t frames, struct wf_error *err)
 {
     const struct wf_tiles *t = &c->tiles;
-    const int64_t down = t->tile.height - t->stride.height, right = t->tile.width - t->stride.width;
+    const struct wf_tile most = wf_tiles_at(t, 0); /* no other is larger */
     const int64_t pixel = frames * c->channels;
-    c->row_values = pixel * (down > 0 ? down : 0) * t->tile.width;
+    c->overlap = (struct wf_size){overlap_of(t->tile.height, t->stride.height, t->frame.height),
+                                  overlap_of(t->tile.width, t->stride.width, t->frame.width)};
+    c->row_values = pixel * c->overlap.height * most.width;
     const size_t rows = (size_t)(c->row_values * t->columns) * sizeof(float);
-    const size_t columns =
-        (size_t)(pixel * (right > 0 ? right : 0) * t->tile.height) * sizeof(float);
+    const size_t columns = (size_t)(pixel * c->overlap.width * most.height) * sizeof(float);
     c->above = wf_calloc(c->mem, WF_MEM_MISC, (size_t)t->columns, sizeof *c->above);
     c->rows = wf_alloc(c->mem, WF_MEM_FRAMES, rows);
     c->columns = wf_alloc(c->mem, WF_MEM_FRAMES, columns);
@@ -101,9 +109,8 @@ void wf_composer_add(struct wf_composer *c, int64_t i, struct wf_tensor tile,
         return;
     blend(c->above[column], tile, 1, ramp.height);
     blend(c->left, tile, 2, ramp.width);
-    c->above[column] =
-        keep(tile, 1, t->tile.height - t->stride.height, c->rows + column * c->row_values);
-    c->left = keep(tile, 2, t->tile.width - t->stride.width, c->columns);
+    c->above[column] = keep(tile, 1, c->overlap.height, c->rows + column * c->row_values);
+    c->left = keep(tile, 2, c->overlap.width, c->columns);
     const struct wf_tensor rows = wf_tensor_slice(frames, 1, kept.top, kept.height);
     copy(wf_tensor_slice(rows, 2, kept.left, kept.width),
          wf_tensor_slice(wf_tensor_slice(tile, 1, 0, kept.height), 2, 0, kept.width));

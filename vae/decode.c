@@ -84,7 +84,7 @@ static enum wf_status open_decoder(struct wf_decoder *d, const struct wf_decode_
     const struct wf_tiles tiles = wf_decode_tiles(&d->layout);
     const bool blends = tiles.count > 1, queued = d->be->device.queued;
     const int64_t patch = d->vae->geometry.patch;
-    const bool shares = !d->vae->geometry.causal && d->layout.chunks.overlap;
+    const bool shares = wf_decode_chunk_count(&d->layout) > 1 && d->layout.chunks.overlap;
     const size_t bytes =
         (size_t)(tiles.frame.height * tiles.frame.width * patch * patch * 3) * sizeof *d->frame;
     if (!wf_pool_reserve(&d->pool, room))
