@@ -164,21 +164,21 @@ static enum wf_status try_side(struct search *s, int i)
 /* The largest tiles that fit: what they need falls with their side. */
 static enum wf_status search_tiles(struct search *s)
 {
-    int low = 0, high = SIDES - 1; /* the first that fits is within */
+    int low = 0, high = SIDES - 1, tried = high; /* the first that fits is within */
     while (low < high && sides[low] >= s->job->width && sides[low] >= s->job->height)
         low++;
     WF_TRY(try_side(s, high));
     if (!s->found)
         return WF_OK;
     while (low < high) {
-        const int middle = (low + high) / 2;
-        WF_TRY(try_side(s, middle));
+        tried = (low + high) / 2;
+        WF_TRY(try_side(s, tried));
         if (s->found)
-            high = middle;
+            high = tried;
         else
-            low = middle + 1;
+            low = tried + 1;
     }
-    return try_side(s, high);
+    return tried == high ? WF_OK : try_side(s, high);
 }
 
 static enum wf_status search_tiling(struct search *s)

@@ -10,6 +10,11 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+struct wf_size wf_size_scaled(struct wf_size size, int64_t scale)
+{
+    return (struct wf_size){size.height * scale, size.width * scale};
+}
+
 struct wf_window wf_window_whole(struct wf_size frame)
 {
     return (struct wf_window){.h = {0, frame.height, WF_SPAN_LAST},

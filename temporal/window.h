@@ -27,6 +27,7 @@ struct wf_part {
     struct wf_window at;
 };
 
+struct wf_size wf_size_scaled(struct wf_size size, int64_t scale);
 struct wf_window wf_window_whole(struct wf_size frame);
 /* Of a tile of those that partition the frame. */
 struct wf_window wf_window_tile(struct wf_size frame, int64_t top, int64_t left,

@@ -68,10 +68,7 @@ static enum wf_status open_rows(struct wf_decoder *d, struct wf_error *err)
         return wf_fail_memory(err, "decode", (size_t)tiles->count * sizeof *d->rows);
     for (int64_t i = 0; i < tiles->count; i++) {
         const struct wf_tile t = wf_tiles_at(tiles, i);
-        d->rows[i] = (struct wf_row){.vae = d->vae,
-                                     .pool = &d->pool,
-                                     .latents = {t.height, t.width},
-                                     .tile = d->layout.exact};
+        d->rows[i] = (struct wf_row){.latents = {t.height, t.width}, .tile = d->layout.exact};
         WF_TRY(d->vae->driver->begin(d->vae, &d->pool, &d->rows[i].state, err));
     }
     return WF_OK;

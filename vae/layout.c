@@ -107,14 +107,9 @@ static enum wf_status lay_out_tiles(const struct wf_decode_settings *s, struct w
                                     struct wf_error *err)
 {
     const int64_t unit = l->vae->geometry.spatial;
-    const struct wf_size frame = {l->latents.height * unit, l->latents.width * unit};
+    const struct wf_size frame = wf_size_scaled(l->latents, unit);
     struct wf_size tile = s->tile;
-    l->tiles = (struct wf_tiles){.frame = l->latents,
-                                 .tile = l->latents,
-                                 .stride = l->latents,
-                                 .rows = 1,
-                                 .columns = 1,
-                                 .count = 1};
+    WF_TRY(wf_tiles_exact(&l->tiles, l->latents, l->latents, err)); /* one */
     if (s->tiling == WF_TILING_EXACT) {
         struct wf_tiles exact;
         l->exact = (struct wf_size){tile.height ? tile.height : frame.height,
@@ -128,18 +123,13 @@ static enum wf_status lay_out_tiles(const struct wf_decode_settings *s, struct w
                           err);
 }
 
-static struct wf_size scaled(struct wf_size size, int64_t scale)
-{
-    return (struct wf_size){size.height * scale, size.width * scale};
-}
-
 struct wf_tiles wf_decode_tiles(const struct wf_decode_layout *l)
 {
     const int64_t scale = l->vae->geometry.spatial / l->vae->geometry.patch;
     struct wf_tiles tiles = l->tiles;
-    tiles.frame = scaled(tiles.frame, scale);
-    tiles.tile = scaled(tiles.tile, scale);
-    tiles.stride = scaled(tiles.stride, scale);
+    tiles.frame = wf_size_scaled(tiles.frame, scale);
+    tiles.tile = wf_size_scaled(tiles.tile, scale);
+    tiles.stride = wf_size_scaled(tiles.stride, scale);
     return tiles;
 }
 

@@ -1,5 +1,7 @@
 #include "vae/row.h"
 
+#include "vae/work.h"
+
 /* Frames between two stages. */
 struct hidden {
     struct wf_part part;
@@ -17,18 +19,13 @@ struct segment {
 
 static const struct wf_vae_stage *stages_of(const struct wf_row *row)
 {
-    return row->vae->stages;
+    return row->state->vae->stages;
 }
 
 static void release(const struct wf_row *row, struct hidden *h)
 {
-    wf_pool_give(row->pool, h->data);
+    wf_pool_give(row->state->pool, h->data);
     h->data = NULL;
-}
-
-static struct wf_size scaled(struct wf_size frame, int64_t scale)
-{
-    return (struct wf_size){frame.height * scale, frame.width * scale};
 }
 
 /* Frames that a stage makes of t. */
@@ -47,11 +44,11 @@ static int64_t frames_through(const struct wf_row *row, int begin, int end, int6
 static enum wf_status new_hidden(const struct wf_row *row, int64_t frames, int64_t channels,
                                  struct wf_window at, struct hidden *h)
 {
-    struct wf_tensor t = wf_tensor_of(
-        NULL, WF_F32, WF_DIMS(frames, wf_window_height(at), wf_window_width(at), channels));
-    t.data = wf_pool_take(row->pool, wf_tensor_bytes(&t));
+    struct wf_tensor t;
+    WF_TRY(wf_work_take(row->state, WF_F32,
+                        WF_DIMS(frames, wf_window_height(at), wf_window_width(at), channels), &t));
     *h = (struct hidden){.part = {.t = t, .at = at}, .data = t.data};
-    return t.data ? WF_OK : wf_fail_memory(row->vae->be->err, "decode", wf_tensor_bytes(&t));
+    return WF_OK;
 }
 
 /* --- one window through a segment --- */
@@ -95,13 +92,13 @@ static enum wf_status survey(const struct wf_row *row, int s, struct wf_tensor x
 {
     if (stages_of(row)[s].barrier != WF_VAE_STATISTICS)
         return WF_OK;
-    return row->vae->driver->survey(row->state, s, x, err);
+    return row->state->vae->driver->survey(row->state, s, x, err);
 }
 
 static enum wf_status run_stage(const struct wf_row *row, int s, const struct wf_vae_pass *pass,
                                 struct wf_error *err)
 {
-    const struct wf_vae *vae = row->vae;
+    const struct wf_vae *vae = row->state->vae;
     WF_TRY(wf_residency_acquire(vae->res, vae->stages[s].group, err));
     const enum wf_status status = vae->driver->run(row->state, s, pass, err);
     wf_residency_release(vae->res, vae->stages[s].group);
@@ -134,7 +131,7 @@ static enum wf_status run_window(const struct wf_row *row, const struct segment 
             release(row, &x);
         if (stage->takes)
             release(row, &held);
-        frame = scaled(frame, stage->scale);
+        frame = wf_size_scaled(frame, stage->scale);
         x = result;
     }
     return WF_OK;
@@ -152,7 +149,7 @@ static int64_t divided_up(int64_t a, int64_t b)
 static enum wf_status tiles_of(const struct wf_row *row, const struct segment *g,
                                struct wf_tiles *tiles, struct wf_error *err)
 {
-    const int64_t scale = row->latents.height * row->vae->geometry.spatial / g->out.height;
+    const int64_t scale = row->latents.height * row->state->vae->geometry.spatial / g->out.height;
     const struct wf_vae_stage *stage = &stages_of(row)[g->begin];
     const bool whole = stage->barrier == WF_VAE_FRAME || (g->stays && stage->reach);
     struct wf_size tile = g->out;
@@ -221,7 +218,7 @@ static enum wf_status run_tiles(const struct wf_row *row, const struct segment *
    device with a queue is given more to do at a time. */
 static int64_t piece_frames(const struct wf_row *row, const struct segment *g)
 {
-    const bool carries = row->vae->geometry.causal && !row->vae->be->device.queued;
+    const bool carries = row->state->vae->geometry.causal && !row->state->vae->be->device.queued;
     const bool whole = stages_of(row)[g->begin].barrier == WF_VAE_FRAME;
     return carries && !whole ? 1 : g->x.t.dim[0];
 }
@@ -249,7 +246,7 @@ static enum wf_status run_segment(const struct wf_row *row, const struct segment
 static int segment_end(const struct wf_row *row, int begin)
 {
     const struct wf_vae_stage *stages = stages_of(row);
-    const int count = row->vae->stage_count;
+    const int count = row->state->vae->stage_count;
     int end = begin + 1;
     if (stages[begin].barrier == WF_VAE_FRAME)
         while (end < count && stages[end].barrier == WF_VAE_FRAME)
@@ -264,7 +261,7 @@ static struct wf_size size_after(const struct wf_row *row, const struct segment 
 {
     struct wf_size frame = g->in;
     for (int s = g->begin; s < g->end; s++)
-        frame = scaled(frame, stages_of(row)[s].scale);
+        frame = wf_size_scaled(frame, stages_of(row)[s].scale);
     return frame;
 }
 
@@ -279,7 +276,7 @@ static bool may_stay(const struct wf_row *row, const struct segment *g, const st
 static enum wf_status begin_segment(const struct wf_row *row, struct segment *g, struct wf_tensor y,
                                     const struct hidden *x, struct hidden *result)
 {
-    const int last = row->vae->stage_count - 1;
+    const int last = row->state->vae->stage_count - 1;
     const int64_t frames = frames_through(row, g->begin, g->end, g->x.t.dim[0], g->first);
     g->out = size_after(row, g);
     g->stays = g->end - 1 != last && may_stay(row, g, x);
@@ -315,7 +312,7 @@ enum wf_status wf_row_run(const struct wf_row *row, struct wf_tensor z, struct w
     struct hidden x = {.part = {.t = z, .at = wf_window_whole(row->latents)}}, result;
     struct hidden held = {0};
     struct segment g = {.in = row->latents, .first = first};
-    for (; g.begin < row->vae->stage_count; g.begin = g.end, g.in = g.out) {
+    for (; g.begin < row->state->vae->stage_count; g.begin = g.end, g.in = g.out) {
         g.end = segment_end(row, g.begin);
         g.x = x.part;
         g.held = held.part;

@@ -8,9 +8,7 @@
 
 /* Of a decode, or of one blended tile of it. */
 struct wf_row {
-    struct wf_vae *vae;
     struct wf_vae_state *state;
-    struct wf_pool *pool;
     struct wf_size latents; /* of a frame */
     struct wf_size tile;    /* in pixels, of exact tiles; 0x0: none */
 };

@@ -9,9 +9,6 @@
 
 #include "vae/work.h"
 
-/* Of what is normed for a convolution within frames at a time, where frames are not larger. */
-enum { PIECE_BYTES = 32 << 20 };
-
 struct decode {
     struct wf_vae_state base;
     const struct wf_svd_vae *v;
@@ -176,7 +173,7 @@ static enum wf_status run_frames(const struct call *c)
     const struct wf_tensor x = c->x.t;
     const enum wf_dtype type = wf_operand_type(c->be, &c->s->conv.weight);
     const int64_t frame = x.dim[1] * x.dim[2] * x.dim[3] * (int64_t)wf_dtype_bytes(type);
-    const int64_t most = PIECE_BYTES / frame, n = most < 1 ? 1 : most < x.dim[0] ? most : x.dim[0];
+    const int64_t n = wf_work_frames(frame, x.dim[0]);
     struct wf_tensor normed;
     WF_TRY(wf_work_take(c->state, type, WF_DIMS(n, x.dim[1], x.dim[2], x.dim[3]), &normed));
     WF_TRY(wf_layer_acquire(&c->s->conv, c->be->err));
@@ -287,7 +284,7 @@ static enum wf_status svd_run(struct wf_vae_state *state, int stage, const struc
         [STAGE_OVER_TIME] = run_last,
     };
     struct decode *d = (struct decode *)state;
-    const struct wf_vae_stage *in_row = &d->v->row[stage];
+    const struct wf_vae_stage *in_row = &d->v->base.stages[stage];
     struct call c = {.d = d, .state = state, .be = d->be, .s = &d->v->stages[stage], .pass = pass};
     (void)err; /* the backend's */
     c.x.at =
@@ -322,7 +319,6 @@ static void svd_close(struct wf_vae *vae)
 {
     struct wf_svd_vae *v = (struct wf_svd_vae *)vae;
     wf_free(v->stages);
-    wf_free(v->row);
     wf_free(v);
 }
 

@@ -39,7 +39,6 @@ struct wf_svd_stage {
 struct wf_svd_vae {
     struct wf_vae base;
     struct wf_svd_vae_config config;
-    struct wf_vae_stage *row; /* base.stages */
     struct wf_svd_stage *stages;
 };
 

@@ -53,14 +53,11 @@ static enum wf_status new_stage(struct wf_svd_vae *v, enum wf_svd_stage_kind kin
                                 struct wf_vae_stage in_row, struct wf_svd_stage **s,
                                 struct wf_error *err)
 {
-    if (v->base.stage_count == WF_VAE_STAGES)
-        return wf_fail(err, WF_REFUSED, "vae: more than %d layers are not supported",
-                       WF_VAE_STAGES);
-    const int i = v->base.stage_count++;
-    v->row[i] = in_row;
+    int i;
+    WF_TRY(wf_vae_add_stage(&v->base, in_row, &i, err));
     v->stages[i] = (struct wf_svd_stage){.kind = kind};
     *s = &v->stages[i];
-    return wf_residency_group(v->base.res, &v->row[i].group, err);
+    return WF_OK;
 }
 
 static enum wf_status add_norm(struct wf_svd_vae *v, struct wf_svd_stage *s, float eps,
@@ -228,10 +225,8 @@ enum wf_status wf_svd_vae_declare(struct wf_svd_vae *v, struct wf_error *err)
                                                 .patch = 1,
                                                 .frames_first = true,
                                                 .chunk_overlap = USUAL_OVERLAP};
-    v->row = wf_calloc(v->base.mem, WF_MEM_MISC, WF_VAE_STAGES, sizeof *v->row);
     v->stages = wf_calloc(v->base.mem, WF_MEM_MISC, WF_VAE_STAGES, sizeof *v->stages);
-    if (!v->row || !v->stages)
+    if (!v->stages)
         return wf_fail_memory(err, "vae", WF_VAE_STAGES * sizeof *v->stages);
-    v->base.stages = v->row;
     return add_stages(v, err);
 }

@@ -41,6 +41,17 @@ void wf_vae_close(struct wf_vae **vae)
     *vae = NULL;
 }
 
+enum wf_status wf_vae_add_stage(struct wf_vae *vae, struct wf_vae_stage stage, int *index,
+                                struct wf_error *err)
+{
+    if (vae->stage_count == WF_VAE_STAGES)
+        return wf_fail(err, WF_REFUSED, "vae: more than %d layers are not supported",
+                       WF_VAE_STAGES);
+    *index = vae->stage_count++;
+    vae->stages[*index] = stage;
+    return wf_residency_group(vae->res, &vae->stages[*index].group, err);
+}
+
 int64_t wf_vae_frames(const struct wf_vae *vae, int64_t latent_frames, bool first)
 {
     const int64_t frames = latent_frames * vae->geometry.temporal;

@@ -88,7 +88,7 @@ struct wf_vae {
     struct wf_backend *be;
     struct wf_mem *mem;
     struct wf_vae_geometry geometry;
-    const struct wf_vae_stage *stages; /* the family has its weights in a row of its own */
+    struct wf_vae_stage stages[WF_VAE_STAGES]; /* the family has its weights in a row of its own */
     int stage_count;
 };
 
@@ -100,6 +100,10 @@ void wf_vae_close(struct wf_vae **vae);
 /* The class names that are known, in a row. */
 void wf_vae_names(char *out, size_t bytes);
 
+/* For a family's open: adds a stage, begins its group of weights; *index is its place in the row.
+ */
+enum wf_status wf_vae_add_stage(struct wf_vae *vae, struct wf_vae_stage stage, int *index,
+                                struct wf_error *err);
 /* Frames that latents frames give at the clip's start, or (first false) after it. */
 int64_t wf_vae_frames(const struct wf_vae *vae, int64_t latent_frames, bool first);
 

@@ -8,10 +8,6 @@
 #include "temporal/causal_cache.h"
 #include "vae/work.h"
 
-/* What is computed between the two convolutions of a block at a time, where frames are not larger.
- */
-enum { MIDDLE_BYTES = 32 << 20 };
-
 /* One decode: what a job keeps between chunks. */
 struct decode {
     struct wf_vae_state base;
@@ -118,8 +114,7 @@ static enum wf_status first_half(const struct call *c, const struct wf_causal_in
                                  struct wf_tensor to)
 {
     const int64_t frame = to.dim[1] * to.dim[2] * to.dim[3];
-    const int64_t most = MIDDLE_BYTES / (int64_t)sizeof(float) / frame;
-    const int64_t n = most < 1 ? 1 : most < to.dim[0] ? most : to.dim[0];
+    const int64_t n = wf_work_frames(frame * (int64_t)sizeof(float), to.dim[0]);
     struct wf_tensor middle;
     WF_TRY(wf_work_take(c->state, WF_F32, WF_DIMS(n, to.dim[1], to.dim[2], to.dim[3]), &middle));
     WF_TRY(wf_layer_acquire(&c->s->conv1, c->be->err));
@@ -299,7 +294,7 @@ static enum wf_status wan_run(struct wf_vae_state *state, int stage, const struc
                      .s = &d->v->stages[stage],
                      .caches = &d->caches[stage],
                      .pass = pass};
-    const struct wf_vae_stage *in_row = &d->v->row[stage];
+    const struct wf_vae_stage *in_row = &d->v->base.stages[stage];
     const struct wf_window small = wf_window_coarser(pass->y.at, in_row->scale);
     (void)err; /* the backend's */
     c.x.at = wf_window_grown(small, in_row->reach, pass->frame);
@@ -353,7 +348,6 @@ static void wan_close(struct wf_vae *vae)
     be->ops.give(be, v->mean.data);
     be->ops.give(be, v->std.data);
     wf_free(v->stages);
-    wf_free(v->row);
     wf_free(v);
 }
 

@@ -33,7 +33,6 @@ struct wf_wan_stage {
 struct wf_wan_vae {
     struct wf_vae base;
     struct wf_wan_vae_config config;
-    struct wf_vae_stage *row; /* base.stages */
     struct wf_wan_stage *stages;
     struct wf_tensor mean, std; /* [z_dim] */
 };

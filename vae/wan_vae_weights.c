@@ -112,14 +112,11 @@ static enum wf_status new_stage(struct wf_wan_vae *v, enum wf_wan_stage_kind kin
                                 struct wf_vae_stage in_row, struct wf_wan_stage **s,
                                 struct wf_error *err)
 {
-    if (v->base.stage_count == WF_VAE_STAGES)
-        return wf_fail(err, WF_REFUSED, "vae: more than %d layers are not supported",
-                       WF_VAE_STAGES);
-    const int i = v->base.stage_count++;
-    v->row[i] = in_row;
+    int i;
+    WF_TRY(wf_vae_add_stage(&v->base, in_row, &i, err));
     v->stages[i] = (struct wf_wan_stage){.kind = kind, .in = in};
     *s = &v->stages[i];
-    return wf_residency_group(v->base.res, &v->row[i].group, err);
+    return WF_OK;
 }
 
 static enum wf_status add_conv(struct wf_wan_vae *v, struct wf_layer *layer, int64_t out,
@@ -237,7 +234,7 @@ static enum wf_status add_stages(struct wf_wan_vae *v, struct wf_error *err)
         width = out;
         /* a twentieth of the work: on small frames, and behind it nothing sees far */
         for (int i = 0; level == 0 && i < v->base.stage_count; i++)
-            v->row[i].barrier = WF_VAE_FRAME;
+            v->base.stages[i].barrier = WF_VAE_FRAME;
     }
     return add_out(v, width, err);
 }
@@ -261,11 +258,9 @@ enum wf_status wf_wan_vae_declare(struct wf_wan_vae *v, struct wf_error *err)
     const struct wf_json *json = wf_checkpoint_config(wf_residency_checkpoint(v->base.res));
     WF_TRY(read_config(json, &v->config, err));
     WF_TRY(read_geometry(json, &v->config, &v->base.geometry, err));
-    v->row = wf_calloc(v->base.mem, WF_MEM_MISC, WF_VAE_STAGES, sizeof *v->row);
     v->stages = wf_calloc(v->base.mem, WF_MEM_MISC, WF_VAE_STAGES, sizeof *v->stages);
-    if (!v->row || !v->stages)
+    if (!v->stages)
         return wf_fail_memory(err, "vae", WF_VAE_STAGES * sizeof *v->stages);
-    v->base.stages = v->row;
     WF_TRY(add_stages(v, err));
     WF_TRY(upload_vector(v, v->config.mean, v->config.z_dim, &v->mean, err));
     return upload_vector(v, v->config.std, v->config.z_dim, &v->std, err);

@@ -32,6 +32,12 @@ void wf_work_give_operand(const struct wf_vae_state *state, struct wf_tensor x,
         wf_work_give(state, operand);
 }
 
+int64_t wf_work_frames(int64_t bytes, int64_t frames)
+{
+    const int64_t little = 32 << 20, most = little / bytes;
+    return most < 1 ? 1 : most < frames ? most : frames;
+}
+
 struct wf_tensor wf_work_lines(struct wf_tensor t)
 {
     const int64_t width = t.dim[t.rank - 1];

@@ -16,6 +16,10 @@ enum wf_status wf_work_operand(const struct wf_vae_state *state, const struct wf
 void wf_work_give_operand(const struct wf_vae_state *state, struct wf_tensor x,
                           struct wf_tensor operand);
 
+/* How many frames of so many bytes a stage works on at a time, of `frames`: as many as make little,
+   where frames are not larger. */
+int64_t wf_work_frames(int64_t bytes, int64_t frames);
+
 /* [M,C] of what is dense. */
 struct wf_tensor wf_work_lines(struct wf_tensor t);
 
