@@ -27,16 +27,22 @@ static void parent_of(const char *folder, char out[PATH_BYTES])
 }
 
 /* The path of the i-th of all files that a dump writes; false after the last. */
-static bool nth_path(const char *folder, int steps, int i, char path[PATH_BYTES])
+static bool nth_path(const char *folder, const struct wf_family *family, int steps, int i,
+                     char path[PATH_BYTES])
 {
-    static const char *const names[] = {"prompt_embeds", "negative_prompt_embeds",
-                                        "latents_initial", "latents"};
-    const int fixed = (int)(sizeof names / sizeof *names);
-    if (i < fixed)
-        snprintf(path, PATH_BYTES, "%s/%s.safetensors", folder, names[i]);
+    static const char *const always[] = {"latents_initial", "latents"};
+    const int fixed = (int)(sizeof always / sizeof *always);
+    const char *name = i < fixed ? always[i] : NULL;
+    int kinds = 0;
+    while (kinds < WF_MAX_CONDITIONS && family->conditions[kinds].name)
+        kinds++;
+    if (i >= fixed && i < fixed + kinds)
+        name = family->conditions[i - fixed].name;
+    if (name)
+        snprintf(path, PATH_BYTES, "%s/%s.safetensors", folder, name);
     else
-        snprintf(path, PATH_BYTES, "%s/latents_step_%03d.safetensors", folder, i - fixed);
-    return i < fixed + steps;
+        snprintf(path, PATH_BYTES, "%s/latents_step_%03d.safetensors", folder, i - fixed - kinds);
+    return i < fixed + kinds + steps;
 }
 
 static enum wf_status check_folder(const char *folder, struct wf_error *err)
@@ -61,13 +67,13 @@ static enum wf_status check_folder(const char *folder, struct wf_error *err)
     return WF_OK;
 }
 
-enum wf_status wf_dump_check(const char *folder, int steps, const struct wf_file_set *inputs,
-                             struct wf_error *err)
+enum wf_status wf_dump_check(const char *folder, const struct wf_family *family, int steps,
+                             const struct wf_file_set *inputs, struct wf_error *err)
 {
     char path[PATH_BYTES];
     struct stat info;
     WF_TRY(check_folder(folder, err));
-    for (int i = 0; nth_path(folder, steps, i, path); i++) {
+    for (int i = 0; nth_path(folder, family, steps, i, path); i++) {
         if (lstat(path, &info) != 0)
             continue;
         if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
@@ -81,11 +87,11 @@ enum wf_status wf_dump_check(const char *folder, int steps, const struct wf_file
     return WF_OK;
 }
 
-bool wf_dump_writes(const char *folder, int steps, const char *path)
+bool wf_dump_writes(const char *folder, const struct wf_family *family, int steps, const char *path)
 {
     char written[PATH_BYTES];
     bool found = wf_file_same(folder, path);
-    for (int i = 0; !found && nth_path(folder, steps, i, written); i++)
+    for (int i = 0; !found && nth_path(folder, family, steps, i, written); i++)
         found = wf_file_same(written, path);
     return found;
 }
@@ -122,16 +128,40 @@ enum wf_status wf_dump_latents(const char *folder, const char *name, struct wf_b
     return status;
 }
 
-enum wf_status wf_dump_embeds(const char *folder, const char *name, struct wf_backend *be,
-                              struct wf_tensor embeds, int64_t rows, struct wf_error *err)
+/* Rows, and zeros behind them. */
+static enum wf_status dump_rows(const char *folder, const char *name, struct wf_backend *be,
+                                const struct wf_condition *c, struct wf_error *err)
 {
-    const int64_t width = embeds.dim[1];
+    const int64_t rows = c->rows, width = c->value.dim[1];
     float *host = wf_calloc(be->mem, WF_MEM_MISC, (size_t)(rows * width), sizeof *host);
     enum wf_status status =
-        host ? wf_download(be, host, embeds)
+        host ? wf_download(be, host, c->value)
              : wf_fail_memory(err, "dump", (size_t)(rows * width) * sizeof *host);
     if (status == WF_OK && !be->is_plan)
         status = write_file(folder, name, name, host, WF_DIMS(1, rows, width), be->mem, err);
     wf_free(host);
     return status;
+}
+
+static enum wf_status dump_picture(const char *folder, const char *name, struct wf_backend *be,
+                                   struct wf_tensor picture, struct wf_arena *arena,
+                                   struct wf_error *err)
+{
+    const int64_t dims[] = {1, picture.dim[3], picture.dim[1], picture.dim[2]};
+    float *host = wf_alloc(be->mem, WF_MEM_MISC, wf_tensor_bytes(&picture));
+    enum wf_status status = host ? wf_latents_download(be, host, picture, true, arena)
+                                 : wf_fail_memory(err, "dump", wf_tensor_bytes(&picture));
+    if (status == WF_OK && !be->is_plan)
+        status = write_file(folder, name, name, host, 4, dims, be->mem, err);
+    wf_free(host);
+    return status;
+}
+
+enum wf_status wf_dump_condition(const char *folder, const char *name, struct wf_backend *be,
+                                 const struct wf_condition *condition, struct wf_arena *arena,
+                                 struct wf_error *err)
+{
+    return condition->value.rank == 2
+               ? dump_rows(folder, name, be, condition, err)
+               : dump_picture(folder, name, be, condition->value, arena, err);
 }

@@ -64,6 +64,9 @@ struct wf_defaults {
     int width, height, num_frames, steps, max_sequence_length;
     double guidance_scale;
     int fps_num, fps_den;
+    /* Below 0 where the family does not take them. */
+    int motion_bucket_id;
+    double min_guidance_scale, max_guidance_scale, noise_aug_strength;
 };
 
 struct weft_model {
@@ -102,6 +105,8 @@ enum wf_status wf_model_open_vae(struct weft_model *model, struct wf_error *err)
 enum wf_status wf_model_open_pipeline(struct weft_model *model, struct wf_error *err);
 /* A component's number in the family's table, where it is. */
 int wf_model_component(const struct weft_model *model, const char *name);
+/* The number of what a component is a part of, or its own. */
+int wf_model_whole(const struct weft_model *model, int component);
 /* A component's weights, for what declares them: of the model's variant where the component has it,
    else of its plain files, as diffusers does. The model's; once. */
 enum wf_status wf_model_weights(struct weft_model *model, const char *component,

@@ -15,15 +15,35 @@ static void log_unused(const struct weft_job *job, const struct wf_json *config)
                config->path, wf_sampler_class(job->sampler), keys);
 }
 
+/* The network gives what the scheduler takes it for. */
+static enum wf_status check_prediction(const struct weft_job *job, const char *path,
+                                       struct wf_error *err)
+{
+    static const char *const given[] = {[WF_PREDICT_FLOW] = "a flow's velocity",
+                                        [WF_PREDICT_V] = "v",
+                                        [WF_PREDICT_EPSILON] = "the noise",
+                                        [WF_PREDICT_SAMPLE] = "the clip"};
+    const enum wf_prediction expected = wf_sampler_prediction(job->sampler);
+    if (expected == job->model->family->prediction)
+        return WF_OK;
+    return wf_fail(err, WF_REFUSED,
+                   "%s: %s as it is set here takes a network that gives %s, but this model's gives "
+                   "%s; download the file again",
+                   path, wf_sampler_class(job->sampler), given[expected],
+                   given[job->model->family->prediction]);
+}
+
 static enum wf_status open_sampler(struct weft_job *job, struct wf_error *err)
 {
     char path[WF_PATH_BYTES];
     struct wf_json config = {0};
     WF_TRY(wf_model_path(job->model, "scheduler/scheduler_config.json", path, err));
     WF_TRY(wf_json_open(path, &config, err));
-    const enum wf_status status =
+    enum wf_status status =
         wf_sampler_open(&config, wf_model_class(job->model, "scheduler"), job->request.flow_shift,
                         job->model->engine->mem, &job->sampler, err);
+    if (status == WF_OK)
+        status = check_prediction(job, path, err);
     if (status == WF_OK)
         log_unused(job, &config);
     wf_json_close(&config);
@@ -44,18 +64,30 @@ static enum wf_status find_generator(struct weft_job *job, struct wf_error *err)
     return WF_OK;
 }
 
+static int halves_of(const struct weft_job *job)
+{
+    int halves = 1;
+    for (int64_t t = 0; t < job->dims[0]; t++) {
+        if (job->model->family->guidance(&job->request, t, job->dims[0]) > 1)
+            halves = WF_HALVES;
+    }
+    return halves;
+}
+
 static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *err)
 {
     struct weft_model *m = job->model;
     struct weft_request *r = &job->request;
     WF_TRY(wf_request_check(r, err));
+    WF_TRY(wf_request_check_taken(r, m->family, err));
     WF_TRY(wf_model_open_pipeline(m, err));
     WF_TRY(m->family->check(m, r, job->dims, err));
     WF_TRY(open_sampler(job, err));
-    job->halves = r->guidance_scale > 1 ? WF_HALVES : 1;
+    job->halves = halves_of(job);
     WF_TRY(m->family->prepare(m->pipeline, r, job->halves, &job->state, err));
     WF_TRY(wf_request_seed(r, &job->seed, err));
     WF_TRY(find_generator(job, err));
+    wf_generator_seed(&job->generator, job->be, job->noise_of_gpu, job->seed);
     if (r->latents) {
         int64_t dims[4];
         memcpy(dims, job->dims, sizeof dims);
@@ -63,7 +95,7 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
                                &job->initial, err));
     }
     if (r->dump)
-        WF_TRY(wf_dump_check(r->dump, r->steps, &job->inputs, err));
+        WF_TRY(wf_dump_check(r->dump, m->family, r->steps, &job->inputs, err));
     job->step_seconds = wf_calloc(m->engine->mem, WF_MEM_MISC, (size_t)r->steps, sizeof(double));
     return job->step_seconds ? WF_OK
                              : wf_fail_memory(err, "job", (size_t)r->steps * sizeof(double));
@@ -93,15 +125,21 @@ static void log_job(const struct weft_job *job)
     wf_log(e, WEFT_LOG_INFO, "job: %dx%d, %lld frames at %d/%d a second", job->width, job->height,
            (long long)job->frames, r->fps_num, r->fps_den);
     if (!job->decode_only)
-        wf_log(e, WEFT_LOG_INFO, "job: %d steps, guidance %g, %s", r->steps, r->guidance_scale,
+        wf_log(e, WEFT_LOG_INFO, "job: %d steps, guidance %s, %s", r->steps,
+               job->halves > 1 ? "on" : "off",
                r->latents ? "noise from a file" : "noise from the seed");
 }
 
+/* latents: the file of a decoding job, or NULL. */
 static enum wf_status note_inputs(struct weft_job *job, const char *latents, struct wf_error *err)
 {
-    struct wf_mem *mem = job->model->engine->mem;
-    WF_TRY(wf_file_set_add(&job->inputs, job->model->folder, mem, err));
-    return latents ? wf_file_set_add(&job->inputs, latents, mem, err) : WF_OK;
+    const char *const files[] = {job->model->folder, latents ? latents : job->request.latents,
+                                 latents ? NULL : job->request.image};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i])
+            WF_TRY(wf_file_set_add(&job->inputs, files[i], job->model->engine->mem, err));
+    }
+    return WF_OK;
 }
 
 enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *request,
@@ -119,7 +157,8 @@ enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *
     wf_request_fill(&job->request, &model->defaults);
     job->be = wf_model_backend(model, latents ? "vae" : model->family->denoiser);
     wf_arena_init(&job->arena, wf_backend_source(job->be));
-    enum wf_status status = note_inputs(job, latents ? latents : request->latents, err);
+    wf_pool_init(&job->pool, wf_backend_source(job->be));
+    enum wf_status status = note_inputs(job, latents, err);
     if (status == WF_OK)
         status = latents ? prepare_decode(job, latents, err) : prepare_generate(job, err);
     if (status == WF_OK) {
@@ -168,6 +207,7 @@ void weft_job_close(struct weft_job **out)
     wf_job_end_denoise(job);
     job->be->ops.give(job->be, job->latents.data);
     wf_arena_close(&job->arena);
+    wf_pool_close(&job->pool);
     wf_free(job->inputs.ids);
     wf_free(job->initial);
     wf_free(job->step_seconds);

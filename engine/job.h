@@ -21,6 +21,7 @@ enum wf_job_phase {
 /* Memory that is taken at once when the job begins, where it is known; else as it is needed. */
 struct wf_job_room {
     size_t activations; /* of the job's arena: encoding and denoising */
+    size_t blocks;      /* of the job's pool: denoising */
     size_t decoder;     /* of the decoder's pool */
 };
 
@@ -48,13 +49,15 @@ struct weft_job {
     bool decode_only;
     uint64_t seed;
     bool noise_of_gpu; /* else as torch draws it on a CPU */
-    void *state;       /* the family's: what the job has there; NULL once it has denoised */
+    struct wf_generator generator;
+    void *state; /* the family's: what the job has there; NULL once it has denoised */
     struct wf_sampler *sampler;
     struct wf_tensor latents;  /* [T,h,w,C], on the backend */
     float *initial;            /* from a file, in diffusers' layout; NULL: the seed's noise */
     struct wf_file_set inputs; /* the model's files and the latents', not to be written over */
     struct wf_job_plan plan;
     struct wf_arena arena;              /* activations of encoding and denoising */
+    struct wf_pool pool;                /* of denoising, what is given back in any order */
     struct wf_decode_settings decoding; /* asked for, then as it is done */
     char tiling_chosen[128];            /* what was, and why; "": what was asked for */
     struct wf_decoder *decoder;

@@ -6,8 +6,6 @@
 #include "engine/finite.h"
 #include "io/weights/safetensors.h"
 #include "kernels/base/arena.h"
-#include "kernels/base/philox.h"
-#include "kernels/base/rng.h"
 
 /* Which axis of [T,h,w,C] each axis of diffusers' layout is. */
 static const int *file_order(bool frames_first)
@@ -96,24 +94,6 @@ enum wf_status wf_latents_read(const char *path, bool frames_first, struct wf_me
         status = read_values(wf_st_find(file, "latents"), mem, values, err);
     wf_st_close(&file);
     return status;
-}
-
-enum wf_status wf_latents_noise(struct wf_backend *be, bool of_gpu, uint64_t seed, size_t count,
-                                float **values, struct wf_error *err)
-{
-    struct wf_rng rng;
-    *values = wf_alloc(be->mem, WF_MEM_CACHE, count * sizeof **values);
-    if (!*values)
-        return wf_fail_memory(err, "latents", count * sizeof **values);
-    if (be->is_plan)
-        return WF_OK;
-    if (of_gpu) {
-        wf_philox_normal(seed, be->device.processors, be->device.threads, *values, count);
-        return WF_OK;
-    }
-    wf_rng_seed(&rng, seed);
-    wf_rng_normal(&rng, *values, count);
-    return WF_OK;
 }
 
 /* Room for diffusers' layout on the backend. */

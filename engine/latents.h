@@ -14,10 +14,6 @@ void wf_latents_file_dims(bool frames_first, const int64_t dims[4], int64_t file
    frees. dims: what they must be, 0 for any; they become what they are. */
 enum wf_status wf_latents_read(const char *path, bool frames_first, struct wf_mem *mem,
                                int64_t dims[4], float **values, struct wf_error *err);
-/* The noise of torch's generator for that seed, of the CPU's, or of that of the GPU that `be` is;
-   the caller frees it. */
-enum wf_status wf_latents_noise(struct wf_backend *be, bool of_gpu, uint64_t seed, size_t count,
-                                float **values, struct wf_error *err);
 
 /* Between the host's values and latents [T,h,w,C] dense f32; done when it returns. */
 enum wf_status wf_latents_upload(struct wf_backend *be, struct wf_tensor latents, bool frames_first,

@@ -88,6 +88,8 @@ static enum wf_status read_defaults(struct weft_model *model, struct wf_error *e
     struct stat info;
     struct wf_json json = {0};
     model->defaults = model->family->defaults;
+    if (model->family->read_defaults && model->kind == WF_FOLDER_MODEL)
+        WF_TRY(model->family->read_defaults(model, &model->defaults, err));
     WF_TRY(wf_model_path(model, "weft.json", path, err));
     if (stat(path, &info) != 0)
         return WF_OK;
@@ -160,6 +162,12 @@ int wf_model_component(const struct weft_model *m, const char *name)
     while (strcmp(m->family->components[i].name, name) != 0)
         i++;
     return i;
+}
+
+int wf_model_whole(const struct weft_model *m, int i)
+{
+    const char *whole = m->family->components[i].part_of;
+    return whole ? wf_model_component(m, whole) : i;
 }
 
 /* Of all components, or of all but the VAE. They go before what declared them. */
@@ -236,9 +244,9 @@ static enum wf_status open_checkpoint(struct weft_model *m, int i, struct wf_err
 enum wf_status wf_model_weights(struct weft_model *m, const char *component,
                                 struct wf_residency **weights, struct wf_error *err)
 {
-    const int i = wf_model_component(m, component);
-    WF_TRY(open_checkpoint(m, i, err));
-    WF_TRY(wf_residency_open(wf_model_policy(m), m->ckpts[i], wf_model_backend(m, component),
+    const int i = wf_model_component(m, component), files = wf_model_whole(m, i);
+    WF_TRY(open_checkpoint(m, files, err));
+    WF_TRY(wf_residency_open(wf_model_policy(m), m->ckpts[files], wf_model_backend(m, component),
                              m->engine->mem, &m->weights[i], err));
     *weights = m->weights[i];
     return WF_OK;
@@ -362,9 +370,14 @@ static enum wf_status describe(struct weft_model *m, struct wf_error *err)
                                        .max_sequence_length = d->max_sequence_length,
                                        .guidance_scale = d->guidance_scale,
                                        .fps_num = d->fps_num,
-                                       .fps_den = d->fps_den};
+                                       .fps_den = d->fps_den,
+                                       .takes = m->family->takes,
+                                       .motion_bucket_id = d->motion_bucket_id,
+                                       .min_guidance_scale = d->min_guidance_scale,
+                                       .max_guidance_scale = d->max_guidance_scale,
+                                       .noise_aug_strength = d->noise_aug_strength};
     for (int i = 0; m->family->components[i].name; i++) {
-        if (whole || m->ckpts[i])
+        if ((whole || m->ckpts[i]) && !m->family->components[i].part_of)
             describe_component(m, i);
     }
     return WF_OK;
@@ -389,6 +402,10 @@ void weft_request_defaults(const struct weft_model *model, struct weft_request *
                                      .fps_num = d->fps_num,
                                      .fps_den = d->fps_den,
                                      .random_seed = 1,
+                                     .motion_bucket_id = d->motion_bucket_id,
+                                     .min_guidance_scale = d->min_guidance_scale,
+                                     .max_guidance_scale = d->max_guidance_scale,
+                                     .noise_aug_strength = d->noise_aug_strength,
                                      .chunk_overlap = -1,
                                      .tile_overlap_width = -1,
                                      .tile_overlap_height = -1};

@@ -200,7 +200,7 @@ enum wf_status wf_model_place(struct weft_model *m, struct wf_error *err)
 
 struct wf_backend *wf_model_backend(const struct weft_model *m, const char *component)
 {
-    return m->engine->backends[m->places[wf_model_component(m, component)]];
+    return m->engine->backends[m->places[wf_model_whole(m, wf_model_component(m, component))]];
 }
 
 static void describe(const struct weft_model *m,

@@ -41,6 +41,7 @@ static enum wf_status run(struct weft_job *job, struct wf_job_plan *plan)
             plan->room.decoder = wf_decoder_room_used(job->decoder);
     }
     plan->room.activations = job->arena.peak;
+    plan->room.blocks = job->pool.peak;
     plan->room_known = true;
     memcpy(plan->stats, job->stats, sizeof plan->stats);
     for (int i = 0; i < WF_JOB_STAGES; i++) {

@@ -79,29 +79,28 @@ static void log_stage(const struct weft_job *job, enum weft_stage stage)
 
 /* --- encode --- */
 
-static enum wf_status look_at_embeds(struct weft_job *job, int half, struct wf_tensor embeds)
+static enum wf_status look_at(struct weft_job *job, const struct wf_condition_kind *kind,
+                              const struct wf_condition *condition)
 {
-    static const char *const names[WF_HALVES] = {"prompt_embeds", "negative_prompt_embeds"};
-    struct wf_backend *be = job->be;
-    const int64_t rows = job->model->family->text_rows(job->state);
+    struct wf_error *err = wf_job_error(job);
+    if (!condition->value.data)
+        return WF_OK;
     if (job->request.dump)
-        WF_TRY(wf_dump_embeds(job->request.dump, names[half], be, embeds, rows, wf_job_error(job)));
-    return wf_check_finite(be, embeds, wf_job_error(job), "encode: the embeddings of the %s",
-                           half ? "negative prompt" : "prompt");
+        WF_TRY(
+            wf_dump_condition(job->request.dump, kind->name, job->be, condition, &job->arena, err));
+    return wf_check_finite(job->be, condition->value, err, "encode: %s", kind->what);
 }
 
 static enum wf_status encode(struct weft_job *job)
 {
     struct weft_model *m = job->model;
     struct wf_error *err = wf_job_error(job);
-    struct wf_tensor embeds[WF_HALVES];
-    WF_TRY(m->family->encode(job->state, &job->arena, embeds, err));
+    struct wf_condition conditions[WF_MAX_CONDITIONS] = {0};
+    WF_TRY(m->family->encode(job->state, &job->generator, &job->arena, conditions, err));
     wf_model_stage_end(m, WEFT_STAGE_ENCODE);
-    for (int half = 0; half < job->halves; half++)
-        WF_TRY(look_at_embeds(job, half, embeds[half]));
-    for (int half = 0; half < job->halves; half++)
-        WF_TRY(m->family->condition(job->state, half, embeds[half], &job->arena, err));
-    return WF_OK;
+    for (int i = 0; i < WF_MAX_CONDITIONS; i++)
+        WF_TRY(look_at(job, &m->family->conditions[i], &conditions[i]));
+    return m->family->condition(job->state, conditions, &job->arena, err);
 }
 
 static enum wf_status run_encode(struct weft_job *job)
@@ -130,8 +129,8 @@ static enum wf_status place_latents(struct weft_job *job)
         return wf_fail_memory(wf_job_error(job), "latents", wf_tensor_bytes(&latents));
     job->latents = latents;
     if (!job->initial)
-        WF_TRY(wf_latents_noise(be, job->noise_of_gpu, job->seed, (size_t)wf_tensor_count(&latents),
-                                &job->initial, wf_job_error(job)));
+        WF_TRY(wf_generator_normal(&job->generator, be->mem, (size_t)wf_tensor_count(&latents),
+                                   &job->initial, wf_job_error(job)));
     WF_TRY(wf_latents_upload(be, latents, job->model->vae->geometry.frames_first, job->initial,
                              &job->arena));
     wf_free(job->initial);
@@ -147,30 +146,65 @@ static enum wf_status dump_latents(struct weft_job *job, const char *name)
                            job->model->vae->geometry.frames_first, &job->arena, wf_job_error(job));
 }
 
-/* v = v_u + g (v_c - v_u), left in velocity[0]. */
-static enum wf_status guide(struct weft_job *job, const struct wf_tensor *velocity)
+static double guidance_of(const struct weft_job *job, int64_t frame)
 {
-    if (job->halves == 1)
+    return job->model->family->guidance(&job->request, frame, job->dims[0]);
+}
+
+/* p = p_u + g (p_c - p_u), left in prediction[0], for as many frames at a time as have one g. */
+static enum wf_status guide(struct weft_job *job, const struct wf_tensor *prediction)
+{
+    const int64_t frames = job->halves > 1 ? job->dims[0] : 0;
+    for (int64_t t = 0, count; t < frames; t += count) {
+        const double g = guidance_of(job, t);
+        count = 1;
+        while (t + count < frames && guidance_of(job, t + count) == g)
+            count++;
+        const struct wf_tensor with = wf_tensor_slice(prediction[0], 0, t, count);
+        const struct wf_tensor without = wf_tensor_slice(prediction[1], 0, t, count);
+        WF_TRY(wf_lincomb(job->be, &(struct wf_lincomb){.x = {with, without},
+                                                        .c = {(float)g, 1 - (float)g},
+                                                        .terms = 2,
+                                                        .y = with}));
+    }
+    return WF_OK;
+}
+
+/* y = c x */
+static enum wf_status scale(struct weft_job *job, struct wf_tensor x, double c, struct wf_tensor y)
+{
+    return wf_lincomb(job->be, &(struct wf_lincomb){.x = {x}, .c = {(float)c}, .terms = 1, .y = y});
+}
+
+/* The latents as the network takes them. */
+static enum wf_status network_input(struct weft_job *job, int step, struct wf_tensor *input)
+{
+    const double c = wf_sampler_input_scale(job->sampler, step);
+    *input = job->latents;
+    if (c == 1)
         return WF_OK;
-    const float g = (float)job->request.guidance_scale;
-    return wf_lincomb(job->be, &(struct wf_lincomb){.x = {velocity[0], velocity[1]},
-                                                    .c = {g, 1 - g},
-                                                    .terms = 2,
-                                                    .y = velocity[0]});
+    WF_TRY(wf_tensor_new(&job->arena, WF_F32, input, wf_job_error(job), 4, job->dims));
+    return scale(job, job->latents, c, *input);
+}
+
+static enum wf_status predict(struct weft_job *job, int step, struct wf_tensor *prediction)
+{
+    struct wf_tensor input;
+    for (int half = 0; half < job->halves; half++)
+        WF_TRY(
+            wf_tensor_new(&job->arena, WF_F32, &prediction[half], wf_job_error(job), 4, job->dims));
+    WF_TRY(network_input(job, step, &input));
+    return job->model->family->denoise(job->state, input, wf_sampler_timestep(job->sampler, step),
+                                       prediction, &job->arena, &job->pool, wf_job_error(job));
 }
 
 static enum wf_status denoise_step(struct weft_job *job, int step)
 {
-    struct weft_model *m = job->model;
-    struct wf_tensor velocity[WF_HALVES];
+    struct wf_tensor prediction[WF_HALVES];
     const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
-    for (int half = 0; half < job->halves; half++)
-        WF_TRY(
-            wf_tensor_new(&job->arena, WF_F32, &velocity[half], wf_job_error(job), 4, job->dims));
-    WF_TRY(m->family->denoise(job->state, job->latents, wf_sampler_timestep(job->sampler, step),
-                              velocity, &job->arena, wf_job_error(job)));
-    WF_TRY(guide(job, velocity));
-    WF_TRY(wf_sampler_step(job->sampler, job->be, step, velocity[0], job->latents));
+    WF_TRY(predict(job, step, prediction));
+    WF_TRY(guide(job, prediction));
+    WF_TRY(wf_sampler_step(job->sampler, job->be, step, prediction[0], job->latents));
     WF_TRY(wf_sync(job->be));
     wf_arena_release(&job->arena, mark);
     char name[32];
@@ -182,9 +216,13 @@ static enum wf_status denoise_step(struct weft_job *job, int step)
 
 static enum wf_status begin_denoise(struct weft_job *job)
 {
+    const double sigma = wf_sampler_init_sigma(job->sampler);
+    if (!wf_pool_reserve(&job->pool, job->plan.room.blocks))
+        return wf_fail_memory(wf_job_error(job), "activations", job->plan.room.blocks);
     WF_TRY(place_latents(job));
     tell(job, WEFT_STAGE_DENOISE, 0, job->request.steps);
-    return dump_latents(job, "latents_initial");
+    WF_TRY(dump_latents(job, "latents_initial"));
+    return sigma == 1 ? WF_OK : scale(job, job->latents, sigma, job->latents);
 }
 
 /* To where the VAE computes. */
@@ -207,6 +245,7 @@ static enum wf_status move_latents(struct weft_job *job)
 static enum wf_status begin_decode(struct weft_job *job)
 {
     wf_arena_close(&job->arena);
+    wf_pool_close(&job->pool);
     WF_TRY(move_latents(job));
     job->phase = WF_JOB_DECODING;
     return wf_decoder_open(job->model->vae, job->latents, &job->decoding, job->plan.room.decoder,

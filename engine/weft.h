@@ -144,6 +144,16 @@ struct weft_component {
     uint64_t reserved[4]; /* zeros */
 };
 
+/* What a model's clips are made from: fields of a request that it reads. */
+enum weft_takes {
+    WEFT_TAKES_PROMPT = 1,         /* and negative_prompt, max_sequence_length */
+    WEFT_TAKES_IMAGE = 2,          /* and fit; an image must be given */
+    WEFT_TAKES_GUIDANCE = 4,       /* guidance_scale */
+    WEFT_TAKES_GUIDANCE_RANGE = 8, /* min_guidance_scale, max_guidance_scale */
+    WEFT_TAKES_MOTION = 16,        /* motion_bucket_id, noise_aug_strength; fps is one, too */
+    WEFT_TAKES_FLOW_SHIFT = 32,    /* flow_shift */
+};
+
 struct weft_model_info {
     const char *family;   /* "wan" */
     const char *pipeline; /* "WanPipeline"; where there is but a VAE, that one's class */
@@ -153,7 +163,11 @@ struct weft_model_info {
     int width, height, num_frames, steps, max_sequence_length; /* defaults of a request */
     double guidance_scale;
     int fps_num, fps_den;
-    uint64_t reserved[8]; /* zeros */
+    unsigned takes;                                /* enum weft_takes, added up */
+    int motion_bucket_id;                          /* defaults, where the model takes them */
+    double min_guidance_scale, max_guidance_scale; /* likewise */
+    double noise_aug_strength;                     /* likewise */
+    uint64_t reserved[4];                          /* zeros */
 };
 
 /* Opens the weight files of every component that is there and checks every tensor. *info belongs to
@@ -184,7 +198,16 @@ struct weft_progress {
     uint64_t reserved[4]; /* zeros */
 };
 
-/* All pointers must stay valid until the job is closed. */
+/* What becomes of a picture of another aspect than the clip's. */
+enum weft_fit {
+    WEFT_FIT_STRETCH, /* as diffusers does */
+    WEFT_FIT_CROP,    /* fills the clip; what stands over is cut off on both sides */
+    WEFT_FIT_PAD,     /* whole, with black bars */
+};
+
+/* All pointers must stay valid until the job is closed. What a family does not take (see
+   weft_model_info.takes) is refused where it is set: not NULL, not 0, and of what 0 is a value of,
+   not below 0. */
 struct weft_request {
     const char *prompt;          /* UTF-8; NULL: "" */
     const char *negative_prompt; /* UTF-8; NULL: ""; read only when guidance is on */
@@ -210,7 +233,14 @@ struct weft_request {
     int tile_width, tile_height; /* of the output, pixels; 0: as large as fits, of BLEND 256 */
     /* Of BLEND: pixels that neighbouring tiles share; below 0: 64, at most half the tile. */
     int tile_overlap_width, tile_overlap_height;
-    uint64_t reserved[12]; /* zeros */
+    const char *image; /* PNG or JPEG: the first frame; NULL: none */
+    enum weft_fit fit;
+    int motion_bucket_id; /* the higher, the more moves; below 0: the model's default */
+    /* Guidance of the first frame and of the last, in even steps between; below 0: the model's
+       default. */
+    double min_guidance_scale, max_guidance_scale;
+    double noise_aug_strength; /* of noise that is added to the image; below 0: the default */
+    uint64_t reserved[7];      /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within

@@ -46,7 +46,7 @@ static enum wf_status collect_inputs(struct weft_writer *w, const struct weft_jo
 static enum wf_status check_dump(const struct weft_job *job, const char *path, struct wf_error *err)
 {
     const char *dump = job->request.dump;
-    if (!dump || !path || !wf_dump_writes(dump, job->request.steps, path))
+    if (!dump || !path || !wf_dump_writes(dump, job->model->family, job->request.steps, path))
         return WF_OK;
     return wf_fail(err, WF_REFUSED, "%s: the dump writes there too; choose another name", path);
 }
@@ -59,7 +59,8 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     WF_TRY(collect_inputs(w, job, output->keep, err));
     WF_TRY(check_dump(job, output->path, err));
     if (job->request.dump)
-        WF_TRY(wf_dump_check(job->request.dump, job->request.steps, &w->keep, err));
+        WF_TRY(wf_dump_check(job->request.dump, job->model->family, job->request.steps, &w->keep,
+                             err));
     w->path = output->path ? wf_strdup(w->mem, output->path) : NULL;
     if (output->path && !w->path)
         return wf_fail_memory(err, "output", strlen(output->path) + 1);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "temporal/sincos.h"
 #include "temporal/wan_weights.h"
 
 /* What one forward shares between blocks. Rows are modulation vectors [d] of a [6,d] tensor. The
@@ -243,21 +244,6 @@ static enum wf_status run_block(struct wf_wan *w, const struct pass *p, int laye
 
 /* --- before and after the blocks --- */
 
-/* [cos(t f), sin(t f)], f_i = 10000^(-i / half), in the order of operations of diffusers' float32.
- */
-static void time_sincos(float *out, int64_t width, double timestep)
-{
-    const int64_t half = width / 2;
-    for (int64_t i = 0; i < half; i++) {
-        const float exponent = -9.210340371976184f * (float)i / (float)half;
-        const float angle = (float)timestep * expf(exponent);
-        out[i] = cosf(angle);
-        out[half + i] = sinf(angle);
-    }
-    if (width % 2)
-        out[width - 1] = 0;
-}
-
 static enum wf_status upload_rows(struct wf_wan *w, struct wf_arena *arena, int64_t rows,
                                   int64_t width, const float *values, struct wf_tensor *t)
 {
@@ -270,7 +256,7 @@ static enum wf_status embed_time(struct wf_wan *w, struct pass *p, double timest
 {
     const int64_t d = w->d, freq = w->config.freq_dim;
     struct wf_tensor angles, hidden, modulation;
-    time_sincos(scratch, freq, timestep);
+    wf_sincos(scratch, freq, timestep);
     WF_TRY(upload_rows(w, p->arena, 1, freq, scratch, &angles));
     WF_TRY(wf_tensor_new(p->arena, WF_F32, &hidden, w->be->err, WF_DIMS(1, d)));
     WF_TRY(wf_tensor_new(p->arena, WF_F32, &p->time, w->be->err, WF_DIMS(1, d)));

@@ -27,7 +27,7 @@ build() {
         -DCMAKE_BUILD_RPATH="\$ORIGIN/lib;/usr/local/cuda/lib64"
     mkdir -p "$build/lib"
     ldd "$build/weft" "$build/tests/checkops" "$build/checkops" "$build/test_bf16" 2>/dev/null |
-        awk '/=> \/.*(jansson|png|utf8proc|sentencepiece|protobuf|gomp|cmocka|z\.so)/ { print $3 }' |
+        awk '/=> \/.*(jansson|jpeg|png|utf8proc|sentencepiece|protobuf|gomp|cmocka|z\.so)/ { print $3 }' |
         sort -u | xargs -I{} cp -L {} "$build/lib/"
     du -sh "$build/weft" "$build/weft-cuda.so" "$build/lib"
 }

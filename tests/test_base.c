@@ -70,12 +70,18 @@ static void philox_begins_as_torch(void **state)
     float values[8], *many = calloc(MANY, sizeof *many);
     double sum = 0, squares = 0;
     (void)state;
-    wf_philox_normal(0, 132, 2048, values, 8);
+    uint64_t turn = 0, later = 0;
+    wf_philox_normal(0, 132, 2048, &turn, values, 8);
+    assert_int_equal(turn, 1);
     for (int i = 0; i < 8; i++)
         assert_true(fabsf(values[i] - printed[i]) < 6e-5f);
     assert_non_null(many);
-    wf_philox_normal(0, 1, 2048, many, MANY); /* more than a turn of this card */
+    wf_philox_normal(0, 1, 2048, &later, many, MANY); /* more than a turn of this card */
     assert_memory_equal(many, values, sizeof values);
+    assert_int_equal(later, 4);
+    later = 1; /* where a generator goes on that drew a turn before */
+    wf_philox_normal(0, 1, 2048, &later, values, 8);
+    assert_memory_equal(many + 4 * 8 * 256, values, sizeof values);
     for (int i = 0; i < MANY; i++) {
         sum += (double)many[i];
         squares += (double)many[i] * (double)many[i];

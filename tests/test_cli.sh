@@ -24,6 +24,9 @@ for verb in '' generate decode info; do
     ok "help $verb: fits a screen" [ "$(wc -l <"$work/stdout")" -le 50 ]
     ok "help $verb: columns" [ "$(wc -L <"$work/stdout")" -le 100 ]
 done
+run generate --help --verbose
+ok 'help: all options' has "$work/stdout" '--flow-shift'
+ok 'help: columns of all options' [ "$(wc -L <"$work/stdout")" -le 100 ]
 
 # --- info ---
 run info "$model"

@@ -14,7 +14,8 @@
 
 #include "engine/sampler/sampler.h"
 
-static const double sigma_bound = 1.2e-7, path_bound = 1e-5;
+/* A flow's sigmas are 1 at most; EulerDiscrete's are from a thousandth to thousands. */
+static const double sigma_bound = 1.2e-7, path_bound = 1e-5, euler_bound = 1e-6;
 enum { VALUES = 8 };
 
 struct fixture {
@@ -62,6 +63,9 @@ static int teardown(void **state)
 
 static json_t *config_of(const char *kind, double shift)
 {
+    if (strcmp(kind, "euler_discrete") == 0)
+        return json_pack("{s:s, s:i}", "_class_name", "EulerDiscreteScheduler",
+                         "num_train_timesteps", 1000);
     if (strcmp(kind, "euler") == 0)
         return json_pack("{s:s, s:i, s:f}", "_class_name", "FlowMatchEulerDiscreteScheduler",
                          "num_train_timesteps", 1000, "shift", shift);
@@ -94,8 +98,8 @@ static enum wf_status open_config(struct fixture *f, const json_t *config, doubl
 /* What an entry says beside scheduler, shift, steps and results are settings of the file. */
 static enum wf_status open_entry(struct fixture *f, const json_t *entry)
 {
-    static const char *const ours[] = {"scheduler", "shift", "steps",
-                                       "sigmas",    "after", "timesteps"};
+    static const char *const ours[] = {"scheduler", "shift",     "steps",     "sigmas",
+                                       "after",     "timesteps", "init_sigma"};
     json_t *extra = json_copy((json_t *)(uintptr_t)entry);
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
         json_object_del(extra, ours[i]);
@@ -119,10 +123,44 @@ static double number_at(const json_t *array, int index)
     return json_number_value(json_array_get(array, (size_t)index));
 }
 
+static bool is_discrete(const json_t *entry)
+{
+    return strcmp(json_string_value(json_object_get(entry, "scheduler")), "euler_discrete") == 0;
+}
+
 static void fail_entry(const json_t *entry, const char *what, int step, double found, double want)
 {
     char *text = json_dumps(entry, JSON_COMPACT | JSON_REAL_PRECISION(9));
     fail_msg("%.200s: %s %d is %.9g, diffusers has %.9g", text, what, step, found, want);
+}
+
+/* How far a value may be from diffusers'. */
+static double bound_of(const json_t *entry, double want, double flow_bound)
+{
+    return is_discrete(entry) ? want * euler_bound : flow_bound;
+}
+
+static void check_table(struct fixture *f, const json_t *entry)
+{
+    const int steps = steps_of(entry);
+    const json_t *sigmas = json_object_get(entry, "sigmas");
+    const json_t *times = json_object_get(entry, "timesteps");
+    for (int k = 0; k <= steps; k++) {
+        const double found = (double)wf_sampler_sigma(f->sampler, k), want = number_at(sigmas, k);
+        if (!(fabs(found - want) <= bound_of(entry, want, sigma_bound)))
+            fail_entry(entry, "sigma", k, found, want);
+    }
+    for (int k = 0; k < steps; k++) {
+        const double found = wf_sampler_timestep(f->sampler, k), want = number_at(times, k);
+        const double size = fmax(1, fabs(want));
+        if (!(fabs(found - want) <= bound_of(entry, size, fabs(want) * sigma_bound)))
+            fail_entry(entry, "timestep", k, found, want);
+    }
+    const json_t *init = json_object_get(entry, "init_sigma");
+    const double found = wf_sampler_init_sigma(f->sampler),
+                 want = init ? json_number_value(init) : 1;
+    if (!(fabs(found - want) <= bound_of(entry, want, 0)))
+        fail_entry(entry, "init_sigma", 0, found, want);
 }
 
 static void tables_are_diffusers(void **state)
@@ -132,47 +170,39 @@ static void tables_are_diffusers(void **state)
     json_t *entry;
     json_array_foreach(json_object_get(f->vectors, "tables"), i, entry)
     {
-        const int steps = steps_of(entry);
-        const json_t *sigmas = json_object_get(entry, "sigmas");
-        const json_t *times = json_object_get(entry, "timesteps");
         assert_int_equal(open_entry(f, entry), WF_OK);
-        assert_int_equal(wf_sampler_prepare(f->sampler, steps, &f->err), WF_OK);
-        assert_int_equal(wf_sampler_steps(f->sampler), steps);
-        for (int k = 0; k <= steps; k++) {
-            const double found = (double)wf_sampler_sigma(f->sampler, k);
-            if (!(fabs(found - number_at(sigmas, k)) <= sigma_bound))
-                fail_entry(entry, "sigma", k, found, number_at(sigmas, k));
-        }
-        for (int k = 0; k < steps; k++) {
-            const double found = wf_sampler_timestep(f->sampler, k), want = number_at(times, k);
-            if (!(fabs(found - want) <= fabs(want) * sigma_bound))
-                fail_entry(entry, "timestep", k, found, want);
-        }
+        assert_int_equal(wf_sampler_prepare(f->sampler, steps_of(entry), &f->err), WF_OK);
+        assert_int_equal(wf_sampler_steps(f->sampler), steps_of(entry));
+        check_table(f, entry);
     }
-    assert_true(i > 50);
+    assert_true(i > 200);
 }
 
-/* The steps of one path; the vectors give the velocity as a formula of the sample and the step. */
+/* The steps of one path; the vectors give the prediction as a formula of what the network is
+   given and the step. */
 static void follow(struct fixture *f, const json_t *entry)
 {
     const int steps = steps_of(entry);
     float x[VALUES], v[VALUES];
     const struct wf_tensor latents = wf_tensor_of(x, WF_F32, 4, (const int64_t[]){1, 2, 2, 2});
-    const struct wf_tensor velocity = wf_tensor_of(v, WF_F32, 4, latents.dim);
+    const struct wf_tensor prediction = wf_tensor_of(v, WF_F32, 4, latents.dim);
+    const double bound = is_discrete(entry) ? euler_bound : path_bound;
+    const float noise = (float)wf_sampler_init_sigma(f->sampler);
     for (int j = 0; j < VALUES; j++)
-        x[j] = (float)number_at(json_object_get(f->vectors, "x"), j);
+        x[j] = (float)number_at(json_object_get(f->vectors, "x"), j) * noise;
     for (int i = 0; i < steps; i++) {
         const float lift = (float)(0.1 * sin(7.0 * i / steps));
+        const float scale = (float)wf_sampler_input_scale(f->sampler, i);
         for (int j = 0; j < VALUES; j++)
-            v[j] = 0.3f * x[j] + lift;
-        assert_int_equal(wf_sampler_step(f->sampler, f->be, i, velocity, latents), WF_OK);
+            v[j] = 0.3f * (scale * x[j]) + lift;
+        assert_int_equal(wf_sampler_step(f->sampler, f->be, i, prediction, latents), WF_OK);
         const json_t *want = json_array_get(json_object_get(entry, "after"), (size_t)i);
         double error = 0, norm = 0;
         for (int j = 0; j < VALUES; j++) {
             error += pow((double)x[j] - number_at(want, j), 2);
             norm += pow(number_at(want, j), 2);
         }
-        if (!(sqrt(error) <= path_bound * sqrt(norm)))
+        if (!(sqrt(error) <= bound * sqrt(norm)))
             fail_entry(entry, "error of step", i, sqrt(error / norm), 0);
     }
 }
@@ -219,7 +249,7 @@ static void paths_are_diffusers(void **state)
         follow(f, entry);
         followed++;
     }
-    assert_true(followed > 80);
+    assert_true(followed > 140);
 }
 
 static void settings_without_a_finite_path_are_refused(void **state)
@@ -345,6 +375,37 @@ static void unknown_settings_are_refused(void **state)
         {"euler", "{\"use_dynamic_shifting\": true}", "use_dynamic_shifting"},
         {"euler", "{\"stochastic_sampling\": true}", "stochastic_sampling"},
         {"euler", "{\"invert_sigmas\": true}", "invert_sigmas"},
+        {"euler", "{\"use_beta_sigmas\": true}", "use_beta_sigmas"},
+        {"euler_discrete", "{\"use_beta_sigmas\": true}", "use_beta_sigmas"},
+        {"euler_discrete", "{\"use_karras_sigmas\": true, \"use_exponential_sigmas\": true}",
+         "use_exponential_sigmas"},
+        {"euler_discrete", "{\"use_karras_sigmas\": 1}", "use_karras_sigmas"},
+        {"euler_discrete", "{\"prediction_type\": \"flow_prediction\"}",
+         "flow_prediction; weft knows epsilon, v_prediction, sample"},
+        {"euler_discrete", "{\"timestep_spacing\": \"even\"}", "timestep_spacing"},
+        {"euler_discrete", "{\"timestep_type\": \"ordered\"}", "timestep_type"},
+        {"euler_discrete", "{\"interpolation_type\": \"cubic\"}", "interpolation_type"},
+        {"euler_discrete", "{\"final_sigmas_type\": \"one\"}", "final_sigmas_type"},
+        {"euler_discrete", "{\"final_sigmas_type\": 0}", "final_sigmas_type"},
+        {"euler_discrete", "{\"steps_offset\": -1}", "steps_offset"},
+        {"euler_discrete", "{\"steps_offset\": 1000}", "steps_offset"},
+        {"euler_discrete", "{\"sigma_min\": 0}", "sigma_min"},
+        {"euler_discrete", "{\"sigma_min\": \"NaN\"}", "sigma_min"},
+        {"euler_discrete", "{\"sigma_max\": -700}", "sigma_max"},
+        {"euler_discrete", "{\"sigma_max\": 1e300}", "sigma_max"},
+        {"euler_discrete", "{\"sigma_min\": 700, \"sigma_max\": 0.002}", "sigma_max"},
+        {"euler_discrete", "{\"num_train_timesteps\": 1}", "num_train_timesteps"},
+        {"euler_discrete", "{\"beta_schedule\": \"cubic\"}", "beta_schedule"},
+        {"euler_discrete", "{\"beta_start\": 0}", "beta_start"},
+        {"euler_discrete", "{\"beta_end\": 1}", "betas"},
+        {"euler_discrete", "{\"beta_start\": 1e-9}", "betas"},
+        {"euler_discrete", "{\"trained_betas\": [0.1, 0.2]}", "trained_betas"},
+        {"euler_discrete", "{\"trained_betas\": 0.1}", "trained_betas"},
+        {"euler_discrete", "{\"num_train_timesteps\": 2, \"trained_betas\": [0.1, -0.2]}",
+         "trained_betas"},
+        {"euler_discrete", "{\"num_train_timesteps\": 2, \"trained_betas\": [0.1, 0.2, 0.3]}",
+         "trained_betas"},
+        {"euler_discrete", "{\"rescale_betas_zero_snr\": \"yes\"}", "rescale_betas_zero_snr"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_error_t error;
@@ -358,6 +419,102 @@ static void unknown_settings_are_refused(void **state)
         json_decref(setting);
         json_decref(config);
     }
+}
+
+/* Stable Video Diffusion's file. */
+static json_t *svd_config(void)
+{
+    return json_pack("{s:s, s:i, s:s, s:s, s:b, s:f, s:f, s:s, s:i, s:s, s:f, s:f}", "_class_name",
+                     "EulerDiscreteScheduler", "num_train_timesteps", 1000, "beta_schedule",
+                     "scaled_linear", "prediction_type", "v_prediction", "use_karras_sigmas", 1,
+                     "sigma_min", 0.002, "sigma_max", 700.0, "timestep_spacing", "leading",
+                     "steps_offset", 1, "timestep_type", "continuous", "beta_start", 0.00085,
+                     "beta_end", 0.012);
+}
+
+static void stable_video_diffusions_numbers(void **state)
+{
+    struct fixture *f = *state;
+    json_t *config = svd_config();
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    assert_int_equal(wf_sampler_prediction(f->sampler), WF_PREDICT_V);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 25, &f->err), WF_OK);
+    assert_true(fabs((double)wf_sampler_sigma(f->sampler, 1) - 545.72925) < 1e-4);
+    assert_true(fabs((double)wf_sampler_sigma(f->sampler, 24) - 0.002) < 1e-9);
+    assert_true(wf_sampler_sigma(f->sampler, 25) == 0);
+    assert_true(fabs(wf_sampler_timestep(f->sampler, 0) - 1.637770) < 1e-6);
+    assert_true(fabs(wf_sampler_timestep(f->sampler, 24) + 1.553652) < 1e-6);
+    assert_true(fabs(wf_sampler_init_sigma(f->sampler) - sqrt(490001)) < 1e-9);
+    assert_true(fabs(wf_sampler_input_scale(f->sampler, 0) - 1 / sqrt(490001)) < 1e-15);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 1, &f->err), WF_OK);
+    assert_true(fabsf(wf_sampler_sigma(f->sampler, 0) - 700) < 1e-3f);
+    assert_true(wf_sampler_sigma(f->sampler, 1) == 0);
+    json_decref(config);
+}
+
+static void each_class_says_what_its_network_gives(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *kind, *prediction;
+        enum wf_prediction expected;
+    } cases[] = {{"unipc", "flow_prediction", WF_PREDICT_FLOW},
+                 {"euler", NULL, WF_PREDICT_FLOW},
+                 {"euler_discrete", NULL, WF_PREDICT_EPSILON},
+                 {"euler_discrete", "epsilon", WF_PREDICT_EPSILON},
+                 {"euler_discrete", "v_prediction", WF_PREDICT_V},
+                 {"euler_discrete", "sample", WF_PREDICT_SAMPLE}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *config = config_of(cases[i].kind, 3);
+        if (cases[i].prediction)
+            json_object_set_new(config, "prediction_type", json_string(cases[i].prediction));
+        assert_int_equal(open_config(f, config, 0), WF_OK);
+        assert_int_equal(wf_sampler_prediction(f->sampler), cases[i].expected);
+        json_decref(config);
+    }
+}
+
+static void a_shift_is_refused_where_there_is_none(void **state)
+{
+    struct fixture *f = *state;
+    char unused[256];
+    json_t *config = svd_config();
+    assert_int_equal(open_config(f, config, 5), WF_REFUSED);
+    assert_non_null(strstr(f->err.text, "flow-shift: EulerDiscreteScheduler has no shift"));
+    assert_null(f->sampler);
+    json_object_set_new(config, "rho", json_real(5));
+    json_object_set_new(config, "shift_terminal", json_real(0.1));
+    assert_int_equal(open_as(f, config, NULL, 0, unused), WF_OK);
+    assert_string_equal(unused, "rho, shift_terminal");
+    json_decref(config);
+}
+
+/* A bound of the file above what the timesteps of so few steps reach. */
+static void noise_that_rises_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    json_t *config = svd_config();
+    json_object_del(config, "sigma_max");
+    json_object_set_new(config, "sigma_min", json_real(2));
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 2, &f->err), WF_REFUSED);
+    assert_non_null(strstr(f->err.text, "sigma_min"));
+    assert_int_equal(wf_sampler_prepare(f->sampler, 25, &f->err), WF_OK);
+    json_decref(config);
+}
+
+static void memory_that_is_short_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    json_t *config = svd_config();
+    for (long nth = 1; nth <= 2; nth++) { /* its struct; the training's sigmas */
+        wf_mem_fail_at(f->mem, nth);
+        assert_int_equal(open_config(f, config, 0), WF_FAILED);
+        assert_null(f->sampler);
+    }
+    wf_mem_fail_at(f->mem, 0);
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    json_decref(config);
 }
 
 static void impossible_step_counts_are_refused(void **state)
@@ -388,6 +545,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(settings_that_are_missing_have_the_classes_defaults, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(unknown_settings_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(stable_video_diffusions_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_class_says_what_its_network_gives, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_shift_is_refused_where_there_is_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(noise_that_rises_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_that_is_short_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(impossible_step_counts_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/text/umt5.h"
+#include "engine/encoders/umt5.h"
 #include "io/json.h"
 #include "io/weights/safetensors.h"
 #include "tests/desk.h"

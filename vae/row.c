@@ -1,6 +1,6 @@
 #include "vae/row.h"
 
-#include "vae/work.h"
+#include "temporal/work.h"
 
 /* Frames between two stages. */
 struct hidden {
@@ -24,7 +24,7 @@ static const struct wf_vae_stage *stages_of(const struct wf_row *row)
 
 static void release(const struct wf_row *row, struct hidden *h)
 {
-    wf_pool_give(row->state->pool, h->data);
+    wf_pool_give(row->state->work.pool, h->data);
     h->data = NULL;
 }
 
@@ -45,7 +45,7 @@ static enum wf_status new_hidden(const struct wf_row *row, int64_t frames, int64
                                  struct wf_window at, struct hidden *h)
 {
     struct wf_tensor t;
-    WF_TRY(wf_work_take(row->state, WF_F32,
+    WF_TRY(wf_work_take(&row->state->work, WF_F32,
                         WF_DIMS(frames, wf_window_height(at), wf_window_width(at), channels), &t));
     *h = (struct hidden){.part = {.t = t, .at = at}, .data = t.data};
     return WF_OK;

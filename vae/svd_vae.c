@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "vae/work.h"
+#include "temporal/work.h"
 
 struct decode {
     struct wf_vae_state base;
@@ -121,10 +121,10 @@ static enum wf_status skip(const struct call *c, struct wf_tensor x, struct wf_t
     struct wf_tensor source;
     if (!c->s->project.weight.rank)
         return wf_copy(c->be, &(struct wf_copy){.x = x, .y = y});
-    WF_TRY(wf_work_operand(c->state, &c->s->project, x, &source));
+    WF_TRY(wf_work_operand(&c->state->work, &c->s->project, x, &source));
     WF_TRY(wf_layer_conv(c->be, &c->s->project,
                          (struct wf_conv){.x = source, .y = y, .stride_t = 1, .stride_hw = 1}));
-    wf_work_give_operand(c->state, x, source);
+    wf_work_give_operand(&c->state->work, x, source);
     return WF_OK;
 }
 
@@ -133,13 +133,13 @@ static enum wf_status skip(const struct call *c, struct wf_tensor x, struct wf_t
 static enum wf_status run_in(const struct call *c)
 {
     struct wf_tensor z;
-    WF_TRY(wf_work_take(c->state, WF_F32, 4, c->x.t.dim, &z));
+    WF_TRY(wf_work_take(&c->state->work, WF_F32, 4, c->x.t.dim, &z));
     WF_TRY(wf_lincomb(c->be, &(struct wf_lincomb){.x = {c->x.t},
                                                   .c = {(float)(1 / c->d->v->config.scaling)},
                                                   .terms = 1,
                                                   .y = z}));
     WF_TRY(convolve(c, z, c->pass->y.t, false));
-    wf_work_give(c->state, z);
+    wf_work_give(&c->state->work, z);
     return WF_OK;
 }
 
@@ -173,13 +173,13 @@ static enum wf_status run_frames(const struct call *c)
     const struct wf_tensor x = c->x.t;
     const enum wf_dtype type = wf_operand_type(c->be, &c->s->conv.weight);
     const int64_t frame = x.dim[1] * x.dim[2] * x.dim[3] * (int64_t)wf_dtype_bytes(type);
-    const int64_t n = wf_work_frames(frame, x.dim[0]);
+    const int64_t n = wf_work_pieces(frame, x.dim[0]);
     struct wf_tensor normed;
-    WF_TRY(wf_work_take(c->state, type, WF_DIMS(n, x.dim[1], x.dim[2], x.dim[3]), &normed));
+    WF_TRY(wf_work_take(&c->state->work, type, WF_DIMS(n, x.dim[1], x.dim[2], x.dim[3]), &normed));
     WF_TRY(wf_layer_acquire(&c->s->conv, c->be->err));
     const enum wf_status status = run_pieces(c, normed);
     wf_layer_release(&c->s->conv);
-    wf_work_give(c->state, normed);
+    wf_work_give(&c->state->work, normed);
     return status;
 }
 
@@ -187,11 +187,11 @@ static enum wf_status run_over_time(const struct call *c)
 {
     const struct wf_tensor y = c->pass->y.t;
     struct wf_tensor normed;
-    WF_TRY(
-        wf_work_take(c->state, wf_operand_type(c->be, &c->s->conv.weight), 4, c->x.t.dim, &normed));
+    WF_TRY(wf_work_take(&c->state->work, wf_operand_type(c->be, &c->s->conv.weight), 4, c->x.t.dim,
+                        &normed));
     WF_TRY(norm(c, 0, c->x.t, normed, WF_ACT_SILU));
     WF_TRY(convolve_time(c, normed, y));
-    wf_work_give(c->state, normed);
+    wf_work_give(&c->state->work, normed);
     if (c->s->kind == STAGE_FIRST)
         return WF_OK;
     return wf_lincomb(c->be,
@@ -240,34 +240,34 @@ static enum wf_status run_attention(const struct call *c)
     WF_TRY(survey_frames(c->d, false, x));
     if (x.data != y.data)
         WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = x, .y = y}));
-    WF_TRY(wf_work_take(c->state, wf_operand_type(c->be, &c->s->q.weight),
+    WF_TRY(wf_work_take(&c->state->work, wf_operand_type(c->be, &c->s->q.weight),
                         WF_DIMS(positions, width), &n));
     for (int i = 0; i < 3; i++)
-        WF_TRY(wf_work_take(c->state, wf_attention_type(c->be, width),
+        WF_TRY(wf_work_take(&c->state->work, wf_attention_type(c->be, width),
                             WF_DIMS(1, positions, 1, width), &qkv[i]));
     WF_TRY(attend_frames(c, n, qkv));
     for (int i = 2; i >= 0; i--)
-        wf_work_give(c->state, qkv[i]);
-    wf_work_give(c->state, n);
+        wf_work_give(&c->state->work, qkv[i]);
+    wf_work_give(&c->state->work, n);
     return WF_OK;
 }
 
 static enum wf_status run_upsample(const struct call *c)
 {
     struct wf_upconv up = {.y = c->pass->y.t};
-    WF_TRY(wf_work_operand(c->state, &c->s->conv, c->x.t, &up.x));
+    WF_TRY(wf_work_operand(&c->state->work, &c->s->conv, c->x.t, &up.x));
     wf_window_pads(wf_window_coarser(c->pass->y.at, 2), 1, c->pass->frame, up.pad_h, up.pad_w);
     WF_TRY(wf_layer_upconv(c->be, &c->s->conv, up));
-    wf_work_give_operand(c->state, c->x.t, up.x);
+    wf_work_give_operand(&c->state->work, c->x.t, up.x);
     return WF_OK;
 }
 
 static enum wf_status run_last(const struct call *c)
 {
     struct wf_tensor x;
-    WF_TRY(wf_work_operand(c->state, &c->s->conv, c->x.t, &x));
+    WF_TRY(wf_work_operand(&c->state->work, &c->s->conv, c->x.t, &x));
     WF_TRY(convolve_time(c, x, c->pass->y.t));
-    wf_work_give_operand(c->state, c->x.t, x);
+    wf_work_give_operand(&c->state->work, c->x.t, x);
     return WF_OK;
 }
 
@@ -309,8 +309,9 @@ static enum wf_status svd_begin(struct wf_vae *vae, struct wf_pool *pool,
     struct decode *d = wf_calloc(vae->mem, WF_MEM_MISC, 1, sizeof *d);
     if (!d)
         return wf_fail_memory(err, "vae", sizeof *d);
-    *d = (struct decode){
-        .base = {.vae = vae, .pool = pool}, .v = (const struct wf_svd_vae *)vae, .be = vae->be};
+    *d = (struct decode){.base = {.vae = vae, .work = {vae->be, pool, "decode"}},
+                         .v = (const struct wf_svd_vae *)vae,
+                         .be = vae->be};
     *state = &d->base;
     return WF_OK;
 }

@@ -42,6 +42,9 @@ struct wf_svd_vae {
     struct wf_svd_stage *stages;
 };
 
+/* Of both halves. */
+enum wf_status wf_svd_vae_read_config(const struct wf_json *json, struct wf_svd_vae_config *config,
+                                      struct wf_error *err);
 /* Reads the configuration and declares every stage and its weights; loads none. */
 enum wf_status wf_svd_vae_declare(struct wf_svd_vae *v, struct wf_error *err);
 

@@ -35,8 +35,8 @@ static enum wf_status refuse_unsupported(const struct wf_json *json,
     return WF_OK;
 }
 
-static enum wf_status read_config(const struct wf_json *json, struct wf_svd_vae_config *c,
-                                  struct wf_error *err)
+enum wf_status wf_svd_vae_read_config(const struct wf_json *json, struct wf_svd_vae_config *c,
+                                      struct wf_error *err)
 {
     *c = (struct wf_svd_vae_config){
         .latent_channels = 4, .layers = 1, .widths = {64}, .levels = 1, .scaling = 0.18215};
@@ -217,8 +217,8 @@ static enum wf_status add_stages(struct wf_svd_vae *v, struct wf_error *err)
 
 enum wf_status wf_svd_vae_declare(struct wf_svd_vae *v, struct wf_error *err)
 {
-    WF_TRY(
-        read_config(wf_checkpoint_config(wf_residency_checkpoint(v->base.res)), &v->config, err));
+    WF_TRY(wf_svd_vae_read_config(wf_checkpoint_config(wf_residency_checkpoint(v->base.res)),
+                                  &v->config, err));
     v->base.geometry = (struct wf_vae_geometry){.channels = v->config.latent_channels,
                                                 .spatial = 1 << (v->config.levels - 1),
                                                 .temporal = 1,

@@ -4,8 +4,8 @@
 #define WEFT_VAE_VAE_H
 
 #include "io/weights/residency.h"
-#include "kernels/base/pool.h"
 #include "temporal/window.h"
+#include "temporal/work.h"
 
 /* What a stage has to see before any window of it can be computed. */
 enum wf_vae_barrier {
@@ -56,7 +56,7 @@ struct wf_vae;
    change while jobs run. */
 struct wf_vae_state {
     struct wf_vae *vae;
-    struct wf_pool *pool; /* what a stage works in; all is given back when it returns */
+    struct wf_work work; /* all that a stage takes is given back when it returns */
 };
 
 /* One thread at a time; the backend outlives the VAE. */

@@ -1,6 +1,6 @@
 /* The shortcut around a block of Wan 2.2's decoder that makes frames larger. */
+#include "temporal/work.h"
 #include "vae/wan_vae.h"
-#include "vae/work.h"
 
 /* How channels of the result come from those of x: channel o at place k of a pixel's `places` is
    channel (o places + k) / repeats. */
@@ -89,8 +89,9 @@ enum wf_status wf_wan_shortcut(const struct wf_vae_state *state, struct wf_tenso
     const struct source s = {
         .places = ft * 4, .repeats = ft * 4 * y.dim[3] / x.dim[3], .out = y.dim[3]};
     struct wf_tensor channels;
-    WF_TRY(wf_work_take(state, WF_F32, WF_DIMS(x.dim[0], x.dim[1], x.dim[2], s.out), &channels));
+    WF_TRY(wf_work_take(&state->work, WF_F32, WF_DIMS(x.dim[0], x.dim[1], x.dim[2], s.out),
+                        &channels));
     const enum wf_status status = add_frames(be, &s, x, y, first && ft == 2, channels);
-    wf_work_give(state, channels);
+    wf_work_give(&state->work, channels);
     return status;
 }

@@ -6,7 +6,7 @@
 #include <math.h>
 
 #include "temporal/causal_cache.h"
-#include "vae/work.h"
+#include "temporal/work.h"
 
 /* One decode: what a job keeps between chunks. */
 struct decode {
@@ -49,7 +49,7 @@ static enum wf_status begin_conv(const struct call *c, const struct wf_causal_ca
                                  struct wf_causal_input *input)
 {
     const struct wf_window at = wf_window_grown(c->pass->y.at, reach, c->pass->frame);
-    return wf_causal_begin(cache, c->be, c->state->pool, &layer->weight, count, at, input);
+    return wf_causal_begin(cache, c->be, c->state->work.pool, &layer->weight, count, at, input);
 }
 
 /* A 3x3x3 convolution of a filled input: frames first .. first + y's of the window that is `reach`
@@ -69,7 +69,7 @@ static enum wf_status end_conv(const struct call *c, struct wf_causal_cache *cac
                                struct wf_causal_input *input)
 {
     const enum wf_status status = wf_causal_keep(cache, c->be, input, c->pass->frame);
-    wf_causal_end(input, c->state->pool);
+    wf_causal_end(input, c->state->work.pool);
     return status;
 }
 
@@ -80,7 +80,7 @@ static enum wf_status run_in(const struct call *c)
     const struct wf_tensor x = c->x.t;
     struct wf_causal_input input;
     struct wf_tensor z;
-    WF_TRY(wf_work_take(c->state, WF_F32, x.rank, x.dim, &z));
+    WF_TRY(wf_work_take(&c->state->work, WF_F32, x.rank, x.dim, &z));
     WF_TRY(wf_affine(c->be, &(struct wf_affine){.x = wf_work_lines(x),
                                                 .y = wf_work_lines(z),
                                                 .weight = c->d->v->std,
@@ -90,7 +90,7 @@ static enum wf_status run_in(const struct call *c)
     WF_TRY(begin_conv(c, &c->caches->conv1, &c->s->conv1, x.dim[0], 1, &input));
     WF_TRY(
         wf_linear(c->be, &c->s->project, wf_work_lines(z), wf_work_lines(input.body), WF_ACT_NONE));
-    wf_work_give(c->state, z);
+    wf_work_give(&c->state->work, z);
     WF_TRY(convolve(c, &c->s->conv1, &input, 0, 0, c->pass->y.t, false));
     return end_conv(c, &c->caches->conv1, &input);
 }
@@ -114,13 +114,14 @@ static enum wf_status first_half(const struct call *c, const struct wf_causal_in
                                  struct wf_tensor to)
 {
     const int64_t frame = to.dim[1] * to.dim[2] * to.dim[3];
-    const int64_t n = wf_work_frames(frame * (int64_t)sizeof(float), to.dim[0]);
+    const int64_t n = wf_work_pieces(frame * (int64_t)sizeof(float), to.dim[0]);
     struct wf_tensor middle;
-    WF_TRY(wf_work_take(c->state, WF_F32, WF_DIMS(n, to.dim[1], to.dim[2], to.dim[3]), &middle));
+    WF_TRY(wf_work_take(&c->state->work, WF_F32, WF_DIMS(n, to.dim[1], to.dim[2], to.dim[3]),
+                        &middle));
     WF_TRY(wf_layer_acquire(&c->s->conv1, c->be->err));
     const enum wf_status status = between(c, first, middle, to);
     wf_layer_release(&c->s->conv1);
-    wf_work_give(c->state, middle);
+    wf_work_give(&c->state->work, middle);
     return status;
 }
 
@@ -131,9 +132,9 @@ static enum wf_status skip(const struct call *c)
     struct wf_tensor source;
     if (c->s->in == y.dim[3])
         return x.data == y.data ? WF_OK : wf_copy(c->be, &(struct wf_copy){.x = x, .y = y});
-    WF_TRY(wf_work_operand(c->state, &c->s->project, x, &source));
+    WF_TRY(wf_work_operand(&c->state->work, &c->s->project, x, &source));
     WF_TRY(wf_linear(c->be, &c->s->project, wf_work_lines(source), wf_work_lines(y), WF_ACT_NONE));
-    wf_work_give_operand(c->state, x, source);
+    wf_work_give_operand(&c->state->work, x, source);
     return WF_OK;
 }
 
@@ -182,14 +183,14 @@ static enum wf_status attend_frames(const struct call *c)
     const struct wf_tensor y = c->pass->y.t;
     const int64_t positions = y.dim[1] * y.dim[2], width = y.dim[3];
     struct wf_tensor n, qkv;
-    WF_TRY(wf_work_take(c->state, wf_operand_type(c->be, &c->s->qkv.weight),
+    WF_TRY(wf_work_take(&c->state->work, wf_operand_type(c->be, &c->s->qkv.weight),
                         WF_DIMS(positions, width), &n));
-    WF_TRY(wf_work_take(c->state, wf_attention_type(c->be, width), WF_DIMS(positions, 3, 1, width),
-                        &qkv));
+    WF_TRY(wf_work_take(&c->state->work, wf_attention_type(c->be, width),
+                        WF_DIMS(positions, 3, 1, width), &qkv));
     for (int64_t t = 0; t < y.dim[0]; t++)
         WF_TRY(attend(c, wf_work_lines(wf_tensor_slice(y, 0, t, 1)), n, qkv));
-    wf_work_give(c->state, qkv);
-    wf_work_give(c->state, n);
+    wf_work_give(&c->state->work, qkv);
+    wf_work_give(&c->state->work, n);
     return WF_OK;
 }
 
@@ -213,10 +214,11 @@ static enum wf_status pair_frames(const struct call *c, struct wf_tensor x, stru
     const int64_t count = x.dim[0], width = x.dim[3];
     struct wf_causal_input input;
     struct wf_tensor pairs;
-    WF_TRY(wf_causal_begin(&c->caches->conv2, c->be, c->state->pool, &c->s->conv2.weight, count,
-                           c->x.at, &input));
+    WF_TRY(wf_causal_begin(&c->caches->conv2, c->be, c->state->work.pool, &c->s->conv2.weight,
+                           count, c->x.at, &input));
     WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = x, .y = input.body}));
-    WF_TRY(wf_work_take(c->state, WF_F32, WF_DIMS(count, x.dim[1], x.dim[2], 2 * width), &pairs));
+    WF_TRY(wf_work_take(&c->state->work, WF_F32, WF_DIMS(count, x.dim[1], x.dim[2], 2 * width),
+                        &pairs));
     WF_TRY(wf_layer_conv(c->be, &c->s->conv2,
                          (struct wf_conv){.x = input.x,
                                           .y = pairs,
@@ -227,7 +229,7 @@ static enum wf_status pair_frames(const struct call *c, struct wf_tensor x, stru
     WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = wf_tensor_permute(wf_tensor_split(pairs, 3, width),
                                                                    WF_ORDER(0, 3, 1, 2, 4)),
                                             .y = wf_tensor_split(y, 0, 2)}));
-    wf_work_give(c->state, pairs);
+    wf_work_give(&c->state->work, pairs);
     return WF_OK;
 }
 
@@ -248,8 +250,8 @@ static enum wf_status upsample_source(const struct call *c, struct wf_tensor *so
 {
     const struct wf_tensor x = c->x.t;
     if (!c->s->conv2.weight.rank)
-        return wf_work_operand(c->state, &c->s->conv1, x, source);
-    WF_TRY(wf_work_take(c->state, wf_operand_type(c->be, &c->s->conv1.weight),
+        return wf_work_operand(&c->state->work, &c->s->conv1, x, source);
+    WF_TRY(wf_work_take(&c->state->work, wf_operand_type(c->be, &c->s->conv1.weight),
                         WF_DIMS(c->pass->y.t.dim[0], x.dim[1], x.dim[2], x.dim[3]), source));
     return double_frames(c, *source);
 }
@@ -261,7 +263,7 @@ static enum wf_status run_upsample(const struct call *c)
     WF_TRY(upsample_source(c, &up.x));
     wf_window_pads(small, 1, c->pass->frame, up.pad_h, up.pad_w);
     WF_TRY(wf_layer_upconv(c->be, &c->s->conv1, up));
-    wf_work_give_operand(c->state, c->x.t, up.x);
+    wf_work_give_operand(&c->state->work, c->x.t, up.x);
     if (!c->s->has_shortcut)
         return WF_OK;
     return wf_wan_shortcut(c->state, wf_part_slice(c->pass->held, small), c->pass->y.t,
@@ -301,12 +303,12 @@ static enum wf_status wan_run(struct wf_vae_state *state, int stage, const struc
     const struct wf_tensor x = c.x.t = wf_part_slice(pass->x, c.x.at);
     const bool gaps = !wf_tensor_is_dense(&x);
     if (gaps) {
-        WF_TRY(wf_work_take(c.state, WF_F32, x.rank, x.dim, &c.x.t));
+        WF_TRY(wf_work_take(&c.state->work, WF_F32, x.rank, x.dim, &c.x.t));
         WF_TRY(wf_copy(d->be, &(struct wf_copy){.x = x, .y = c.x.t}));
     }
     WF_TRY(run[c.s->kind](&c));
     if (gaps)
-        wf_work_give(c.state, c.x.t);
+        wf_work_give(&c.state->work, c.x.t);
     return WF_OK;
 }
 
@@ -331,8 +333,9 @@ static enum wf_status wan_begin(struct wf_vae *vae, struct wf_pool *pool,
     struct decode *d = wf_calloc(vae->mem, WF_MEM_MISC, 1, sizeof *d);
     if (!d)
         return wf_fail_memory(err, "vae", sizeof *d);
-    *d = (struct decode){
-        .base = {.vae = vae, .pool = pool}, .v = (const struct wf_wan_vae *)vae, .be = vae->be};
+    *d = (struct decode){.base = {.vae = vae, .work = {vae->be, pool, "decode"}},
+                         .v = (const struct wf_wan_vae *)vae,
+                         .be = vae->be};
     d->caches = wf_calloc(vae->mem, WF_MEM_MISC, stages, sizeof *d->caches);
     *state = &d->base;
     if (d->caches)

@@ -52,7 +52,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2 };
 /* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
 void cli_close(struct cli *cli);
-void cli_help(enum cli_verb verb);
+void cli_help(enum cli_verb verb, bool all);
 
 /* One line on standard error: "weft: ...". */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -5,11 +5,26 @@
 
 #include "engine/cli/run.h"
 
+/* What a user forgot: a text that is empty is given on purpose. */
+static enum weft_status check_prompt(struct cli_run *r)
+{
+    const struct weft_model_info *info;
+    if (r->cli->verb != CLI_GENERATE || r->cli->request.prompt)
+        return WEFT_OK;
+    const enum weft_status status = weft_model_describe(r->model, &info);
+    if (status != WEFT_OK || !(info->takes & WEFT_TAKES_PROMPT))
+        return status;
+    cli_say("usage: the prompt is missing; give -p TEXT");
+    r->told = true;
+    return WEFT_REFUSED;
+}
+
 static enum weft_status open_model(struct cli_run *r)
 {
-    const enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
-    return status == WEFT_OK ? weft_model_open(r->engine, r->cli->model, r->cli->variant, &r->model)
-                             : status;
+    enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
+    if (status == WEFT_OK)
+        status = weft_model_open(r->engine, r->cli->model, r->cli->variant, &r->model);
+    return status == WEFT_OK ? check_prompt(r) : status;
 }
 
 /* A pipe: to open it would wait for its reader, and give it nothing. */

@@ -16,9 +16,16 @@ static void print_text(const struct cli *cli, const struct weft_model_info *info
     }
     printf("  in all %.3f M parameters, %.1f MB\n", (double)info->parameters / 1e6,
            (double)info->bytes / 1e6);
-    printf("  defaults: %dx%d, %d frames at %g a second, %d steps, guidance %g\n", info->width,
-           info->height, info->num_frames, (double)info->fps_num / info->fps_den, info->steps,
-           info->guidance_scale);
+    printf("  takes: %s\n", info->takes & WEFT_TAKES_IMAGE ? "an image (-i)" : "a prompt (-p)");
+    printf("  defaults: %dx%d, %d frames at %g a second, %d steps, guidance ", info->width,
+           info->height, info->num_frames, (double)info->fps_num / info->fps_den, info->steps);
+    if (info->takes & WEFT_TAKES_GUIDANCE_RANGE)
+        printf("%g to %g", info->min_guidance_scale, info->max_guidance_scale);
+    else
+        printf("%g", info->guidance_scale);
+    if (info->takes & WEFT_TAKES_MOTION)
+        printf(", motion bucket %d, noise %g", info->motion_bucket_id, info->noise_aug_strength);
+    putchar('\n');
 }
 
 static json_t *component_json(const struct weft_component *c)
@@ -28,19 +35,47 @@ static json_t *component_json(const struct weft_component *c)
                      "tensors", c->tensors, "bytes", (json_int_t)c->bytes);
 }
 
+/* Adds a number where the model takes it. */
+static void add_number(json_t *object, const struct weft_model_info *info, unsigned takes,
+                       const char *name, double value)
+{
+    if (info->takes & takes)
+        json_object_set_new(object, name, json_real(value));
+}
+
+static json_t *defaults_json(const struct weft_model_info *info)
+{
+    json_t *d = json_pack("{s:i, s:i, s:i, s:i, s:f}", "width", info->width, "height", info->height,
+                          "num_frames", info->num_frames, "steps", info->steps, "fps",
+                          (double)info->fps_num / info->fps_den);
+    add_number(d, info, WEFT_TAKES_GUIDANCE, "guidance_scale", info->guidance_scale);
+    add_number(d, info, WEFT_TAKES_GUIDANCE_RANGE, "min_guidance_scale", info->min_guidance_scale);
+    add_number(d, info, WEFT_TAKES_GUIDANCE_RANGE, "max_guidance_scale", info->max_guidance_scale);
+    add_number(d, info, WEFT_TAKES_MOTION, "motion_bucket_id", info->motion_bucket_id);
+    add_number(d, info, WEFT_TAKES_MOTION, "noise_aug_strength", info->noise_aug_strength);
+    return d;
+}
+
+static json_t *takes_json(const struct weft_model_info *info)
+{
+    json_t *takes = json_array();
+    if (info->takes & WEFT_TAKES_PROMPT)
+        json_array_append_new(takes, json_string("prompt"));
+    if (info->takes & WEFT_TAKES_IMAGE)
+        json_array_append_new(takes, json_string("image"));
+    return takes;
+}
+
 static int print_json(const struct cli *cli, const struct weft_model_info *info)
 {
     json_t *components = json_array();
     for (int i = 0; i < info->component_count; i++)
         json_array_append_new(components, component_json(&info->components[i]));
-    json_t *defaults =
-        json_pack("{s:i, s:i, s:i, s:i, s:f, s:f}", "width", info->width, "height", info->height,
-                  "num_frames", info->num_frames, "steps", info->steps, "guidance_scale",
-                  info->guidance_scale, "fps", (double)info->fps_num / info->fps_den);
-    json_t *root = json_pack(
-        "{s:o, s:s, s:s, s:I, s:I, s:o, s:o}", "model", cli_json_text(cli->model), "family",
-        info->family, "pipeline", info->pipeline, "parameters", (json_int_t)info->parameters,
-        "bytes", (json_int_t)info->bytes, "components", components, "defaults", defaults);
+    json_t *root =
+        json_pack("{s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "model", cli_json_text(cli->model),
+                  "family", info->family, "pipeline", info->pipeline, "parameters",
+                  (json_int_t)info->parameters, "bytes", (json_int_t)info->bytes, "components",
+                  components, "takes", takes_json(info), "defaults", defaults_json(info));
     const int failed = !root || json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(root);

@@ -64,7 +64,7 @@ static int run_verb(enum cli_verb verb, int argc, char **argv)
     struct cli cli;
     int code = cli_parse(&cli, verb, argc, argv);
     if (code == CLI_OK && cli.help)
-        cli_help(verb);
+        cli_help(verb, cli.verbose);
     else if (code == CLI_OK)
         code = verb == CLI_INFO ? cli_run_info(&cli) : cli_run_clip(&cli);
     cli_close(&cli);

@@ -19,7 +19,7 @@ struct spec {
     const char *name;
     int letter; /* 0: none */
     enum kind kind;
-    unsigned verbs; /* CLI_* that have it */
+    unsigned verbs; /* CLI_* that have it; and RARE: the short help leaves it out */
     size_t offset;  /* of the target in struct cli */
     double low, high;
     const char *argument; /* CHOICE: the words, with | between */
@@ -30,35 +30,48 @@ struct spec {
 #define G (unsigned)CLI_GENERATE
 #define D (unsigned)CLI_DECODE
 #define I (unsigned)CLI_INFO
+#define RARE 0x100u
 
 static const struct spec specs[] = {
     {"What to make", "prompt", 'p', PROMPT, G, AT(request.prompt), 0, 0, "TEXT",
      "what the clip shows; @FILE reads it from a file"},
     {NULL, "negative-prompt", 'n', PROMPT, G, AT(request.negative_prompt), 0, 0, "TEXT",
      "what to keep away from; @FILE too [empty]"},
+    {NULL, "image", 'i', TEXT, G, AT(request.image), 0, 0, "FILE",
+     "PNG or JPEG that the clip begins with (image-to-video models)"},
+    {NULL, "fit", 0, CHOICE, G, AT(request.fit), 0, 0, "stretch|crop|pad",
+     "what becomes of another aspect [stretch]"},
     {NULL, "width", 'W', INTEGER, G, AT(request.width), 1, 1e6, "N", "pixels [the model's]"},
     {NULL, "height", 'H', INTEGER, G, AT(request.height), 1, 1e6, "N", "pixels [the model's]"},
     {NULL, "num-frames", 'f', INTEGER, G, AT(request.num_frames), 1, 1e6, "N",
      "frames [the model's]"},
     {NULL, "fps", 0, RATE, G | D, AT(request.fps_num), 0, 0, "F",
      "frames a second: 16, 23.976, 30000/1001 [the model's]"},
+    {NULL, "motion-bucket-id", 0, INTEGER, G, AT(request.motion_bucket_id), 0, 1e6, "N",
+     "SVD: the higher, the more moves [127]"},
+    {NULL, "noise-aug-strength", 0, NUMBER, G, AT(request.noise_aug_strength), 0, 1000, "F",
+     "SVD: noise on the image: more moves, less like it [0.02]"},
     {"How", "steps", 0, INTEGER, G, AT(request.steps), 1, 1000, "N",
      "denoising steps [the model's]"},
     {NULL, "num-inference-steps", 0, INTEGER, G, AT(request.steps), 1, 1000, "N", NULL},
     {NULL, "guidance-scale", 0, NUMBER, G, AT(request.guidance_scale), 0, 1000, "F",
      "above 1: towards the prompt, at twice the work [the model's]"},
-    {NULL, "flow-shift", 0, NUMBER, G, AT(request.flow_shift), 1e-6, 1e6, "F",
+    {NULL, "min-guidance-scale", 0, NUMBER, G, AT(request.min_guidance_scale), 0, 1000, "F",
+     "SVD: of the first frame [1]"},
+    {NULL, "max-guidance-scale", 0, NUMBER, G, AT(request.max_guidance_scale), 0, 1000, "F",
+     "SVD: of the last frame [3]"},
+    {NULL, "flow-shift", 0, NUMBER, G | RARE, AT(request.flow_shift), 1e-6, 1e6, "F",
      "noise schedule [the model's]"},
-    {NULL, "max-sequence-length", 0, INTEGER, G, AT(request.max_sequence_length), 1, 4096, "N",
-     "rows of text that the denoiser sees [512]"},
+    {NULL, "max-sequence-length", 0, INTEGER, G | RARE, AT(request.max_sequence_length), 1, 4096,
+     "N", "rows of text that the denoiser sees [512]"},
     {NULL, "seed", 's', SEED, G, AT(request.seed), 0, 0, "N",
      "of torch's generator [random, printed]"},
-    {NULL, "generator", 0, TEXT, G, AT(request.generator), 0, 0, "NAME",
+    {NULL, "generator", 0, TEXT, G | RARE, AT(request.generator), 0, 0, "NAME",
      "cpu, or cuda: the noise as torch draws it there [cpu]"},
     {NULL, "num-videos", 0, INTEGER, G, AT(num_videos), 1, 10000, "N",
      "clips, of seeds s, s+1, ...; -o clip-%02d.y4m [1]"},
-    {NULL, "latents", 0, TEXT, G, AT(request.latents), 0, 0, "FILE",
-     "initial noise: safetensors, tensor `latents` [1,C,T,h,w]"},
+    {NULL, "latents", 0, TEXT, G | RARE, AT(request.latents), 0, 0, "FILE",
+     "initial noise: safetensors, tensor `latents`, as a dump has"},
     {"Decoding", "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
      "frames decoded at a time [Wan: fewest, same pixels; SVD: all]"},
     {NULL, "chunk-overlap", 0, INTEGER, G | D, AT(request.chunk_overlap), 0, 1e6, "N",
@@ -73,7 +86,7 @@ static const struct spec specs[] = {
      "cpu, cuda or cuda:1 [cuda where there is one, else cpu]"},
     {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME",
      "f32, bf16, or vae=f32,transformer=bf16 [where fast: bf16]"},
-    {NULL, "device-map", 0, TEXT, G | D, AT(settings.device_map), 0, 0, "MAP",
+    {NULL, "device-map", 0, TEXT, G | D | RARE, AT(settings.device_map), 0, 0, "MAP",
      "e.g. vae=cpu,transformer=cpu: weights stay there"},
     {NULL, "threads", 0, INTEGER, G | D, AT(settings.threads), 1, 4096, "N",
      "[OMP_NUM_THREADS, else the cores that are free to use]"},
@@ -81,7 +94,7 @@ static const struct spec specs[] = {
      "which weights are held at a time [model]"},
     {NULL, "memory-limit", 0, SIZE, G | D, AT(settings.memory_limit), 0, 0, "SIZE",
      "e.g. 12GiB; a run that needs more is refused [what is free]"},
-    {NULL, "offload-blocks", 0, INTEGER, G | D, AT(settings.offload_blocks), 1, 1024, "N",
+    {NULL, "offload-blocks", 0, INTEGER, G | D | RARE, AT(settings.offload_blocks), 1, 1024, "N",
      "blocks that group holds together [1]"},
     {NULL, "variant", 0, TEXT, G | D | I, AT(variant), 0, 0, "NAME",
      "weight files with that word in their name, e.g. fp16"},
@@ -92,9 +105,9 @@ static const struct spec specs[] = {
      "ffmpeg's name of an encoder [libx264; webm libvpx-vp9]"},
     {NULL, "crf", 0, NUMBER, G | D, AT(output.crf), 0, 63, "F",
      "quality, lower is better [18; vp9, av1 31]"},
-    {NULL, "preset", 0, TEXT, G | D, AT(output.preset), 0, 0, "NAME",
+    {NULL, "preset", 0, TEXT, G | D | RARE, AT(output.preset), 0, 0, "NAME",
      "the encoder's speed [medium]"},
-    {NULL, "pix-fmt", 0, TEXT, G | D, AT(output.pix_fmt), 0, 0, "NAME", "[yuv420p]"},
+    {NULL, "pix-fmt", 0, TEXT, G | D | RARE, AT(output.pix_fmt), 0, 0, "NAME", "[yuv420p]"},
     {NULL, "overwrite", 'y', FLAG, G | D, AT(output.overwrite), 0, 0, NULL,
      "replace an existing file"},
     {NULL, "dump", 0, TEXT, G, AT(request.dump), 0, 0, "DIR",
@@ -469,10 +482,6 @@ static int check_clip(const struct cli *cli)
         cli_say("usage: the output is missing; give -o FILE, or --format null to drop the frames");
         return CLI_REFUSED;
     }
-    if (cli->verb == CLI_GENERATE && !cli->request.prompt) {
-        cli_say("usage: the prompt is missing; give -p TEXT");
-        return CLI_REFUSED;
-    }
     return check_videos(cli);
 }
 
@@ -484,6 +493,9 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     cli->settings.log_context = cli;
     weft_output_defaults(&cli->output);
     cli->request.guidance_scale = -1;
+    cli->request.min_guidance_scale = cli->request.max_guidance_scale = -1;
+    cli->request.motion_bucket_id = -1;
+    cli->request.noise_aug_strength = -1;
     cli->request.random_seed = 1;
     cli->request.chunk_overlap = -1;
     cli->request.tile_overlap_width = cli->request.tile_overlap_height = -1;
@@ -517,17 +529,22 @@ void cli_close(struct cli *cli)
 
 /* --- help --- */
 
-void cli_help(enum cli_verb verb)
+void cli_help(enum cli_verb verb, bool all)
 {
-    printf("weft %s\n", verb == CLI_GENERATE ? "generate MODEL -p TEXT -o FILE [options]"
+    printf("weft %s\n", verb == CLI_GENERATE ? "generate MODEL -p TEXT | -i IMAGE -o FILE [options]"
                         : verb == CLI_DECODE ? "decode MODEL LATENTS -o FILE [options]"
                                              : "info MODEL [options]");
     const char *heading = NULL;
+    bool more = false;
     for (int i = 0; i < SPECS; i++) {
         const struct spec *s = &specs[i];
         heading = s->group ? s->group : heading;
         if (!(s->verbs & (unsigned)verb) || (!s->help && s->offset != AT(output.format)))
             continue;
+        if (s->verbs & RARE && !all) {
+            more = true;
+            continue;
+        }
         if (heading)
             printf("%s\n", heading);
         heading = NULL;
@@ -537,4 +554,6 @@ void cli_help(enum cli_verb verb)
                  s->argument ? " " : "", s->argument ? s->argument : "");
         printf("  %-36s %s\n", left, s->help ? s->help : weft_output_formats());
     }
+    if (more)
+        printf("What is rarely needed: --help --verbose\n");
 }

@@ -3,9 +3,12 @@
 #define WEFT_ENGINE_MODELS_FAMILY_H
 
 #include "engine/engine.h"
+#include "engine/generator.h"
+#include "engine/sampler/sampler.h"
+#include "kernels/base/pool.h"
 
-/* The prompt and the negative prompt. */
-enum { WF_HALVES = 2 };
+/* With the condition, and without it or with the negative prompt: the halves of guidance. */
+enum { WF_HALVES = 2, WF_MAX_CONDITIONS = 4 };
 
 struct wf_component {
     const char *name;      /* folder; its key in model_index.json */
@@ -14,6 +17,22 @@ struct wf_component {
     /* What the class takes from config.json, in a row; any other key but "_..." is skipped with a
        warning. NULL: not looked at. */
     const char *keys;
+    /* Another component: this is a second part of it, of the same folder, files and place, that is
+       needed in a stage of its own. NULL: none. */
+    const char *part_of;
+};
+
+/* What the denoiser is conditioned on, in diffusers' words. */
+struct wf_condition_kind {
+    const char *name; /* of the dump's file, and of the tensor in it: "prompt_embeds" */
+    const char *what; /* for messages: "the embeddings of the prompt" */
+};
+
+/* value: rows [n,d], in a file [1,rows,d] with zeros behind them; or a picture [1,h,w,C], in a file
+   [1,C,h,w]. Dense f32 where the denoiser computes; data NULL: this job has none. */
+struct wf_condition {
+    struct wf_tensor value;
+    int64_t rows;
 };
 
 struct wf_family {
@@ -22,8 +41,14 @@ struct wf_family {
     const char *vae_class;    /* which, alone in a folder, is taken for this family's */
     struct wf_component components[WF_MAX_COMPONENTS]; /* in the order of their stages */
     const char *denoiser; /* of these; conditions and latents are where it computes */
+    struct wf_condition_kind conditions[WF_MAX_CONDITIONS]; /* name NULL at the end */
+    unsigned takes; /* enum weft_takes: fields of a request; any other that is set is refused */
+    enum wf_prediction prediction; /* that its denoisers learn */
     struct wf_defaults defaults;
 
+    /* Defaults that a model's own files say. NULL: none do. */
+    enum wf_status (*read_defaults)(const struct weft_model *model, struct wf_defaults *defaults,
+                                    struct wf_error *err);
     /* The parts before the VAE. open refuses what the family does not do yet, then checks all
        weights, the VAE's too (wf_model_open_vae), and loads none. */
     enum wf_status (*open)(struct weft_model *model, void **pipeline, struct wf_error *err);
@@ -33,24 +58,27 @@ struct wf_family {
      * [T,h,w,C]. */
     enum wf_status (*check)(struct weft_model *model, const struct weft_request *request,
                             int64_t dims[4], struct wf_error *err);
-    /* Begins a job: cleans and tokenises both texts of the request (half 1 only when guidance is
-       on), computes nothing. What belongs to the job from here on is in *state, token ids, text
-       keys and values, never in the pipeline: several jobs of one model may be open. The pipeline
-       outlives the state. */
+    /* How far a frame of latents is led to the condition: guidance is on where any is above 1. */
+    double (*guidance)(const struct weft_request *request, int64_t frame, int64_t frames);
+    /* Begins a job: reads and checks all of the request that conditions are made from (the second
+       half's only when halves is 2), computes nothing. What belongs to the job from here on is in
+       *state, token ids, text keys and values, never in the pipeline: several jobs of one model may
+       be open. The pipeline outlives the state. */
     enum wf_status (*prepare)(void *pipeline, const struct weft_request *request, int halves,
                               void **state, struct wf_error *err);
     void (*finish)(void *state);
-    /* Encodes the halves: embeds[half] [rows,width], the real rows, taken from the arena. */
-    enum wf_status (*encode)(void *state, struct wf_arena *arena, struct wf_tensor *embeds,
-                             struct wf_error *err);
-    int64_t (*text_rows)(const void *state); /* that the denoiser sees: embeds and then zeros */
-    /* Hands the embeds of a half to the denoiser. */
-    enum wf_status (*condition)(void *state, int half, struct wf_tensor embeds,
+    /* Fills the conditions, by their kinds' numbers, taken from the arena; draws what it needs from
+       the generator before anybody else does. */
+    enum wf_status (*encode)(void *state, struct wf_generator *generator, struct wf_arena *arena,
+                             struct wf_condition *conditions, struct wf_error *err);
+    /* Hands them to the denoiser. */
+    enum wf_status (*condition)(void *state, const struct wf_condition *conditions,
                                 struct wf_arena *arena, struct wf_error *err);
-    /* One forward for each half: velocity[half] [T,h,w,C] at latents [T,h,w,C]. */
+    /* One forward for each half: prediction[half] [T,h,w,C] at latents [T,h,w,C] as the sampler
+       scales them. Working memory is the arena's or the pool's, and given back. */
     enum wf_status (*denoise)(void *state, struct wf_tensor latents, double timestep,
-                              const struct wf_tensor *velocity, struct wf_arena *arena,
-                              struct wf_error *err);
+                              const struct wf_tensor *prediction, struct wf_arena *arena,
+                              struct wf_pool *pool, struct wf_error *err);
 };
 
 /* The family of a pipeline class, or NULL. */

@@ -1,10 +1,11 @@
 /* Wan 2.1, text to video: UMT5, the Wan transformer, the causal VAE. */
 #include <string.h>
 
+#include "engine/encoders/umt5.h"
 #include "engine/models/family.h"
+#include "engine/models/size.h"
 #include "engine/place.h"
 #include "engine/text/text.h"
-#include "engine/text/umt5.h"
 #include "temporal/wan_transformer.h"
 
 enum { MAX_TEXT = 4096 };
@@ -128,25 +129,6 @@ static enum wf_status wan_open(struct weft_model *model, void **pipeline, struct
     return WF_OK;
 }
 
-/* Of least, least + unit, least + 2 unit, ... the one nearest to value. */
-static long long nearest(int64_t value, int64_t unit, int64_t least)
-{
-    return value <= least ? least : least + (value - least + unit / 2) / unit * unit;
-}
-
-static enum wf_status check_side(const char *name, int value, int64_t unit, int64_t most,
-                                 struct wf_error *err)
-{
-    if (value > most)
-        return wf_fail(err, WF_REFUSED,
-                       "%s: %d is more than this model can do; the largest is %lld", name, value,
-                       (long long)most);
-    if (value < 1 || value % unit)
-        return wf_fail(err, WF_REFUSED, "%s: %d is not a multiple of %lld; the nearest is %lld",
-                       name, value, (long long)unit, nearest(value, unit, unit));
-    return WF_OK;
-}
-
 /* A token spans patch latent frames; the first latent frame is one frame, the others are temporal
  * frames. */
 static enum wf_status check_frames(int frames, int64_t temporal, int64_t patch, int64_t most,
@@ -154,9 +136,10 @@ static enum wf_status check_frames(int frames, int64_t temporal, int64_t patch, 
 {
     const int64_t unit = temporal * patch, least = 1 + temporal * (patch - 1);
     if (frames < 1 || (frames - least) % unit)
-        return wf_fail(
-            err, WF_REFUSED, "frames: %d is not a multiple of %lld plus %lld; the nearest is %lld",
-            frames, (long long)unit, (long long)(least % unit), nearest(frames, unit, least));
+        return wf_fail(err, WF_REFUSED,
+                       "frames: %d is not a multiple of %lld plus %lld; the nearest is %lld",
+                       frames, (long long)unit, (long long)(least % unit),
+                       (long long)wf_size_nearest(frames, unit, least));
     if ((frames - 1) / temporal + 1 > most)
         return wf_fail(err, WF_REFUSED, "frames: %d is more than this model can do; at most %lld",
                        frames, (long long)((most - 1) * temporal + 1));
@@ -169,10 +152,10 @@ static enum wf_status wan_check(struct weft_model *model, const struct weft_requ
     const struct wan_pipeline *p = model->pipeline;
     const struct wf_wan_config *c = wf_wan_get_config(p->transformer);
     const struct wf_vae_geometry *g = &model->vae->geometry;
-    WF_TRY(check_side("width", r->width, g->spatial * c->patch[2],
-                      c->rope_max * g->spatial * c->patch[2], err));
-    WF_TRY(check_side("height", r->height, g->spatial * c->patch[1],
-                      c->rope_max * g->spatial * c->patch[1], err));
+    WF_TRY(wf_size_check_side("width", r->width, g->spatial * c->patch[2],
+                              c->rope_max * g->spatial * c->patch[2], err));
+    WF_TRY(wf_size_check_side("height", r->height, g->spatial * c->patch[1],
+                              c->rope_max * g->spatial * c->patch[1], err));
     WF_TRY(check_frames(r->num_frames, g->temporal, c->patch[0], c->rope_max * c->patch[0], err));
     if (r->max_sequence_length < 1 || r->max_sequence_length > MAX_TEXT)
         return wf_fail(err, WF_REFUSED, "max-sequence-length: %d is not possible; choose 1 to %d",
@@ -263,10 +246,9 @@ static enum wf_status encode_texts(const struct wan_state *s, struct wf_arena *a
 }
 
 /* The embeddings come to where the transformer computes. */
-static enum wf_status wan_encode(void *state, struct wf_arena *arena, struct wf_tensor *embeds,
-                                 struct wf_error *err)
+static enum wf_status encode_there(const struct wan_state *s, struct wf_arena *arena,
+                                   struct wf_tensor *embeds, struct wf_error *err)
 {
-    const struct wan_state *s = state;
     const struct weft_model *m = s->pipeline->model;
     struct wf_backend *from = wf_model_backend(m, "text_encoder");
     struct wf_backend *to = wf_model_backend(m, "transformer");
@@ -285,24 +267,41 @@ static enum wf_status wan_encode(void *state, struct wf_arena *arena, struct wf_
     return status;
 }
 
-static int64_t wan_text_rows(const void *state)
+static enum wf_status wan_encode(void *state, struct wf_generator *generator,
+                                 struct wf_arena *arena, struct wf_condition *conditions,
+                                 struct wf_error *err)
 {
-    return ((const struct wan_state *)state)->rows;
+    const struct wan_state *s = state;
+    struct wf_tensor embeds[WF_HALVES];
+    (void)generator;
+    WF_TRY(encode_there(s, arena, embeds, err));
+    for (int half = 0; half < s->halves; half++)
+        conditions[half] = (struct wf_condition){.value = embeds[half], .rows = s->rows};
+    return WF_OK;
 }
 
-static enum wf_status wan_condition(void *state, int half, struct wf_tensor embeds,
+static enum wf_status wan_condition(void *state, const struct wf_condition *conditions,
                                     struct wf_arena *arena, struct wf_error *err)
 {
     const struct wan_state *s = state;
-    return wf_wan_set_text(s->run, half, embeds, s->rows, arena, err);
+    for (int half = 0; half < s->halves; half++)
+        WF_TRY(wf_wan_set_text(s->run, half, conditions[half].value, s->rows, arena, err));
+    return WF_OK;
+}
+
+static double wan_guidance(const struct weft_request *r, int64_t frame, int64_t frames)
+{
+    (void)frame, (void)frames;
+    return r->guidance_scale;
 }
 
 static enum wf_status wan_denoise(void *state, struct wf_tensor latents, double timestep,
-                                  const struct wf_tensor *velocity, struct wf_arena *arena,
-                                  struct wf_error *err)
+                                  const struct wf_tensor *prediction, struct wf_arena *arena,
+                                  struct wf_pool *pool, struct wf_error *err)
 {
     const struct wan_state *s = state;
-    return wf_wan_forward(s->run, latents, timestep, s->halves, velocity, arena, err);
+    (void)pool;
+    return wf_wan_forward(s->run, latents, timestep, s->halves, prediction, arena, err);
 }
 
 const struct wf_family wf_family_wan = {
@@ -321,6 +320,10 @@ const struct wf_family wf_family_wan = {
                     .stage = WEFT_STAGE_DECODE,
                     .keys = VAE_KEYS}},
     .denoiser = "transformer",
+    .conditions = {{"prompt_embeds", "the embeddings of the prompt"},
+                   {"negative_prompt_embeds", "the embeddings of the negative prompt"}},
+    .takes = WEFT_TAKES_PROMPT | WEFT_TAKES_GUIDANCE | WEFT_TAKES_FLOW_SHIFT,
+    .prediction = WF_PREDICT_FLOW,
     .defaults = {.width = 832,
                  .height = 480,
                  .num_frames = 81,
@@ -328,14 +331,18 @@ const struct wf_family wf_family_wan = {
                  .max_sequence_length = 512,
                  .guidance_scale = 5,
                  .fps_num = 16,
-                 .fps_den = 1},
+                 .fps_den = 1,
+                 .motion_bucket_id = -1,
+                 .min_guidance_scale = -1,
+                 .max_guidance_scale = -1,
+                 .noise_aug_strength = -1},
     .open = wan_open,
     .close = wan_close,
     .check = wan_check,
     .prepare = wan_prepare,
     .finish = wan_finish,
     .encode = wan_encode,
-    .text_rows = wan_text_rows,
+    .guidance = wan_guidance,
     .condition = wan_condition,
     .denoise = wan_denoise,
 };

@@ -1,64 +1,54 @@
 /* diffusers' FlowMatchEulerDiscreteScheduler: one Euler step along the flow. */
-#include <math.h>
-
 #include "engine/sampler/driver.h"
+#include "engine/sampler/spacing.h"
 
-static enum wf_status configure(struct wf_sampler *s, const struct wf_json *config,
-                                struct wf_error *err)
+struct flow_euler {
+    struct wf_sampler base;
+    struct wf_shift shift;
+    enum wf_spacing spacing;
+};
+
+static enum wf_status configure(struct wf_sampler *base, const struct wf_json *config,
+                                double flow_shift, struct wf_error *err)
 {
-    static const char *const off[] = {"use_dynamic_shifting", "invert_sigmas", "use_beta_sigmas",
+    static const char *const off[] = {"use_dynamic_shifting", "invert_sigmas",
                                       "stochastic_sampling"};
+    struct flow_euler *s = (struct flow_euler *)base;
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         WF_TRY(wf_sampler_must_be_off(config, off[i], err));
-    WF_TRY(wf_json_bool(config, "use_karras_sigmas", &s->karras, err));
-    WF_TRY(wf_json_bool(config, "use_exponential_sigmas", &s->exponential, err));
-    if (s->karras && s->exponential)
-        return wf_fail(err, WF_REFUSED,
-                       "%s: use_karras_sigmas and use_exponential_sigmas are both on; choose one",
-                       config->path);
-    return wf_json_double(config, "shift", 1e-6, 1e6, &s->shift, err);
-}
-
-/* Spreads the steps anew between the first and the last sigma: evenly in sigma^(1/7) (Karras et al.
-   2022, equation 5) or in ln sigma. */
-static void respace(const struct wf_sampler *s, double *sigma)
-{
-    const double rho = 7, first = sigma[0], last = sigma[s->steps - 1];
-    for (int i = 0; i < s->steps && (s->karras || s->exponential); i++) {
-        const double ramp = s->steps > 1 ? (double)i / (s->steps - 1) : 0;
-        if (s->karras)
-            sigma[i] =
-                pow(pow(first, 1 / rho) + ramp * (pow(last, 1 / rho) - pow(first, 1 / rho)), rho);
-        else
-            sigma[i] = exp(log(first) + ramp * (log(last) - log(first)));
-    }
+    base->prediction = WF_PREDICT_FLOW;
+    WF_TRY(wf_spacing_read(config, &s->spacing, err));
+    return wf_shift_read(config, "shift", flow_shift, &s->shift, err);
 }
 
 /* The class computes its range in float32 when it is built, with the shift applied; the steps are
    spread over that range in float64 and the shift is applied to them once more. */
-static void tables(struct wf_sampler *s)
+static enum wf_status tables(struct wf_sampler *base, struct wf_error *err)
 {
-    const float train = (float)s->train_timesteps, shift = (float)s->shift;
+    (void)err;
+    struct flow_euler *s = (struct flow_euler *)base;
+    const int steps = base->steps;
+    const float train = (float)base->train_timesteps, shift = (float)s->shift.factor;
     const float first = train / train, last = 1.0f / train;
     const double sigma_max = shift * first / (1.0f + (shift - 1.0f) * first);
     const double sigma_min = shift * last / (1.0f + (shift - 1.0f) * last);
-    const double from = sigma_max * (double)s->train_timesteps;
-    const double to = sigma_min * (double)s->train_timesteps;
-    const double stride = s->steps > 1 ? (to - from) / (s->steps - 1) : 0;
+    const double from = sigma_max * (double)base->train_timesteps;
+    const double to = sigma_min * (double)base->train_timesteps;
+    const double stride = steps > 1 ? (to - from) / (steps - 1) : 0;
     double sigma[WF_SAMPLER_MAX_STEPS];
-    for (int i = 0; i < s->steps; i++) {
-        const double t = i > 0 && i == s->steps - 1 ? to : i * stride + from;
-        const double flat = t / (double)s->train_timesteps;
-        sigma[i] = s->shift * flat / (1 + (s->shift - 1) * flat);
+    for (int i = 0; i < steps; i++) {
+        const double t = i > 0 && i == steps - 1 ? to : i * stride + from;
+        sigma[i] = wf_shift_apply(&s->shift, t / (double)base->train_timesteps);
     }
-    if (s->shift_terminal > 0)
-        wf_sampler_stretch(sigma, s->steps, s->shift_terminal);
-    respace(s, sigma);
-    for (int i = 0; i < s->steps; i++) {
-        s->sigma[i] = (float)sigma[i];
-        s->timestep[i] = (double)(s->sigma[i] * train);
+    wf_shift_stretch(&s->shift, sigma, steps);
+    if (s->spacing != WF_SPACING_OWN)
+        wf_spacing_fill(s->spacing, sigma[0], sigma[steps - 1], sigma, steps);
+    for (int i = 0; i < steps; i++) {
+        base->sigma[i] = (float)sigma[i];
+        base->timestep[i] = (double)(base->sigma[i] * train);
     }
-    s->sigma[s->steps] = 0;
+    base->sigma[steps] = 0;
+    return WF_OK;
 }
 
 /* x + (sigma' - sigma) v */
@@ -76,6 +66,7 @@ const struct wf_sampler_driver wf_sampler_flow_euler = {
     .keys = "num_train_timesteps shift use_dynamic_shifting base_shift max_shift "
             "base_image_seq_len max_image_seq_len invert_sigmas shift_terminal use_karras_sigmas "
             "use_exponential_sigmas use_beta_sigmas time_shift_type stochastic_sampling",
+    .bytes = sizeof(struct flow_euler),
     .configure = configure,
     .tables = tables,
     .step = step,

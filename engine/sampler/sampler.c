@@ -3,8 +3,8 @@
 
 #include "engine/sampler/driver.h"
 
-static const struct wf_sampler_driver *const drivers[] = {&wf_sampler_unipc,
-                                                          &wf_sampler_flow_euler};
+static const struct wf_sampler_driver *const drivers[] = {&wf_sampler_unipc, &wf_sampler_flow_euler,
+                                                          &wf_sampler_euler_discrete};
 
 /* "A, B" */
 static void known_names(char *out, size_t room)
@@ -55,6 +55,11 @@ const char *wf_sampler_class(const struct wf_sampler *s)
     return s->driver->class_name;
 }
 
+enum wf_prediction wf_sampler_prediction(const struct wf_sampler *s)
+{
+    return s->prediction;
+}
+
 enum wf_status wf_sampler_must_be_off(const struct wf_json *config, const char *key,
                                       struct wf_error *err)
 {
@@ -67,18 +72,24 @@ enum wf_status wf_sampler_must_be_off(const struct wf_json *config, const char *
     return WF_OK;
 }
 
-static enum wf_status configure(struct wf_sampler *s, const struct wf_json *config,
-                                double flow_shift, struct wf_error *err)
+enum wf_status wf_sampler_choose(const struct wf_json *config, const char *key,
+                                 const char *const *names, int *choice, struct wf_error *err)
 {
-    WF_TRY(wf_json_int(config, "num_train_timesteps", 1, 1000000, &s->train_timesteps, err));
-    WF_TRY(wf_json_double(config, "shift_terminal", 0, 1, &s->shift_terminal, err));
-    if (s->shift_terminal >= 1)
-        return wf_fail(err, WF_REFUSED, "%s: shift_terminal is 1; it must be below 1",
-                       config->path);
-    WF_TRY(s->driver->configure(s, config, err));
-    if (flow_shift > 0)
-        s->shift = flow_shift;
-    return WF_OK;
+    const char *name = names[*choice];
+    char known[128];
+    size_t used = 0;
+    WF_TRY(wf_json_string(config, key, &name, err));
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *choice = i;
+            return WF_OK;
+        }
+        if (used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "",
+                                     names[i]);
+    }
+    return wf_fail(err, WF_REFUSED, "%s: %s is %.60s; weft knows %s", config->path, key, name,
+                   known);
 }
 
 enum wf_status wf_sampler_open(const struct wf_json *config, const char *class_name,
@@ -88,15 +99,16 @@ enum wf_status wf_sampler_open(const struct wf_json *config, const char *class_n
     *sampler = NULL;
     const struct wf_sampler_driver *driver = NULL;
     WF_TRY(find_driver(config, class_name, &driver, err));
-    struct wf_sampler *s = wf_calloc(mem, WF_MEM_MISC, 1, sizeof *s);
+    struct wf_sampler *s = wf_calloc(mem, WF_MEM_MISC, 1, driver->bytes);
     if (!s)
-        return wf_fail_memory(err, "sampler", sizeof *s);
+        return wf_fail_memory(err, "sampler", driver->bytes);
     s->driver = driver;
     s->mem = mem;
     s->train_timesteps = 1000;
-    s->shift = 1;
-    s->order = 1;
-    const enum wf_status status = configure(s, config, flow_shift, err);
+    enum wf_status status =
+        wf_json_int(config, "num_train_timesteps", 1, 1000000, &s->train_timesteps, err);
+    if (status == WF_OK)
+        status = driver->configure(s, config, flow_shift, err);
     if (status != WF_OK) {
         wf_sampler_close(&s);
         return status;
@@ -107,20 +119,19 @@ enum wf_status wf_sampler_open(const struct wf_json *config, const char *class_n
 
 void wf_sampler_end(struct wf_sampler *s)
 {
-    for (size_t i = 0; i < sizeof s->kept / sizeof *s->kept; i++) {
-        if (s->kept[i].data)
-            s->be->ops.give(s->be, s->kept[i].data);
-        s->kept[i] = (struct wf_tensor){0};
-    }
-    s->be = NULL;
+    if (s->driver->end)
+        s->driver->end(s);
 }
 
 void wf_sampler_close(struct wf_sampler **sampler)
 {
-    if (!*sampler)
+    struct wf_sampler *s = *sampler;
+    if (!s)
         return;
-    wf_sampler_end(*sampler);
-    wf_free(*sampler);
+    wf_sampler_end(s);
+    if (s->driver->close)
+        s->driver->close(s);
+    wf_free(s);
     *sampler = NULL;
 }
 
@@ -131,9 +142,7 @@ enum wf_status wf_sampler_prepare(struct wf_sampler *s, int steps, struct wf_err
                        WF_SAMPLER_MAX_STEPS);
     wf_sampler_end(s);
     s->steps = steps;
-    s->last_order = 0;
-    s->driver->tables(s);
-    return WF_OK;
+    return s->driver->tables(s, err);
 }
 
 int wf_sampler_steps(const struct wf_sampler *s)
@@ -151,33 +160,18 @@ float wf_sampler_sigma(const struct wf_sampler *s, int step)
     return s->sigma[step];
 }
 
-void wf_sampler_stretch(double *sigma, int count, double terminal)
+double wf_sampler_init_sigma(const struct wf_sampler *s)
 {
-    const double factor = (1 - sigma[count - 1]) / (1 - terminal);
-    for (int i = 0; i < count; i++)
-        sigma[i] = 1 - (1 - sigma[i]) / factor;
+    return s->driver->init_sigma ? s->driver->init_sigma(s) : 1;
 }
 
-static enum wf_status keep_buffers(struct wf_sampler *s, struct wf_backend *be,
-                                   const struct wf_tensor *like)
+double wf_sampler_input_scale(const struct wf_sampler *s, int step)
 {
-    if (s->be)
-        return WF_OK;
-    const int count = s->driver->kept ? s->driver->kept + (int)s->order - 1 : 0;
-    const size_t bytes = wf_tensor_bytes(like);
-    s->be = be;
-    for (int i = 0; i < count; i++) {
-        void *data = be->ops.take(be, WF_MEM_CACHE, bytes);
-        if (!data)
-            return wf_fail_memory(be->err, "sampler", bytes);
-        s->kept[i] = wf_tensor_of(data, like->dtype, like->rank, like->dim);
-    }
-    return WF_OK;
+    return s->driver->input_scale ? s->driver->input_scale(s, step) : 1;
 }
 
 enum wf_status wf_sampler_step(struct wf_sampler *s, struct wf_backend *be, int step,
-                               struct wf_tensor velocity, struct wf_tensor latents)
+                               struct wf_tensor prediction, struct wf_tensor latents)
 {
-    WF_TRY(keep_buffers(s, be, &latents));
-    return s->driver->step(s, be, step, velocity, latents);
+    return s->driver->step(s, be, step, prediction, latents);
 }

@@ -6,6 +6,25 @@
 #include <string.h>
 
 #include "engine/sampler/driver.h"
+#include "engine/sampler/spacing.h"
+
+enum { MAX_ORDER = 3 };
+
+struct unipc {
+    struct wf_sampler base;
+    struct wf_shift shift;
+    int64_t order;                             /* 1 to 3 */
+    bool bh1;                                  /* B(h) = h instead of e^h - 1 */
+    bool lower_order_final;                    /* the last steps are of lower order */
+    bool final_sigma_min;                      /* the last sigma again instead of 0 */
+    int64_t uncorrected[WF_SAMPLER_MAX_STEPS]; /* steps without a corrector after them */
+    int uncorrected_count;
+
+    /* The last sample, the model outputs, newest first, and room for one that comes. */
+    struct wf_backend *be; /* that they are on; NULL: there are none yet */
+    struct wf_tensor kept[MAX_ORDER + 2];
+    int last_order; /* of the last predictor */
+};
 
 static enum wf_status must_be(const struct wf_json *config, const char *key, const char *value,
                               struct wf_error *err)
@@ -37,7 +56,7 @@ static enum wf_status refuse_unsupported(const struct wf_json *config, struct wf
 }
 
 /* diffusers reads three names of other solvers as bh2. */
-static enum wf_status read_solver(struct wf_sampler *s, const struct wf_json *config,
+static enum wf_status read_solver(struct unipc *s, const struct wf_json *config,
                                   struct wf_error *err)
 {
     static const char *const known[] = {"bh1", "bh2", "midpoint", "heun", "logrho"};
@@ -55,7 +74,7 @@ static enum wf_status read_solver(struct wf_sampler *s, const struct wf_json *co
 
 /* At the last step h is infinite (final sigma 0) or 0 (the last sigma again). Some solvers then
    multiply infinity by zero or solve a singular system, in diffusers too. */
-static enum wf_status check_last_step(const struct wf_sampler *s, const struct wf_json *config,
+static enum wf_status check_last_step(const struct unipc *s, const struct wf_json *config,
                                       struct wf_error *err)
 {
     const int64_t most = s->final_sigma_min ? 2 : 1; /* order without lower_order_final */
@@ -74,58 +93,59 @@ static enum wf_status check_last_step(const struct wf_sampler *s, const struct w
     return WF_OK;
 }
 
-static enum wf_status configure(struct wf_sampler *s, const struct wf_json *config,
-                                struct wf_error *err)
+static enum wf_status configure(struct wf_sampler *base, const struct wf_json *config,
+                                double flow_shift, struct wf_error *err)
 {
-    const char *final = "zero";
+    static const char *const finals[] = {"zero", "sigma_min", NULL};
+    struct unipc *s = (struct unipc *)base;
+    int final = 0;
+    base->prediction = WF_PREDICT_FLOW;
     s->order = 2;
     s->lower_order_final = true;
     WF_TRY(refuse_unsupported(config, err));
     WF_TRY(read_solver(s, config, err));
-    WF_TRY(wf_json_double(config, "flow_shift", 1e-6, 1e6, &s->shift, err));
-    WF_TRY(wf_json_int(config, "solver_order", 1, WF_SAMPLER_MAX_ORDER, &s->order, err));
+    WF_TRY(wf_shift_read(config, "flow_shift", flow_shift, &s->shift, err));
+    WF_TRY(wf_json_int(config, "solver_order", 1, MAX_ORDER, &s->order, err));
     WF_TRY(wf_json_bool(config, "lower_order_final", &s->lower_order_final, err));
-    WF_TRY(wf_json_string(config, "final_sigmas_type", &final, err));
+    WF_TRY(wf_sampler_choose(config, "final_sigmas_type", finals, &final, err));
     WF_TRY(wf_json_ints(config, "disable_corrector", 0, INT32_MAX, WF_SAMPLER_MAX_STEPS,
                         s->uncorrected, &s->uncorrected_count, err));
-    s->final_sigma_min = strcmp(final, "sigma_min") == 0;
-    if (!s->final_sigma_min && strcmp(final, "zero") != 0)
-        return wf_fail(err, WF_REFUSED,
-                       "%s: final_sigmas_type is %s; weft knows zero and sigma_min", config->path,
-                       final);
+    s->final_sigma_min = final == 1;
     return check_last_step(s, config, err);
 }
 
 /* In the order of operations of numpy's linspace: the timestep is cut to an integer, so that the
    last bit of sigma can matter. */
-static void tables(struct wf_sampler *s)
+static enum wf_status tables(struct wf_sampler *base, struct wf_error *err)
 {
-    const double train = (double)s->train_timesteps;
-    const double stride = (1 / train - 1) / s->steps;
+    (void)err;
+    struct unipc *s = (struct unipc *)base;
+    const int steps = base->steps;
+    const double train = (double)base->train_timesteps;
+    const double stride = (1 / train - 1) / steps;
     double sigma[WF_SAMPLER_MAX_STEPS];
-    for (int i = 0; i < s->steps; i++) {
-        const double flat = i * stride + 1;
-        sigma[i] = s->shift * flat / (1 + (s->shift - 1) * flat);
-    }
-    if (s->shift_terminal > 0)
-        wf_sampler_stretch(sigma, s->steps, s->shift_terminal);
+    for (int i = 0; i < steps; i++)
+        sigma[i] = wf_shift_apply(&s->shift, i * stride + 1);
+    wf_shift_stretch(&s->shift, sigma, steps);
     if (fabs(sigma[0] - 1) < 1e-6)
         sigma[0] -= 1e-6; /* lambda is infinite at 1 */
-    for (int i = 0; i < s->steps; i++) {
-        s->timestep[i] = trunc(sigma[i] * train);
-        s->sigma[i] = (float)sigma[i];
+    for (int i = 0; i < steps; i++) {
+        base->timestep[i] = trunc(sigma[i] * train);
+        base->sigma[i] = (float)sigma[i];
     }
-    s->sigma[s->steps] = s->final_sigma_min ? s->sigma[s->steps - 1] : 0;
+    base->sigma[steps] = s->final_sigma_min ? base->sigma[steps - 1] : 0;
+    s->last_order = 0;
+    return WF_OK;
 }
 
-static double lambda(const struct wf_sampler *s, int step)
+static double lambda(const struct unipc *s, int step)
 {
-    const double sigma = (double)s->sigma[step];
+    const double sigma = (double)s->base.sigma[step];
     return log(1 - sigma) - log(sigma);
 }
 
 /* Solves the n x n system a x = b in place by elimination with pivots; n is at most 3. */
-static void solve(int n, double a[WF_SAMPLER_MAX_ORDER][WF_SAMPLER_MAX_ORDER], double *b)
+static void solve(int n, double a[MAX_ORDER][MAX_ORDER], double *b)
 {
     for (int col = 0; col < n; col++) {
         int pivot = col;
@@ -161,7 +181,7 @@ static void solve(int n, double a[WF_SAMPLER_MAX_ORDER][WF_SAMPLER_MAX_ORDER], d
 static void solve_weights(int order, int unknowns, const double *r, double hh, double b_h,
                           double *rho)
 {
-    double a[WF_SAMPLER_MAX_ORDER][WF_SAMPLER_MAX_ORDER];
+    double a[MAX_ORDER][MAX_ORDER];
     double phi = expm1(hh) / hh - 1, factorial = 1;
     for (int i = 0; i < order; i++) {
         if (i < unknowns) {
@@ -178,21 +198,20 @@ static void solve_weights(int order, int unknowns, const double *r, double hh, d
 /* One update from step `from` to step `to`: the coefficients of the sample, of model outputs
    m_0 (at from), m_1 .. m_(order-1) (before it), and, for the corrector, of the output at `to`. */
 struct update {
-    double sample, model[WF_SAMPLER_MAX_ORDER], target;
+    double sample, model[MAX_ORDER], target;
 };
 
-static struct update make_update(const struct wf_sampler *s, int from, int to, int order,
-                                 bool corrector)
+static struct update make_update(const struct unipc *s, int from, int to, int order, bool corrector)
 {
-    const double sigma_to = (double)s->sigma[to], alpha_to = 1 - sigma_to;
-    struct update u = {.sample = sigma_to / (double)s->sigma[from]};
+    const double sigma_to = (double)s->base.sigma[to], alpha_to = 1 - sigma_to;
+    struct update u = {.sample = sigma_to / (double)s->base.sigma[from]};
     if (sigma_to == 0) { /* h is infinite: the sample is the model's own estimate */
         u.model[0] = 1;
         return u;
     }
     const double h = lambda(s, to) - lambda(s, from);
     const double growth = expm1(-h), b_h = s->bh1 ? -h : growth;
-    double r[WF_SAMPLER_MAX_ORDER], rho[WF_SAMPLER_MAX_ORDER] = {0.5, 0.5, 0.5};
+    double r[MAX_ORDER], rho[MAX_ORDER] = {0.5, 0.5, 0.5};
     for (int k = 1; k < order; k++)
         r[k - 1] = (lambda(s, from - k) - lambda(s, from)) / h;
     r[order - 1] = 1;
@@ -213,7 +232,7 @@ static struct update make_update(const struct wf_sampler *s, int from, int to, i
     return u;
 }
 
-static enum wf_status apply(struct wf_sampler *s, struct wf_backend *be, const struct update *u,
+static enum wf_status apply(struct unipc *s, struct wf_backend *be, const struct update *u,
                             int order, struct wf_tensor sample, const struct wf_tensor *target,
                             struct wf_tensor y)
 {
@@ -229,7 +248,7 @@ static enum wf_status apply(struct wf_sampler *s, struct wf_backend *be, const s
     return wf_lincomb(be, &a);
 }
 
-static bool corrects(const struct wf_sampler *s, int step)
+static bool corrects(const struct unipc *s, int step)
 {
     for (int i = 0; i < s->uncorrected_count; i++) {
         if (s->uncorrected[i] == step - 1)
@@ -238,16 +257,45 @@ static bool corrects(const struct wf_sampler *s, int step)
     return step > 0;
 }
 
+static enum wf_status keep_buffers(struct unipc *s, struct wf_backend *be,
+                                   const struct wf_tensor *like)
+{
+    const size_t bytes = wf_tensor_bytes(like);
+    if (s->be)
+        return WF_OK;
+    s->be = be;
+    for (int i = 0; i < (int)s->order + 2; i++) {
+        void *data = be->ops.take(be, WF_MEM_CACHE, bytes);
+        if (!data)
+            return wf_fail_memory(be->err, "sampler", bytes);
+        s->kept[i] = wf_tensor_of(data, like->dtype, like->rank, like->dim);
+    }
+    return WF_OK;
+}
+
+static void end(struct wf_sampler *base)
+{
+    struct unipc *s = (struct unipc *)base;
+    for (int i = 0; i < MAX_ORDER + 2; i++) {
+        if (s->kept[i].data)
+            s->be->ops.give(s->be, s->kept[i].data);
+        s->kept[i] = (struct wf_tensor){0};
+    }
+    s->be = NULL;
+}
+
 /* kept: [0] the last sample, [1 ..] model outputs, newest first; the oldest makes room for the new
    one, which stays in `velocity`'s estimate until the corrector is done. */
-static enum wf_status step(struct wf_sampler *s, struct wf_backend *be, int i,
+static enum wf_status step(struct wf_sampler *base, struct wf_backend *be, int i,
                            struct wf_tensor velocity, struct wf_tensor latents)
 {
+    struct unipc *s = (struct unipc *)base;
+    WF_TRY(keep_buffers(s, be, &latents));
     const int count = (int)s->order + 1;
     const struct wf_tensor estimate = s->kept[count]; /* x0 = x - sigma v */
     WF_TRY(wf_lincomb(
         be, &(struct wf_lincomb){
-                .x = {latents, velocity}, .c = {1, -s->sigma[i]}, .terms = 2, .y = estimate}));
+                .x = {latents, velocity}, .c = {1, -base->sigma[i]}, .terms = 2, .y = estimate}));
     if (corrects(s, i)) {
         const struct update u = make_update(s, i - 1, i, s->last_order, true);
         WF_TRY(apply(s, be, &u, s->last_order, s->kept[0], &estimate, latents));
@@ -257,8 +305,8 @@ static enum wf_status step(struct wf_sampler *s, struct wf_backend *be, int i,
     s->kept[1] = estimate;
 
     int order = (int)s->order;
-    if (s->lower_order_final && order > s->steps - i)
-        order = s->steps - i;
+    if (s->lower_order_final && order > base->steps - i)
+        order = base->steps - i;
     if (order > i + 1)
         order = i + 1;
     WF_TRY(wf_copy(be, &(struct wf_copy){.y = s->kept[0], .x = latents}));
@@ -275,8 +323,9 @@ const struct wf_sampler_driver wf_sampler_unipc = {
             "use_exponential_sigmas use_beta_sigmas use_flow_sigmas flow_shift timestep_spacing "
             "steps_offset final_sigmas_type rescale_betas_zero_snr use_dynamic_shifting "
             "time_shift_type sigma_min sigma_max shift_terminal",
+    .bytes = sizeof(struct unipc),
     .configure = configure,
     .tables = tables,
     .step = step,
-    .kept = 3, /* the last sample, the last output and the new one */
+    .end = end,
 };

@@ -32,15 +32,16 @@ static void two_normals(uint32_t x, uint32_t y, float out[2])
 
 /* Thread i of all begins at the counter's i-th sequence and draws four values a turn, which go to
    places as far apart as there are threads. */
-void wf_philox_normal(uint64_t seed, int processors, int threads, float *out, size_t n)
+void wf_philox_normal(uint64_t seed, int processors, int threads, uint64_t *turn, float *out,
+                      size_t n)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     const size_t blocks = (n + BLOCK - 1) / BLOCK;
     const size_t most = (size_t)processors * (size_t)(threads / BLOCK);
     const size_t all = (blocks < most ? blocks : most) * BLOCK;
-    for (size_t first = 0, turn = 0; first < n; first += VALUES * all, turn++) {
+    for (size_t first = 0; first < n; first += VALUES * all, ++*turn) {
         for (size_t i = 0; i < all && first + i < n; i++) {
-            const uint32_t counter[4] = {(uint32_t)turn, (uint32_t)(turn >> 32), (uint32_t)i,
+            const uint32_t counter[4] = {(uint32_t)*turn, (uint32_t)(*turn >> 32), (uint32_t)i,
                                          (uint32_t)((uint64_t)i >> 32)};
             uint32_t bits[4];
             float values[VALUES];

@@ -9,9 +9,11 @@
 /* Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011). */
 void wf_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* n values as torch.randn(n, device="cuda", generator=g) in float32 with a fresh generator of that
-   seed, to about 1e-6 (the card takes sine and cosine by its fast units). Which thread draws which
-   value depends on how many run: a card's processors (SMs) and the threads that each holds. */
-void wf_philox_normal(uint64_t seed, int processors, int threads, float *out, size_t n);
+/* n values as torch.randn(n, device="cuda", generator=g) in float32 with a generator of that seed,
+   to about 1e-6 (the card takes sine and cosine by its fast units). Which thread draws which value
+   depends on how many run: a card's processors (SMs) and the threads that each holds. *turn: what
+   the generator has drawn before, 0 of a fresh one; it moves on. */
+void wf_philox_normal(uint64_t seed, int processors, int threads, uint64_t *turn, float *out,
+                      size_t n);
 
 #endif

@@ -5,8 +5,8 @@ import os
 import diffusers
 import torch
 import transformers
-from diffusers import (AutoencoderKLTemporalDecoder, AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler,
-                       WanTransformer3DModel)
+from diffusers import (AutoencoderKLTemporalDecoder, AutoencoderKLWan, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler,
+                       UniPCMultistepScheduler, WanTransformer3DModel)
 from transformers import UMT5Config, UMT5EncoderModel
 
 import text
@@ -94,9 +94,21 @@ def scale_output(model, last, z, **kwargs):
     last.weight.data *= (0.3 / std).view(-1, 1, 1, 1, 1)
 
 
+def exact_roots(make):
+    """torch's float32 root may be off by its last bit, as the processor has it, which rescaled betas magnify a thousand times."""
+    root = torch.Tensor.sqrt
+    torch.Tensor.sqrt = lambda x: root(x.double()).to(x.dtype)
+    try:
+        return make()
+    finally:
+        torch.Tensor.sqrt = root
+
+
 def scheduler(kind, shift, **extra):
     if kind == "euler":
         return FlowMatchEulerDiscreteScheduler(shift=shift, **extra)
+    if kind == "euler_discrete":
+        return exact_roots(lambda: EulerDiscreteScheduler(**extra))
     return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=shift,
                                    **extra)
 

@@ -1,6 +1,6 @@
 /* The UMT5 encoder (Wan's text encoder), as transformers' UMT5EncoderModel computes it. */
-#ifndef WEFT_ENGINE_TEXT_UMT5_H
-#define WEFT_ENGINE_TEXT_UMT5_H
+#ifndef WEFT_ENGINE_ENCODERS_UMT5_H
+#define WEFT_ENGINE_ENCODERS_UMT5_H
 
 #include "io/weights/residency.h"
 #include "kernels/base/arena.h"

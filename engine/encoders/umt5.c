@@ -1,4 +1,4 @@
-#include "engine/text/umt5.h"
+#include "engine/encoders/umt5.h"
 
 #include <math.h>
 #include <stdio.h>
