@@ -221,6 +221,12 @@ static enum wf_status find_least(struct search *s, size_t *bytes, enum wf_offloa
     return WF_OK;
 }
 
+/* Smaller chunks would take less: they are not the smallest. */
+static bool can_chunk(const struct weft_job *job)
+{
+    return !job->model->vae->geometry.causal && job->decoding.chunk_size != 1 && job->frames > 1;
+}
+
 /* A job that does not fit on an account. */
 static enum wf_status refuse(struct search *s)
 {
@@ -242,10 +248,11 @@ static enum wf_status refuse(struct search *s)
             megabytes(least));
     return wf_fail(
         err, WF_REFUSED,
-        "memory: the run needs at least %.1f MB%s (with --offload %s%s), and %s; choose a "
-        "smaller size or fewer frames",
+        "memory: the run needs %.1f MB%s even with --offload %s%s, and %s; choose a smaller size, "
+        "fewer frames%s",
         megabytes(least), kinds[s->account], wf_offload_name(offload),
-        s->job->decoding.tiling == WF_TILING_EXACT ? " and exact tiles" : "", allowed);
+        s->job->decoding.tiling == WF_TILING_EXACT ? " and exact tiles" : "", allowed,
+        can_chunk(s->job) ? ", or a smaller --decode-chunk-size" : "");
 }
 
 /* --- choosing --- */

@@ -43,14 +43,15 @@ static enum wf_status refuse_tensor(const struct wf_st_tensor *t, const char *pa
     name_dims(frames_first, dims, want);
     if (!t)
         return wf_fail(err, WF_REFUSED,
-                       "%s: there is no tensor `latents`; expected one, F32, F16 or BF16 %s", path,
-                       want);
+                       "%s: there is no tensor `latents`; expected one, F32, F16, BF16 or F64 %s",
+                       path, want);
     for (int i = 0; i < t->rank; i++) {
         const size_t used = strlen(found);
         snprintf(found + used, sizeof found - used, "%s%lld", i ? "," : "", (long long)t->dim[i]);
     }
-    return wf_fail(err, WF_REFUSED, "%s: tensor `latents` is %s [%s]; expected F32, F16 or BF16 %s",
-                   path, t->type, found, want);
+    return wf_fail(err, WF_REFUSED,
+                   "%s: tensor `latents` is %s [%s]; expected F32, F16, BF16 or F64 %s", path,
+                   t->type, found, want);
 }
 
 static enum wf_status check_tensor(const struct wf_st_file *file, const char *path,

@@ -10,7 +10,7 @@ struct wf_arena;
 
 /* The dims of latents in a file: [1,C,T,h,w] or [1,T,C,h,w]. */
 void wf_latents_file_dims(bool frames_first, const int64_t dims[4], int64_t file[5]);
-/* Tensor `latents` of a safetensors file, F32, F16 or BF16, all finite, as f32 that the caller
+/* Tensor `latents` of a safetensors file, F32, F16, BF16 or F64, all finite, as f32 that the caller
    frees. dims: what they must be, 0 for any; they become what they are. */
 enum wf_status wf_latents_read(const char *path, bool frames_first, struct wf_mem *mem,
                                int64_t dims[4], float **values, struct wf_error *err);

@@ -260,6 +260,21 @@ void wf_model_stage_end(struct weft_model *m, enum weft_stage stage)
     }
 }
 
+/* More tensors than the configuration asks for: it may be another model's. */
+static void warn_of_unread(const struct weft_model *m, int i)
+{
+    const struct wf_component *c = &m->family->components[i];
+    const char *first;
+    if (m->twin_of || !m->weights[i] || c->part_of)
+        return;
+    const int count = wf_checkpoint_unasked(m->ckpts[i], c->unread, &first);
+    if (count)
+        wf_log(m->engine, WEFT_LOG_WARNING,
+               "%s: %d of its tensors are not used, %.120s is one; config.json and weights may not "
+               "belong together",
+               c->name, count, first);
+}
+
 /* A twin begins with the weights that are there. */
 static enum wf_status mirror_weights(struct weft_model *m, struct wf_error *err)
 {
@@ -312,6 +327,7 @@ enum wf_status wf_model_open_vae(struct weft_model *m, struct wf_error *err)
         wf_residency_close(&m->weights[wf_model_component(m, "vae")]);
         return status;
     }
+    warn_of_unread(m, wf_model_component(m, "vae"));
     return mirror_weights(m, err);
 }
 
@@ -328,6 +344,10 @@ enum wf_status wf_model_open_pipeline(struct weft_model *m, struct wf_error *err
     if (status != WF_OK) {
         close_weights(m, false);
         return status;
+    }
+    for (int i = 0; m->family->components[i].name; i++) {
+        if (i != wf_model_component(m, "vae"))
+            warn_of_unread(m, i);
     }
     return mirror_weights(m, err);
 }

@@ -255,8 +255,8 @@ WEFT_API void weft_request_defaults(const struct weft_model *model, struct weft_
  * WEFT_REFUSED. */
 WEFT_API enum weft_status weft_generate(struct weft_model *model,
                                         const struct weft_request *request, struct weft_job **job);
-/* The decoder alone: latents_file holds the tensor `latents`, F32, F16 or BF16, as weft --dump or
-   diffusers' output_type="latent" gives it. Of the request it reads fps, chunks, tiles and
+/* The decoder alone: latents_file holds the tensor `latents`, F32, F16, BF16 or F64, as weft --dump
+   or diffusers' output_type="latent" gives it. Of the request it reads fps, chunks, tiles and
    progress. */
 WEFT_API enum weft_status weft_decode(struct weft_model *model, const char *latents_file,
                                       const struct weft_request *request, struct weft_job **job);

@@ -152,9 +152,9 @@ static enum wf_status get_array(const struct wf_json *json, const char *key, int
     *array = value_of(json, key);
     if (!*array)
         return WF_OK;
-    if (!json_is_array(*array) || json_array_size(*array) > (size_t)max) {
+    if (json_array_size(*array) < 1 || json_array_size(*array) > (size_t)max) {
         char expected[96];
-        snprintf(expected, sizeof expected, "an array of at most %d values", max);
+        snprintf(expected, sizeof expected, "an array of 1 to %d values", max);
         return unexpected(json, key, *array, expected, err);
     }
     *count = (int)json_array_size(*array);

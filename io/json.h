@@ -31,7 +31,8 @@ enum wf_status wf_json_bool(const struct wf_json *json, const char *key, bool *o
 /* *out points into the document. */
 enum wf_status wf_json_string(const struct wf_json *json, const char *key, const char **out,
                               struct wf_error *err);
-/* As above for arrays of numbers; *count is at most max on return, 0 when the key is missing. */
+/* As above for arrays of numbers; *count is at most max on return, 0 when the key is missing: an
+   empty array is WF_REFUSED. */
 enum wf_status wf_json_ints(const struct wf_json *json, const char *key, int64_t low, int64_t high,
                             int max, int64_t *out, int *count, struct wf_error *err);
 enum wf_status wf_json_doubles(const struct wf_json *json, const char *key, int max, double *out,

@@ -66,7 +66,7 @@ static struct wf_tensor batches(struct wf_tensor t, const struct wf_svd_transfor
 
 /* x += attention of each batch to itself. */
 static enum wf_status attend(const struct wf_svd_pass *p, const struct wf_svd_transformer *tr,
-                             const struct wf_svd_attention *a, struct shape shape,
+                             const struct wf_svd_self_attention *a, struct shape shape,
                              struct wf_tensor x)
 {
     const struct wf_layer *const layers[] = {&a->q, &a->k, &a->v};

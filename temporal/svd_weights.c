@@ -213,7 +213,7 @@ static enum wf_status add_feed(struct wf_svd_unet *u, struct wf_svd_feed *f, int
                         "%s.%s.net.2", prefix, name);
 }
 
-static enum wf_status add_attention(struct wf_svd_unet *u, struct wf_svd_attention *a,
+static enum wf_status add_attention(struct wf_svd_unet *u, struct wf_svd_self_attention *a,
                                     int64_t width, const char *prefix, struct wf_error *err)
 {
     static const char *const names[] = {"to_q", "to_k", "to_v"};
@@ -226,11 +226,28 @@ static enum wf_status add_attention(struct wf_svd_unet *u, struct wf_svd_attenti
                         "%s.attn1.to_out.0", prefix);
 }
 
+/* A tensor that is there, and is not read. */
+static enum wf_status check_unread(struct wf_svd_unet *u, int rank, const int64_t *dims,
+                                   const char *prefix, const char *name, struct wf_error *err)
+{
+    char full[PREFIX + 80];
+    struct wf_param p;
+    const struct wf_st_tensor *tensor;
+    snprintf(full, sizeof full, "%s.%s", prefix, name);
+    return wf_weight_find(wf_residency_checkpoint(u->res),
+                          rank == 1 ? WF_PARAM_VECTOR : WF_PARAM_LINEAR, full, rank, dims, &p,
+                          &tensor, err);
+}
+
 /* Of attention to one token, queries and keys change nothing: they are not read. */
 static enum wf_status add_cross(struct wf_svd_unet *u, struct wf_svd_cross *c, int64_t width,
                                 const char *prefix, struct wf_error *err)
 {
     c->index = u->crosses++;
+    WF_TRY(check_unread(u, WF_DIMS(width), prefix, "norm2.weight", err));
+    WF_TRY(check_unread(u, WF_DIMS(width), prefix, "norm2.bias", err));
+    WF_TRY(check_unread(u, WF_DIMS(width, width), prefix, "attn2.to_q.weight", err));
+    WF_TRY(check_unread(u, WF_DIMS(width, u->config.cross_dim), prefix, "attn2.to_k.weight", err));
     WF_TRY(wf_layer_add_weight(u->res, &c->v, WF_PARAM_LINEAR, WF_DIMS(width, u->config.cross_dim),
                                err, "%s.attn2.to_v", prefix));
     return wf_layer_add(u->res, &c->out, WF_PARAM_LINEAR, WF_DIMS(width, width), err,

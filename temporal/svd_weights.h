@@ -19,7 +19,7 @@ struct wf_svd_norm {
     struct wf_param weight, shift;
 };
 
-struct wf_svd_attention {
+struct wf_svd_self_attention {
     struct wf_svd_norm norm;
     struct wf_layer q, k, v, out;
 };
@@ -37,7 +37,7 @@ struct wf_svd_cross {
 
 struct wf_svd_block {
     struct wf_svd_feed first; /* along time alone */
-    struct wf_svd_attention self;
+    struct wf_svd_self_attention self;
     struct wf_svd_cross cross;
     struct wf_svd_feed feed;
 };

@@ -140,8 +140,8 @@ static void arrays(void **state)
     assert_int_equal(wf_json_ints(&f->json, "i", 2, 2, 3, ints, &count, &f->err), WF_REFUSED);
     assert_int_equal(wf_json_ints(&f->json, "n", 0, 2, 3, ints, &count, &f->err), WF_REFUSED);
     assert_int_equal(wf_json_ints(&f->json, "x", 0, 9, 3, ints, &count, &f->err), WF_REFUSED);
-    assert_int_equal(wf_json_ints(&f->json, "e", 0, 9, 3, ints, &count, &f->err), WF_OK);
-    assert_int_equal(count, 0);
+    assert_int_equal(wf_json_ints(&f->json, "e", 0, 9, 3, ints, &count, &f->err), WF_REFUSED);
+    assert_int_equal(wf_json_bools(&f->json, "e", 3, bools, &count, &f->err), WF_REFUSED);
     assert_int_equal(wf_json_doubles(&f->json, "d", 3, doubles, &count, &f->err), WF_OK);
     assert_int_equal(count, 2);
     assert_true(doubles[0] == 0.5 && doubles[1] == -1);

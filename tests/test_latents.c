@@ -103,10 +103,12 @@ static void a_refusal_says_what_was_expected_and_found(void **state)
         enum wf_dtype dtype;
         const char *shape, *found;
     } cases[] = {
-        {WF_F16, "[1,2,16,4,6]", "is F16 [1,2,16,4,6]; expected F32, F16 or BF16 [1,16,T,h,w]"},
-        {WF_F32, "[2,16,1,4,6]", "is F32 [2,16,1,4,6]; expected F32, F16 or BF16 [1,16,T,h,w]"},
-        {WF_F32, "[16,2,4,6]", "is F32 [16,2,4,6]; expected F32, F16 or BF16 [1,16,T,h,w]"},
-        {WF_BF16, "[768]", "is BF16 [768]; expected F32, F16 or BF16 [1,16,T,h,w]"},
+        {WF_F16, "[1,2,16,4,6]",
+         "is F16 [1,2,16,4,6]; expected F32, F16, BF16 or F64 [1,16,T,h,w]"},
+        {WF_F32, "[2,16,1,4,6]",
+         "is F32 [2,16,1,4,6]; expected F32, F16, BF16 or F64 [1,16,T,h,w]"},
+        {WF_F32, "[16,2,4,6]", "is F32 [16,2,4,6]; expected F32, F16, BF16 or F64 [1,16,T,h,w]"},
+        {WF_BF16, "[768]", "is BF16 [768]; expected F32, F16, BF16 or F64 [1,16,T,h,w]"},
     };
     float values[VALUES];
     double sum;
@@ -159,7 +161,7 @@ static void a_family_may_have_its_frames_first(void **state)
     dims[3] = 5;
     assert_int_equal(wf_latents_read(path, true, engine->mem, dims, &values, &engine->err),
                      WF_REFUSED);
-    assert_non_null(strstr(weft_engine_error(engine), "BF16 [1,T,5,h,w]"));
+    assert_non_null(strstr(weft_engine_error(engine), "F64 [1,T,5,h,w]"));
 }
 
 int main(void)

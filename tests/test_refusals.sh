@@ -224,7 +224,7 @@ refused 'latents' decode "$model" "$fixtures/basic/expect/prompt_embeds.safetens
 gen 'latents' -W 64 \
     --latents "$fixtures/basic/expect/latents.safetensors"
 LC_ALL=C sed 's/"F32"/"I32"/' "$fixtures/basic/expect/latents.safetensors" >integer.safetensors
-refused 'is I32 \[.*expected F32, F16 or BF16 \[1,16,T,h,w\]' decode "$model" \
+refused 'is I32 \[.*expected F32, F16, BF16 or F64 \[1,16,T,h,w\]' decode "$model" \
     integer.safetensors -o new.y4m
 
 # --- the model's folder ---

@@ -8,12 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "kernels/base/rng.h"
-#include "tests/desk.h"
+#include "tests/component.h"
 #include "vae/decode.h"
 #include "vae/svd_vae.h"
 
@@ -47,39 +46,6 @@ static void close_opened(struct opened *o)
 
 /* --- configurations --- */
 
-static char *read_text(const char *path)
-{
-    static char text[4096];
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
-    return text;
-}
-
-/* The fixture's folder with one key's value replaced, on the desk. */
-static void write_folder(struct desk *desk, const char *key, const char *value)
-{
-    char path[128];
-    const char *text = read_text(desk_fixture(desk, "vae_svd/model/config.json"));
-    const char *at = strstr(text, key);
-    assert_non_null(at);
-    const char *from = strchr(at, ':') + 1;
-    const char *to = from + strspn(from, " [");
-    to += strcspn(to, to > from + 1 ? "]" : ",\n"); /* an array's end, or a number's */
-    to += *to == ']';
-    snprintf(path, sizeof path, "%s/config.json", desk->folder);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fprintf(f, "%.*s %s%s", (int)(from - text), text, value, to);
-    assert_int_equal(fclose(f), 0);
-    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", desk->folder);
-    if (access(path, R_OK) != 0)
-        assert_int_equal(
-            symlink(desk_fixture(desk, "vae_svd/model/diffusion_pytorch_model.safetensors"), path),
-            0);
-}
-
 static void what_does_not_fit_is_refused_in_words(void **state)
 {
     static const char *const bad[][3] = {
@@ -104,7 +70,7 @@ static void what_does_not_fit_is_refused_in_words(void **state)
     desk_open(&desk, "svd");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct opened o;
-        write_folder(&desk, bad[i][0], bad[i][1]);
+        component_mend(&desk, "vae_svd", "diffusion_pytorch_model", bad[i][0], bad[i][1]);
         if (open_folder(&desk, desk.folder, "f32", &o) != WF_REFUSED)
             fail_msg("accepted: %s %s", bad[i][0], bad[i][1]);
         if (!strstr(desk.err.text, bad[i][2]))

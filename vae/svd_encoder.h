@@ -1,25 +1,30 @@
-/* The encoding half of Stable Video Diffusion's VAE, for the picture that a clip begins with: the
-   two-dimensional encoder of diffusers' AutoencoderKLTemporalDecoder. */
+/* Stable Video Diffusion's VAE encoder, as diffusers' AutoencoderKLTemporalDecoder.encode computes
+   it: one picture becomes the mean of its latents. */
 #ifndef WEFT_VAE_SVD_ENCODER_H
 #define WEFT_VAE_SVD_ENCODER_H
 
 #include "io/weights/residency.h"
-#include "kernels/base/pool.h"
+#include "kernels/base/arena.h"
 
 struct wf_svd_encoder;
 
-/* Reads the folder's config.json and finds and checks every weight; loads none. Where the
-   configuration says force_upcast, all of it computes in f32. The residency is the caller's, empty
-   so far, and is closed before the encoder. */
+/* Reads the VAE folder's config.json and finds and checks the weights of the encoding half; loads
+   none. Where config.json says force_upcast (its default), all is computed in f32 on any backend.
+   The residency is the caller's, empty so far, and is closed before the encoder; the decoder has
+   one of its own. WF_REFUSED names what is not supported or does not fit; *enc is NULL then. */
 enum wf_status wf_svd_encoder_open(struct wf_residency *res, struct wf_mem *mem,
                                    struct wf_svd_encoder **enc, struct wf_error *err);
 void wf_svd_encoder_close(struct wf_svd_encoder **enc);
+int wf_svd_encoder_scale(const struct wf_svd_encoder *enc);    /* pixels a latent row or column */
+int wf_svd_encoder_channels(const struct wf_svd_encoder *enc); /* of latents */
 
-/* latents [1,h,w,C], the mean of what the picture may be, not scaled, from image [1,H,W,3] in
-   -1..1; both dense f32 on the residency's backend, H and W multiples of 2^(levels - 1). Working
-   memory is the pool's, of the same backend, and is given back. */
+/* image [1,H,W,3] f32, dense, within -1..1, on the residency's backend; H and W are multiples of
+   the scale. latents [1,H/scale,W/scale,channels] f32 there, to be filled: the mean, not multiplied
+   by scaling_factor. What it works in is the arena's, and is released: three times the largest
+   activation, which is f32 [H,W,width of the first level] in the published model, and what the
+   attention takes. Each group of weights is loaded once. */
 enum wf_status wf_svd_encoder_encode(struct wf_svd_encoder *enc, struct wf_tensor image,
-                                     struct wf_tensor latents, struct wf_pool *pool,
+                                     struct wf_tensor latents, struct wf_arena *arena,
                                      struct wf_error *err);
 
 #endif

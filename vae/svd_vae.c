@@ -5,8 +5,6 @@
  */
 #include "vae/svd_vae.h"
 
-#include <math.h>
-
 #include "temporal/work.h"
 
 struct decode {
@@ -206,49 +204,29 @@ static enum wf_status run_half(const struct call *c)
     return c->s->temporal ? run_over_time(c) : run_frames(c);
 }
 
-/* q, k, v [1,positions,1,C] of one frame's n [positions,C]; the result takes n's place. */
-static enum wf_status attend(const struct call *c, struct wf_tensor n, const struct wf_tensor *qkv)
-{
-    const struct wf_layer *const layers[] = {&c->s->q, &c->s->k, &c->s->v};
-    for (int i = 0; i < 3; i++)
-        WF_TRY(wf_linear(c->be, layers[i], n, wf_work_lines(qkv[i]), WF_ACT_NONE));
-    return wf_attention(c->be, &(struct wf_attention){.q = qkv[0],
-                                                      .k = qkv[1],
-                                                      .v = qkv[2],
-                                                      .y = wf_tensor_reshape(n, 4, qkv[0].dim),
-                                                      .scale = 1.0f / sqrtf((float)qkv[0].dim[3])});
-}
-
-static enum wf_status attend_frames(const struct call *c, struct wf_tensor n,
-                                    const struct wf_tensor *qkv)
+static enum wf_status attend_frames(const struct call *c, const struct wf_svd_attention_room *room)
 {
     const struct wf_tensor y = c->pass->y.t;
-    for (int64_t t = 0; t < y.dim[0]; t++) {
-        const struct wf_tensor frame = wf_tensor_slice(y, 0, t, 1);
-        WF_TRY(norm(c, t, frame, wf_tensor_reshape(n, 4, frame.dim), WF_ACT_NONE));
-        WF_TRY(attend(c, n, qkv));
-        WF_TRY(wf_linear_add(c->be, &c->s->conv, n, wf_work_lines(frame), (struct wf_tensor){0}));
-    }
+    for (int64_t t = 0; t < y.dim[0]; t++)
+        WF_TRY(wf_svd_attention_run(c->be, &c->s->attention, wf_tensor_slice(c->d->sums, 0, t, 1),
+                                    wf_tensor_slice(y, 0, t, 1), room));
     return WF_OK;
 }
 
 static enum wf_status run_attention(const struct call *c)
 {
     const struct wf_tensor x = c->x.t, y = c->pass->y.t;
-    const int64_t positions = y.dim[1] * y.dim[2], width = y.dim[3];
-    struct wf_tensor n, qkv[3];
+    struct wf_svd_attention_room room =
+        wf_svd_attention_shapes(c->be, &c->s->attention, y.dim[1] * y.dim[2]);
+    struct wf_tensor *const all[] = {&room.normed, &room.qkv[0], &room.qkv[1], &room.qkv[2]};
     WF_TRY(survey_frames(c->d, false, x));
     if (x.data != y.data)
         WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = x, .y = y}));
-    WF_TRY(wf_work_take(&c->state->work, wf_operand_type(c->be, &c->s->q.weight),
-                        WF_DIMS(positions, width), &n));
-    for (int i = 0; i < 3; i++)
-        WF_TRY(wf_work_take(&c->state->work, wf_attention_type(c->be, width),
-                            WF_DIMS(1, positions, 1, width), &qkv[i]));
-    WF_TRY(attend_frames(c, n, qkv));
-    for (int i = 2; i >= 0; i--)
-        wf_work_give(&c->state->work, qkv[i]);
-    wf_work_give(&c->state->work, n);
+    for (int i = 0; i < 4; i++)
+        WF_TRY(wf_work_take(&c->state->work, all[i]->dtype, all[i]->rank, all[i]->dim, all[i]));
+    WF_TRY(attend_frames(c, &room));
+    for (int i = 3; i >= 0; i--)
+        wf_work_give(&c->state->work, *all[i]);
     return WF_OK;
 }
 

@@ -3,16 +3,9 @@
 #define WEFT_VAE_SVD_VAE_H
 
 #include "temporal/layers.h"
+#include "vae/svd_attention.h"
+#include "vae/svd_config.h"
 #include "vae/vae.h"
-
-enum { WF_SVD_LEVELS = 8, WF_SVD_GROUPS = 32 };
-
-struct wf_svd_vae_config {
-    int64_t latent_channels, layers;
-    int64_t widths[WF_SVD_LEVELS]; /* of the encoder's levels, from the picture on */
-    int levels;
-    double scaling; /* of latents */
-};
 
 enum wf_svd_stage_kind {
     STAGE_IN,     /* scaling, conv */
@@ -31,9 +24,9 @@ struct wf_svd_stage {
     float eps;     /* of the norm */
     float share;   /* SECOND and temporal: of what is added */
     struct wf_param weight, shift; /* of the norm */
-    struct wf_layer conv;          /* ATTEND: to_out */
-    struct wf_layer project;       /* SECOND: conv_shortcut, where the width changes */
-    struct wf_layer q, k, v;       /* ATTEND */
+    struct wf_layer conv;
+    struct wf_layer project; /* SECOND: conv_shortcut, where the width changes */
+    struct wf_svd_attention attention;
 };
 
 struct wf_svd_vae {
@@ -42,9 +35,6 @@ struct wf_svd_vae {
     struct wf_svd_stage *stages;
 };
 
-/* Of both halves. */
-enum wf_status wf_svd_vae_read_config(const struct wf_json *json, struct wf_svd_vae_config *config,
-                                      struct wf_error *err);
 /* Reads the configuration and declares every stage and its weights; loads none. */
 enum wf_status wf_svd_vae_declare(struct wf_svd_vae *v, struct wf_error *err);
 

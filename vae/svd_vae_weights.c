@@ -13,41 +13,7 @@
    as much work as both before it. */
 enum { USUAL_OVERLAP = 2 };
 
-static const float spatial_eps = 1e-6f, temporal_eps = 1e-5f;
-
-static enum wf_status refuse_unsupported(const struct wf_json *json,
-                                         const struct wf_svd_vae_config *c, struct wf_error *err)
-{
-    int64_t out = 3;
-    WF_TRY(wf_json_int(json, "out_channels", 1, 4096, &out, err));
-    if (out != 3)
-        return wf_fail(err, WF_REFUSED, "%s: out_channels is %lld; expected 3", json->path,
-                       (long long)out);
-    for (int i = 0; i < c->levels; i++) {
-        if (c->widths[i] % WF_SVD_GROUPS)
-            return wf_fail(err, WF_REFUSED,
-                           "%s: block_out_channels has %lld, which %d groups do not divide",
-                           json->path, (long long)c->widths[i], WF_SVD_GROUPS);
-    }
-    if (!(c->scaling > 0))
-        return wf_fail(err, WF_REFUSED, "%s: scaling_factor is %g; expected a number above 0",
-                       json->path, c->scaling);
-    return WF_OK;
-}
-
-enum wf_status wf_svd_vae_read_config(const struct wf_json *json, struct wf_svd_vae_config *c,
-                                      struct wf_error *err)
-{
-    *c = (struct wf_svd_vae_config){
-        .latent_channels = 4, .layers = 1, .widths = {64}, .levels = 1, .scaling = 0.18215};
-    WF_TRY(wf_json_int(json, "latent_channels", 1, 256, &c->latent_channels, err));
-    WF_TRY(wf_json_int(json, "layers_per_block", 1, 8, &c->layers, err));
-    WF_TRY(wf_json_ints(json, "block_out_channels", 1, 8192, WF_SVD_LEVELS, c->widths, &c->levels,
-                        err));
-    WF_TRY(wf_json_double(json, "scaling_factor", 0, 1e6, &c->scaling, err));
-    c->levels = c->levels ? c->levels : 1;
-    return refuse_unsupported(json, c, err);
-}
+static const float temporal_eps = 1e-5f;
 
 static enum wf_status new_stage(struct wf_svd_vae *v, enum wf_svd_stage_kind kind,
                                 struct wf_vae_stage in_row, struct wf_svd_stage **s,
@@ -92,7 +58,7 @@ static enum wf_status add_half(struct wf_svd_vae *v, const struct half *h, const
     WF_TRY(new_stage(v, h->kind, in_row, s, err));
     (*s)->temporal = h->temporal;
     snprintf(prefix, sizeof prefix, "%s.%s.norm%d", block, part, number);
-    WF_TRY(add_norm(v, *s, h->temporal ? temporal_eps : spatial_eps, h->in, prefix, err));
+    WF_TRY(add_norm(v, *s, h->temporal ? temporal_eps : WF_SVD_SPATIAL_EPS, h->in, prefix, err));
     if (h->temporal)
         return wf_layer_add(v->base.res, &(*s)->conv, WF_PARAM_CONV,
                             WF_DIMS(h->out, h->in, 3, 1, 1), err, "%s.%s.conv%d", block, part,
@@ -146,17 +112,11 @@ static enum wf_status add_in(struct wf_svd_vae *v, int64_t out, struct wf_error 
 static enum wf_status add_attention(struct wf_svd_vae *v, int64_t c, struct wf_error *err)
 {
     struct wf_svd_stage *s = NULL;
-    static const char *const prefix = "decoder.mid_block.attentions.0";
-    static const char *const names[] = {"to_q", "to_k", "to_v", "to_out.0"};
     const struct wf_vae_stage in_row = {
         .channels = c, .scale = 1, .in_place = true, .barrier = WF_VAE_FRAME};
     WF_TRY(new_stage(v, STAGE_ATTEND, in_row, &s, err));
-    WF_TRY(add_norm(v, s, spatial_eps, c, "decoder.mid_block.attentions.0.group_norm", err));
-    struct wf_layer *const layers[] = {&s->q, &s->k, &s->v, &s->conv};
-    for (int i = 0; i < 4; i++)
-        WF_TRY(wf_layer_add(v->base.res, layers[i], WF_PARAM_LINEAR, WF_DIMS(c, c), err, "%s.%s",
-                            prefix, names[i]));
-    return WF_OK;
+    return wf_svd_attention_add(v->base.res, &s->attention, c, false,
+                                "decoder.mid_block.attentions.0", err);
 }
 
 /* diffusers runs as many of its blocks as there are attentions, and one more. */
@@ -193,7 +153,7 @@ static enum wf_status add_out(struct wf_svd_vae *v, int64_t c, struct wf_error *
         .channels = 3, .scale = 1, .reach = 1, .barrier = WF_VAE_STATISTICS};
     const struct wf_vae_stage over_time = {.channels = 3, .scale = 1};
     WF_TRY(new_stage(v, STAGE_OUT, out, &s, err));
-    WF_TRY(add_norm(v, s, spatial_eps, c, "decoder.conv_norm_out", err));
+    WF_TRY(add_norm(v, s, WF_SVD_SPATIAL_EPS, c, "decoder.conv_norm_out", err));
     WF_TRY(wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV, WF_DIMS(3, c, 3, 3), err,
                         "decoder.conv_out"));
     WF_TRY(new_stage(v, STAGE_OVER_TIME, over_time, &s, err));
@@ -217,8 +177,8 @@ static enum wf_status add_stages(struct wf_svd_vae *v, struct wf_error *err)
 
 enum wf_status wf_svd_vae_declare(struct wf_svd_vae *v, struct wf_error *err)
 {
-    WF_TRY(wf_svd_vae_read_config(wf_checkpoint_config(wf_residency_checkpoint(v->base.res)),
-                                  &v->config, err));
+    WF_TRY(wf_svd_config_read(wf_checkpoint_config(wf_residency_checkpoint(v->base.res)),
+                              &v->config, err));
     v->base.geometry = (struct wf_vae_geometry){.channels = v->config.latent_channels,
                                                 .spatial = 1 << (v->config.levels - 1),
                                                 .temporal = 1,

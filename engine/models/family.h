@@ -17,6 +17,9 @@ struct wf_component {
     /* What the class takes from config.json, in a row; any other key but "_..." is skipped with a
        warning. NULL: not looked at. */
     const char *keys;
+    /* Beginnings of the names of tensors that nothing reads, in a row; others that nothing reads
+       are a warning. */
+    const char *unread;
     /* Another component: this is a second part of it, of the same folder, files and place, that is
        needed in a stage of its own. NULL: none. */
     const char *part_of;

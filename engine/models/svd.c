@@ -2,6 +2,7 @@
    VAE's decoder. */
 #include <unistd.h>
 
+#include "engine/encoders/clip_normalisation.h"
 #include "engine/encoders/clip_vision.h"
 #include "engine/models/family.h"
 #include "engine/models/size.h"
@@ -261,15 +262,11 @@ static enum wf_status encode_latents(const struct svd_state *s, struct wf_backen
                                      struct wf_tensor latents, struct wf_error *err)
 {
     struct wf_tensor pixels, out;
-    struct wf_pool pool;
     WF_TRY(wf_tensor_new(arena, WF_F32, &pixels, err, WF_DIMS(1, s->height, s->width, 3)));
     WF_TRY(wf_tensor_new(arena, WF_F32, &out, err, 4, latents.dim));
     WF_TRY(wf_upload(be, pixels, values));
-    wf_pool_init(&pool, wf_backend_source(be));
-    const enum wf_status status =
-        wf_svd_encoder_encode(s->pipeline->vae_encoder, pixels, out, &pool, err);
-    wf_pool_close(&pool);
-    return status == WF_OK ? bring(s, be, out, latents) : status;
+    WF_TRY(wf_svd_encoder_encode(s->pipeline->vae_encoder, pixels, out, arena, err));
+    return bring(s, be, out, latents);
 }
 
 /* Room for pixels on the host. */
@@ -363,7 +360,8 @@ const struct wf_family wf_family_svd = {
                    {.name = "vae",
                     .base = "diffusion_pytorch_model",
                     .stage = WEFT_STAGE_DECODE,
-                    .keys = VAE_KEYS}},
+                    .keys = VAE_KEYS,
+                    .unread = "encoder. quant_conv."}},
     .denoiser = "unet",
     .conditions = {[EMBEDS] = {"image_embeds", "the embeddings of the image"},
                    [LATENTS] = {"image_latents", "the latents of the image"}},

@@ -108,8 +108,10 @@ static enum wf_status configure(struct wf_sampler *base, const struct wf_json *c
     WF_TRY(wf_json_int(config, "solver_order", 1, MAX_ORDER, &s->order, err));
     WF_TRY(wf_json_bool(config, "lower_order_final", &s->lower_order_final, err));
     WF_TRY(wf_sampler_choose(config, "final_sigmas_type", finals, &final, err));
-    WF_TRY(wf_json_ints(config, "disable_corrector", 0, INT32_MAX, WF_SAMPLER_MAX_STEPS,
-                        s->uncorrected, &s->uncorrected_count, err));
+    const json_t *uncorrected = json_object_get(config->root, "disable_corrector");
+    if (!json_is_array(uncorrected) || json_array_size(uncorrected))
+        WF_TRY(wf_json_ints(config, "disable_corrector", 0, INT32_MAX, WF_SAMPLER_MAX_STEPS,
+                            s->uncorrected, &s->uncorrected_count, err));
     s->final_sigma_min = final == 1;
     return check_last_step(s, config, err);
 }

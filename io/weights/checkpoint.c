@@ -14,6 +14,7 @@ struct wf_checkpoint {
     struct wf_st_file **files;
     int file_count;
     const struct wf_st_tensor **tensors; /* sorted by name */
+    bool *asked;                         /* for each of them */
     int tensor_count;
 };
 
@@ -117,8 +118,9 @@ static enum wf_status room_for(struct wf_checkpoint *c, const struct source *fro
                                size_t files)
 {
     c->tensors = wf_calloc(c->mem, WF_MEM_MISC, tensors + 1, sizeof(const struct wf_st_tensor *));
+    c->asked = wf_calloc(c->mem, WF_MEM_MISC, tensors + 1, sizeof *c->asked);
     c->files = wf_calloc(c->mem, WF_MEM_MISC, files + 1, sizeof(struct wf_st_file *));
-    if (!c->tensors || !c->files)
+    if (!c->tensors || !c->asked || !c->files)
         return wf_fail_memory(from->err, from->folder, (tensors + files) * sizeof(void *));
     return WF_OK;
 }
@@ -281,6 +283,7 @@ void wf_checkpoint_close(struct wf_checkpoint **ckpt)
         wf_st_close(&c->files[i]);
     wf_free(c->files);
     wf_free(c->tensors);
+    wf_free(c->asked);
     wf_json_close(&c->config);
     wf_free(c);
     *ckpt = NULL;
@@ -296,7 +299,35 @@ const struct wf_st_tensor *wf_checkpoint_find(const struct wf_checkpoint *ckpt, 
     const struct wf_st_tensor key = {.name = name}, *wanted = &key;
     const struct wf_st_tensor **found =
         bsearch(&wanted, ckpt->tensors, (size_t)ckpt->tensor_count, sizeof *ckpt->tensors, by_name);
-    return found ? *found : NULL;
+    if (!found)
+        return NULL;
+    ckpt->asked[found - ckpt->tensors] = true;
+    return *found;
+}
+
+/* Whether a name begins with a word of a row. */
+static bool begins_with_one(const char *name, const char *row)
+{
+    for (const char *word = row; word && *word;) {
+        const size_t length = strcspn(word, " ");
+        if (strncmp(name, word, length) == 0)
+            return true;
+        word += length + strspn(word + length, " ");
+    }
+    return false;
+}
+
+int wf_checkpoint_unasked(const struct wf_checkpoint *ckpt, const char *but, const char **first)
+{
+    int count = 0;
+    *first = NULL;
+    for (int i = 0; i < ckpt->tensor_count; i++) {
+        if (ckpt->asked[i] || begins_with_one(ckpt->tensors[i]->name, but))
+            continue;
+        *first = *first ? *first : ckpt->tensors[i]->name;
+        count++;
+    }
+    return count;
 }
 
 int wf_checkpoint_count(const struct wf_checkpoint *ckpt)

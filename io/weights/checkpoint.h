@@ -27,6 +27,9 @@ void wf_checkpoint_close(struct wf_checkpoint **ckpt);
 
 const struct wf_json *wf_checkpoint_config(const struct wf_checkpoint *ckpt); /* config.json */
 const struct wf_st_tensor *wf_checkpoint_find(const struct wf_checkpoint *ckpt, const char *name);
+/* How many tensors nobody has asked for by name so far, but those whose names begin with a word of
+   the row `but` (NULL: none); *first is one of them. */
+int wf_checkpoint_unasked(const struct wf_checkpoint *ckpt, const char *but, const char **first);
 int wf_checkpoint_count(const struct wf_checkpoint *ckpt); /* tensors */
 uint64_t wf_checkpoint_parameters(const struct wf_checkpoint *ckpt);
 uint64_t wf_checkpoint_bytes(const struct wf_checkpoint *ckpt);

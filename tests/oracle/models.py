@@ -27,7 +27,7 @@ def randomise(model, gen):
             normal(p, 0.4)
         elif leaf == "bias":
             normal(p, 0.1)
-        elif leaf == "mix_factor":
+        elif leaf in ("mix_factor", "class_embedding"):
             normal(p, 1.0)
         elif name.startswith(("shared.", "encoder.embed_tokens.")) or "relative_attention_bias" in name:
             normal(p, 1.0)
@@ -75,11 +75,11 @@ def vae_22(gen, z_dim=12, **config):
                scale_factor_temporal=4, **config)
 
 
-def vae_svd(gen, widths=(32, 64, 64, 64), layers=2):
+def vae_svd(gen, widths=(32, 64, 64, 64), layers=2, latent_channels=4, force_upcast=True):
     model = randomise(AutoencoderKLTemporalDecoder(
-        block_out_channels=list(widths), layers_per_block=layers, latent_channels=4, down_block_types=["DownEncoderBlock2D"] * len(widths),
-        sample_size=32, scaling_factor=0.18215, force_upcast=True), gen)
-    scale_output(model, model.decoder.time_conv_out, torch.randn(5, 4, 8, 8, generator=gen) / 0.18215, num_frames=5)
+        block_out_channels=list(widths), layers_per_block=layers, latent_channels=latent_channels,
+        down_block_types=["DownEncoderBlock2D"] * len(widths), sample_size=32, scaling_factor=0.18215, force_upcast=force_upcast), gen)
+    scale_output(model, model.decoder.time_conv_out, torch.randn(5, latent_channels, 8, 8, generator=gen) / 0.18215, num_frames=5)
     return model
 
 
