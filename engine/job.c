@@ -225,6 +225,10 @@ void weft_job_describe(const struct weft_job *job, struct weft_job_info *info)
                                    .fps_den = job->request.fps_den,
                                    .steps = job->request.steps,
                                    .seed = job->seed};
+    if (job->model->vae->geometry.causal)
+        return;
+    info->decode_chunk_size = (int)job->decoding.chunk_size;
+    info->chunk_overlap = (int)job->decoding.chunk_overlap;
 }
 
 void weft_job_cancel(struct weft_job *job)

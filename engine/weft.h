@@ -267,8 +267,10 @@ struct weft_job_info {
     int64_t frames;
     int fps_num, fps_den;
     int steps;
-    uint64_t seed;        /* given or drawn */
-    uint64_t reserved[8]; /* zeros */
+    uint64_t seed;         /* given or drawn */
+    int decode_chunk_size; /* frames decoded at a time; 0: the pixels do not depend on it */
+    int chunk_overlap;     /* of these, shared with the chunk before */
+    uint64_t reserved[7];  /* zeros */
 };
 
 WEFT_API void weft_job_describe(const struct weft_job *job, struct weft_job_info *info);

@@ -13,10 +13,12 @@
 #include <jansson.h>
 
 #include "kernels/cuda/cuda.h"
+#include "tests/request.h"
 
 static struct {
     char folder[64], dump[80];
     char path[WF_PATH_BYTES]; /* of a fixture's model */
+    char image[REQUEST_PATH];
 } work = {.folder = "/tmp/weft-cuda-XXXXXX"};
 
 static const char *source_folder(void)
@@ -124,29 +126,15 @@ void cuda_model(struct weft_engine *e, const char *name, struct weft_model **mod
 
 /* --- jobs --- */
 
-static double number(const json_t *root, const char *key, double missing)
-{
-    const json_t *value = json_object_get(root, key);
-    return json_is_number(value) ? json_number_value(value) : missing;
-}
-
 /* As the fixture was made. */
 static json_t *read_request(const char *name, struct weft_request *r)
 {
-    char path[WF_PATH_BYTES];
-    snprintf(path, sizeof path, "%.2000s/tests/fixtures/%.32s/case.json", source_folder(), name);
+    char path[WF_PATH_BYTES], folder[WF_PATH_BYTES];
+    snprintf(folder, sizeof folder, "%.2000s/tests/fixtures/%.32s", source_folder(), name);
+    snprintf(path, sizeof path, "%.2100s/case.json", folder);
     json_t *root = json_load_file(path, 0, NULL);
     assert_non_null(root);
-    r->prompt = json_string_value(json_object_get(root, "prompt"));
-    r->negative_prompt = json_string_value(json_object_get(root, "negative_prompt"));
-    r->width = (int)number(root, "width", 0);
-    r->height = (int)number(root, "height", 0);
-    r->num_frames = (int)number(root, "num_frames", 0);
-    r->steps = (int)number(root, "steps", 0);
-    r->guidance_scale = number(root, "guidance_scale", -1);
-    r->flow_shift = number(root, "flow_shift", 0);
-    r->max_sequence_length = (int)number(root, "max_sequence_length", 0);
-    r->seed = (uint64_t)json_integer_value(json_object_get(root, "seed"));
+    request_of_case(root, folder, r, work.image);
     return root;
 }
 

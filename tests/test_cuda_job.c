@@ -21,8 +21,11 @@ static const struct wf_policy policies[] = {{WF_OFFLOAD_NONE, 0},
 enum { POLICIES = sizeof policies / sizeof *policies };
 
 static const struct cuda_case cases[] = {
-    {"basic", "f32", false, false}, {"basic", "f32", true, false}, {"bf16", "bf16", false, false},
-    {"bf16", "bf16", true, false},  {"wide", "f32", false, false}, {"wide", "bf16", false, false}};
+    {"basic", "f32", false, false}, {"basic", "f32", true, false},
+    {"bf16", "bf16", false, false}, {"bf16", "bf16", true, false},
+    {"wide", "f32", false, false},  {"wide", "bf16", false, false},
+    {"svd_a", "f32", false, false}, {"svd_a", "bf16", false, false},
+    {"svd_b", "bf16", false, false}};
 enum { CASES = sizeof cases / sizeof *cases };
 
 /* Where every memory access is checked, what runs is enough to reach every line; its numbers are
@@ -147,6 +150,7 @@ static void policies_and_schedules_do_not_show(void **state)
     compare_all(&(const struct cuda_case){"basic", "f32", false, true});
     compare_all(&(const struct cuda_case){"basic", "f32", true, false});
     compare_all(&(const struct cuda_case){"wide", "bf16", false, true});
+    compare_all(&(const struct cuda_case){"svd_b", "bf16", false, false});
 }
 
 static void nor_do_they_where_libraries_take_nothing(void **state)

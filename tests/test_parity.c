@@ -12,6 +12,7 @@
 
 #include "engine/weft.h"
 #include "tests/compare.h"
+#include "tests/request.h"
 
 /* What a type of products is held to; relative errors are in the Euclidean norm. */
 struct mode {
@@ -180,41 +181,6 @@ static void check_decode(struct tally *t, const char *folder, struct weft_model 
 
 /* --- a case --- */
 
-static double number(const json_t *root, const char *key, double missing)
-{
-    const json_t *value = json_object_get(root, key);
-    return json_is_number(value) ? json_number_value(value) : missing;
-}
-
-/* image: of a case that begins with one, room for its path. */
-static void fill_request(const json_t *root, const char *folder, struct weft_request *r,
-                         const char *dump, char image[PATH])
-{
-    const char *name = json_string_value(json_object_get(root, "image"));
-    if (name) {
-        join(image, folder, name);
-        r->image = image;
-        r->fps_num = (int)number(root, "fps", 0);
-        r->fps_den = 1;
-        r->min_guidance_scale = number(root, "min_guidance_scale", -1);
-        r->max_guidance_scale = number(root, "max_guidance_scale", -1);
-        r->motion_bucket_id = (int)number(root, "motion_bucket_id", -1);
-        r->noise_aug_strength = number(root, "noise_aug_strength", -1);
-    }
-    r->prompt = json_string_value(json_object_get(root, "prompt"));
-    r->negative_prompt = json_string_value(json_object_get(root, "negative_prompt"));
-    r->width = (int)number(root, "width", 0);
-    r->height = (int)number(root, "height", 0);
-    r->num_frames = (int)number(root, "num_frames", 0);
-    r->steps = (int)number(root, "steps", 0);
-    r->guidance_scale = number(root, "guidance_scale", -1);
-    r->flow_shift = number(root, "flow_shift", 0);
-    r->max_sequence_length = (int)number(root, "max_sequence_length", 0);
-    r->seed = (uint64_t)json_integer_value(json_object_get(root, "seed"));
-    r->random_seed = 0;
-    r->dump = dump;
-}
-
 static void check_generate(struct tally *t, const char *folder, struct weft_engine *engine,
                            struct weft_model *model, const json_t *root, const char *dump)
 {
@@ -223,7 +189,8 @@ static void check_generate(struct tally *t, const char *folder, struct weft_engi
     struct weft_job *job = NULL;
     struct array have = {0}, want;
     weft_request_defaults(model, &request);
-    fill_request(root, folder, &request, dump, image);
+    request_of_case(root, folder, &request, image);
+    request.dump = dump;
     if (weft_generate(model, &request, &job) == WEFT_OK)
         have = pull(job);
     weft_job_close(&job);

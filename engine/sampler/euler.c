@@ -225,7 +225,9 @@ const struct wf_sampler_driver wf_sampler_euler_discrete = {
     .keys = "num_train_timesteps beta_start beta_end beta_schedule trained_betas prediction_type "
             "interpolation_type use_karras_sigmas use_exponential_sigmas use_beta_sigmas sigma_min "
             "sigma_max timestep_spacing timestep_type steps_offset rescale_betas_zero_snr "
-            "final_sigmas_type",
+            "final_sigmas_type "
+            /* Other classes' arguments, which the published file carries; none changes anything. */
+            "clip_sample set_alpha_to_one skip_prk_steps",
     .bytes = sizeof(struct euler_discrete),
     .configure = configure,
     .tables = tables,
