@@ -69,7 +69,7 @@ static enum wf_status check_guidance(const struct weft_request *r, struct wf_err
             return wf_fail(err, WF_REFUSED, "%s: %g is not possible; choose 0 to 1000",
                            scales[i].name, scales[i].value);
     }
-    if (r->min_guidance_scale > r->max_guidance_scale)
+    if (r->max_guidance_scale >= 0 && r->min_guidance_scale > r->max_guidance_scale)
         return wf_fail(
             err, WF_REFUSED,
             "min-guidance-scale: %g is above max-guidance-scale, %g; guidance grows from "

@@ -103,9 +103,9 @@ void component_mend(struct desk *desk, const char *fixture, const char *weights,
                     const char *value)
 {
     char path[128];
-    write_config(desk, read_text(desk_fixture(desk, "%s/model/config.json", fixture)), key, value);
+    write_config(desk, read_text(desk_fixture(desk, "%s/config.json", fixture)), key, value);
     snprintf(path, sizeof path, "%s/%s.safetensors", desk->folder, weights);
     if (access(path, R_OK) != 0)
-        assert_int_equal(
-            symlink(desk_fixture(desk, "%s/model/%s.safetensors", fixture, weights), path), 0);
+        assert_int_equal(symlink(desk_fixture(desk, "%s/%s.safetensors", fixture, weights), path),
+                         0);
 }

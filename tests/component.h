@@ -32,8 +32,8 @@ struct wf_tensor component_input(struct desk *desk, struct component *c, const c
 double component_distance(struct desk *desk, struct component *c, struct wf_tensor t,
                           const char *file);
 
-/* The fixture's folder on the desk, with one key of its config.json given another value. Its
- * weights are a link. */
+/* A folder below the fixtures, "svd_a/model/unet", on the desk, with one key of its config.json
+ * given another value. Its weights are a link. */
 void component_mend(struct desk *desk, const char *fixture, const char *weights, const char *key,
                     const char *value);
 

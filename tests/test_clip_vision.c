@@ -246,7 +246,7 @@ static void bad_configurations_are_refused(void **state)
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        component_mend(&f->desk, "clip_vision_a", "model", bad[i][0], bad[i][1]);
+        component_mend(&f->desk, "clip_vision_a/model", "model", bad[i][0], bad[i][1]);
         expect_refusal(f, bad[i][1], bad[i][2]);
     }
 }
@@ -256,7 +256,7 @@ static void a_missing_tensor_is_named(void **state)
     struct fixture *f = *state;
     char path[128];
     const float one[32] = {0};
-    component_mend(&f->desk, "clip_vision_a", "model", "\"projection_dim\"", "24");
+    component_mend(&f->desk, "clip_vision_a/model", "model", "\"projection_dim\"", "24");
     snprintf(path, sizeof path, "%s/model.safetensors", f->desk.folder);
     assert_int_equal(remove(path), 0);
     assert_int_equal(wf_st_write_f32(path, "vision_model.embeddings.class_embedding", one, 1,

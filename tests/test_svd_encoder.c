@@ -242,7 +242,8 @@ static void bad_configurations_are_refused(void **state)
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        component_mend(&f->desk, "svd_encoder_a", "diffusion_pytorch_model", bad[i][0], bad[i][1]);
+        component_mend(&f->desk, "svd_encoder_a/model", "diffusion_pytorch_model", bad[i][0],
+                       bad[i][1]);
         expect_refusal(f, bad[i][1], bad[i][2]);
     }
 }
@@ -252,7 +253,8 @@ static void a_missing_tensor_is_named(void **state)
     struct fixture *f = *state;
     char path[128];
     static const float values[32 * 3 * 9];
-    component_mend(&f->desk, "svd_encoder_a", "diffusion_pytorch_model", "\"in_channels\"", "3");
+    component_mend(&f->desk, "svd_encoder_a/model", "diffusion_pytorch_model", "\"in_channels\"",
+                   "3");
     snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", f->desk.folder);
     assert_int_equal(remove(path), 0);
     assert_int_equal(wf_st_write_f32(path, "encoder.conv_in.weight", values, 4,

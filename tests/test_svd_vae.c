@@ -70,7 +70,7 @@ static void what_does_not_fit_is_refused_in_words(void **state)
     desk_open(&desk, "svd");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct opened o;
-        component_mend(&desk, "vae_svd", "diffusion_pytorch_model", bad[i][0], bad[i][1]);
+        component_mend(&desk, "vae_svd/model", "diffusion_pytorch_model", bad[i][0], bad[i][1]);
         if (open_folder(&desk, desk.folder, "f32", &o) != WF_REFUSED)
             fail_msg("accepted: %s %s", bad[i][0], bad[i][1]);
         if (!strstr(desk.err.text, bad[i][2]))

@@ -361,7 +361,8 @@ const struct wf_family wf_family_svd = {
                     .base = "diffusion_pytorch_model",
                     .stage = WEFT_STAGE_DECODE,
                     .keys = VAE_KEYS,
-                    .unread = "encoder. quant_conv."}},
+                    /* One layer a block: diffusers makes the attention, and goes past it. */
+                    .unread = "encoder. quant_conv. decoder.mid_block.attentions."}},
     .denoiser = "unet",
     .conditions = {[EMBEDS] = {"image_embeds", "the embeddings of the image"},
                    [LATENTS] = {"image_latents", "the latents of the image"}},
