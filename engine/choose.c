@@ -248,11 +248,11 @@ static enum wf_status refuse(struct search *s)
             megabytes(least));
     return wf_fail(
         err, WF_REFUSED,
-        "memory: the run needs %.1f MB%s even with --offload %s%s, and %s; choose a smaller size, "
-        "fewer frames%s",
+        "memory: the run needs %.1f MB%s even with --offload %s%s, and %s; choose a smaller size%s "
+        "or fewer frames",
         megabytes(least), kinds[s->account], wf_offload_name(offload),
         s->job->decoding.tiling == WF_TILING_EXACT ? " and exact tiles" : "", allowed,
-        can_chunk(s->job) ? ", or a smaller --decode-chunk-size" : "");
+        can_chunk(s->job) ? ", a smaller --decode-chunk-size" : "");
 }
 
 /* --- choosing --- */

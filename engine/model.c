@@ -65,15 +65,43 @@ static enum wf_status read_int(const struct wf_json *json, const char *key, int 
     return WF_OK;
 }
 
-static enum wf_status read_settings(const struct wf_json *json, struct wf_defaults *d,
-                                    struct wf_error *err)
+/* A number that a family may not take. */
+static enum wf_status read_number(const struct wf_json *json, const struct wf_family *family,
+                                  unsigned takes, const char *key, double high, double *out,
+                                  struct wf_error *err)
+{
+    if (!(family->takes & takes) && wf_json_is_there(json, key))
+        return wf_fail(err, WF_REFUSED, "%s: a %s model does not take %s; remove the key",
+                       json->path, family->name, key);
+    return wf_json_double(json, key, 0, high, out, err);
+}
+
+static enum wf_status read_guidance(const struct wf_json *json, const struct wf_family *f,
+                                    struct wf_defaults *d, struct wf_error *err)
+{
+    double bucket = d->motion_bucket_id;
+    WF_TRY(
+        read_number(json, f, WEFT_TAKES_GUIDANCE, "guidance_scale", 1000, &d->guidance_scale, err));
+    WF_TRY(read_number(json, f, WEFT_TAKES_GUIDANCE_RANGE, "min_guidance_scale", 1000,
+                       &d->min_guidance_scale, err));
+    WF_TRY(read_number(json, f, WEFT_TAKES_GUIDANCE_RANGE, "max_guidance_scale", 1000,
+                       &d->max_guidance_scale, err));
+    WF_TRY(read_number(json, f, WEFT_TAKES_MOTION, "noise_aug_strength", 1000,
+                       &d->noise_aug_strength, err));
+    WF_TRY(read_number(json, f, WEFT_TAKES_MOTION, "motion_bucket_id", 1e6, &bucket, err));
+    d->motion_bucket_id = (int)bucket;
+    return WF_OK;
+}
+
+static enum wf_status read_settings(const struct wf_json *json, const struct wf_family *family,
+                                    struct wf_defaults *d, struct wf_error *err)
 {
     double fps = 0;
     WF_TRY(read_int(json, "width", 16384, &d->width, err));
     WF_TRY(read_int(json, "height", 16384, &d->height, err));
     WF_TRY(read_int(json, "num_frames", 100000, &d->num_frames, err));
     WF_TRY(read_int(json, "steps", 1000, &d->steps, err));
-    WF_TRY(wf_json_double(json, "guidance_scale", 0, 1000, &d->guidance_scale, err));
+    WF_TRY(read_guidance(json, family, d, err));
     WF_TRY(wf_json_double(json, "fps", 0, 1000, &fps, err));
     if (fps != 0 && !weft_rate_from_double(fps, &d->fps_num, &d->fps_den))
         return wf_fail(err, WF_REFUSED, "%s: fps %g is not possible; give 0.001 to 1000",
@@ -94,7 +122,7 @@ static enum wf_status read_defaults(struct weft_model *model, struct wf_error *e
     if (stat(path, &info) != 0)
         return WF_OK;
     WF_TRY(wf_json_open(path, &json, err));
-    const enum wf_status status = read_settings(&json, &model->defaults, err);
+    const enum wf_status status = read_settings(&json, model->family, &model->defaults, err);
     if (status == WF_OK)
         wf_log(model->engine, WEFT_LOG_INFO, "%s: its defaults come before the family's", path);
     wf_json_close(&json);

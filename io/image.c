@@ -103,7 +103,7 @@ static enum wf_status set_upright(struct wf_image *image, int orientation,
     struct wf_image upright;
     WF_TRY(wf_image_alloc(&upright, source->path, turn.swap ? image->height : image->width,
                           turn.swap ? image->width : image->height, source->mem, source->err));
-    for (int y = 0; y < upright.height; y++)
+    for (int y = 0; y < upright.height && !source->size_only; y++)
         turn_row(image, turn, y, &upright);
     wf_image_close(image);
     *image = upright;
@@ -128,11 +128,11 @@ static enum wf_status read_any(const struct wf_image_source *source, uint64_t by
     return wf_fail(source->err, WF_REFUSED, "%s: not a PNG or JPEG; convert it", source->path);
 }
 
-enum wf_status wf_image_read(const char *path, struct wf_mem *mem, struct wf_image *image,
-                             struct wf_error *err)
+static enum wf_status read_file(const char *path, bool size_only, struct wf_mem *mem,
+                                struct wf_image *image, struct wf_error *err)
 {
     *image = (struct wf_image){.rgb = NULL};
-    struct wf_image_source source = {.path = path, .mem = mem, .err = err};
+    struct wf_image_source source = {.path = path, .size_only = size_only, .mem = mem, .err = err};
     uint64_t bytes;
     int orientation = 0;
     WF_TRY(wf_file_open(path, &source.fd, &bytes, err));
@@ -143,4 +143,16 @@ enum wf_status wf_image_read(const char *path, struct wf_mem *mem, struct wf_ima
     if (status != WF_OK)
         wf_image_close(image);
     return status;
+}
+
+enum wf_status wf_image_read(const char *path, struct wf_mem *mem, struct wf_image *image,
+                             struct wf_error *err)
+{
+    return read_file(path, false, mem, image, err);
+}
+
+enum wf_status wf_image_measure(const char *path, struct wf_mem *mem, struct wf_image *image,
+                                struct wf_error *err)
+{
+    return read_file(path, true, mem, image, err);
 }

@@ -26,6 +26,10 @@ struct wf_image {
    or is damaged, be it at the last byte; *image is empty then. */
 enum wf_status wf_image_read(const char *path, struct wf_mem *mem, struct wf_image *image,
                              struct wf_error *err);
+/* The same without the pixels, which stay undefined: memory of the size that reading takes, for a
+   plan. Of what the file says behind its head nothing is looked at. */
+enum wf_status wf_image_measure(const char *path, struct wf_mem *mem, struct wf_image *image,
+                                struct wf_error *err);
 void wf_image_close(struct wf_image *image); /* may be called twice, and for a zeroed one */
 
 /* How a picture of another shape comes to width x height. With "scaled" a resize by Lanczos, with /

@@ -2,6 +2,7 @@
 #ifndef WEFT_IO_IMAGE_FORMAT_H
 #define WEFT_IO_IMAGE_FORMAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 struct wf_image_source {
     const char *path;
     int fd;
+    bool size_only; /* the pixels stay as the memory has them */
     struct wf_mem *mem;
     struct wf_error *err;
 };

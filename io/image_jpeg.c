@@ -196,6 +196,8 @@ static void decode(struct reader *r)
     if (status != WF_OK)
         leave(r, status);
     *r->orientation = find_orientation(r);
+    if (s->size_only)
+        return;
     r->jpeg.out_color_space = channels == 4 ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(&r->jpeg);
     read_rows(r);

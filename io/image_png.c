@@ -162,7 +162,7 @@ static void decode(struct reader *r)
         r->status =
             wf_image_alloc(r->image, r->source->path, png_get_image_width(r->png, r->info),
                            png_get_image_height(r->png, r->info), r->source->mem, r->source->err);
-    if (r->status != WF_OK)
+    if (r->status != WF_OK || r->source->size_only)
         return;
     const size_t row = 3 * (size_t)r->image->width;
     const int passes = set_transforms(r);

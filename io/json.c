@@ -192,6 +192,11 @@ enum wf_status wf_json_bools(const struct wf_json *json, const char *key, int ma
     return WF_OK;
 }
 
+bool wf_json_is_there(const struct wf_json *json, const char *key)
+{
+    return value_of(json, key);
+}
+
 enum wf_status wf_json_require(const struct wf_json *json, const char *key, struct wf_error *err)
 {
     if (value_of(json, key))

@@ -39,6 +39,8 @@ enum wf_status wf_json_doubles(const struct wf_json *json, const char *key, int 
                                int *count, struct wf_error *err);
 enum wf_status wf_json_bools(const struct wf_json *json, const char *key, int max, bool *out,
                              int *count, struct wf_error *err);
+/* Whether the key is there, and not null. */
+bool wf_json_is_there(const struct wf_json *json, const char *key);
 /* WF_REFUSED, naming file and key, when the key is missing or null. */
 enum wf_status wf_json_require(const struct wf_json *json, const char *key, struct wf_error *err);
 

@@ -32,9 +32,10 @@ enum wf_status wf_group_norm_apply(struct wf_backend *be, const struct wf_group_
                                    struct wf_tensor stats, struct wf_tensor x, enum wf_act act,
                                    struct wf_tensor y)
 {
-    if (stats.dim[0] < x.dim[0])
+    if (stats.dim[0] == 1) { /* those of all frames */
         stats.stride[0] = 0;
-    stats.dim[0] = x.dim[0];
+        stats.dim[0] = x.dim[0];
+    }
     return wf_group_apply(be, &(struct wf_group_apply){.x = x,
                                                        .y = y,
                                                        .stats = stats,

@@ -74,6 +74,25 @@ void wf_layer_release(const struct wf_layer *layer)
     wf_residency_release(layer->res, layer->unit);
 }
 
+enum wf_status wf_layers_acquire(const struct wf_layer *const *layers, int count,
+                                 struct wf_error *err)
+{
+    for (int i = 0; i < count; i++) {
+        const enum wf_status status = wf_layer_acquire(layers[i], err);
+        if (status != WF_OK) {
+            wf_layers_release(layers, i);
+            return status;
+        }
+    }
+    return WF_OK;
+}
+
+void wf_layers_release(const struct wf_layer *const *layers, int count)
+{
+    while (count > 0)
+        wf_layer_release(layers[--count]);
+}
+
 static const struct wf_param *bias_of(const struct wf_layer *layer)
 {
     return layer->has_bias ? &layer->bias : NULL;

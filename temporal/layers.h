@@ -35,6 +35,11 @@ enum wf_status wf_vector_add(struct wf_residency *res, struct wf_param *p, int r
 enum wf_status wf_layer_acquire(const struct wf_layer *layer, struct wf_error *err);
 void wf_layer_release(const struct wf_layer *layer);
 
+/* Several, or none where one fails. */
+enum wf_status wf_layers_acquire(const struct wf_layer *const *layers, int count,
+                                 struct wf_error *err);
+void wf_layers_release(const struct wf_layer *const *layers, int count);
+
 /* y = act(x w^T + b); x [M,in], y [M,out]. */
 enum wf_status wf_linear(struct wf_backend *be, const struct wf_layer *layer, struct wf_tensor x,
                          struct wf_tensor y, enum wf_act act);

@@ -20,14 +20,9 @@ static enum wf_status normed(const struct wf_svd_pass *p, const struct wf_group_
 static enum wf_status convolve(const struct wf_svd_pass *p, const struct wf_layer *layer,
                                struct wf_tensor x, struct wf_tensor y, bool accumulate)
 {
-    return wf_layer_conv(p->be, layer,
-                         (struct wf_conv){.x = x,
-                                          .y = y,
-                                          .pad_h = {1, 1},
-                                          .pad_w = {1, 1},
-                                          .stride_t = 1,
-                                          .stride_hw = 1,
-                                          .accumulate = accumulate});
+    return wf_layer_conv(
+        p->be, layer,
+        (struct wf_conv){.x = x, .y = y, WF_SVD_PADDED, .stride_hw = 1, .accumulate = accumulate});
 }
 
 /* y = x, or what the shortcut makes of it. */
@@ -100,14 +95,9 @@ static enum wf_status within_frames(const struct wf_svd_pass *p, const struct wi
 {
     const struct wf_layer *const layers[] = {&w->r->conv1, &w->r->conv2, &w->r->shortcut};
     const int count = w->r->shortcut.weight.rank ? 3 : 2;
-    int held = 0;
-    enum wf_status status = WF_OK;
-    while (held < count && (status = wf_layer_acquire(layers[held], p->be->err)) == WF_OK)
-        held++;
-    if (status == WF_OK)
-        status = run_all_frames(p, w);
-    while (held > 0)
-        wf_layer_release(layers[--held]);
+    WF_TRY(wf_layers_acquire(layers, count, p->be->err));
+    const enum wf_status status = run_all_frames(p, w);
+    wf_layers_release(layers, count);
     return status;
 }
 
@@ -163,14 +153,13 @@ static enum wf_status run_all_rows(const struct wf_svd_pass *p, const struct ove
 static enum wf_status convolve_time(const struct wf_svd_pass *p, struct over_time o)
 {
     WF_TRY(wf_group_norm_survey(&p->work, o.x, &o.stats));
-    WF_TRY(wf_layer_acquire(o.conv, p->be->err));
-    const enum wf_status status = run_all_rows(p, &o);
-    wf_layer_release(o.conv);
+    WF_TRY(run_all_rows(p, &o));
     wf_work_give(&p->work, o.stats);
-    return status;
+    return WF_OK;
 }
 
-/* y [T,h,w,C] += share * the block along time; time [1,C]. */
+/* y [T,h,w,C] += (1 - spatial) * the block along time: of both mixed, y is a part of each. time
+   [1,C]. */
 static enum wf_status along_time(const struct wf_svd_pass *p, const struct wf_svd_resnet *r,
                                  struct wf_tensor time, struct wf_tensor y)
 {
@@ -179,11 +168,27 @@ static enum wf_status along_time(const struct wf_svd_pass *p, const struct wf_sv
     WF_TRY(convolve_time(
         p, (struct over_time){.norm = &r->time_norm1, .conv = &r->time_conv1, .x = y, .y = h}));
     WF_TRY(wf_svd_add_row(p->be, time, h));
-    WF_TRY(convolve_time(
-        p, (struct over_time){
-               .norm = &r->time_norm2, .conv = &r->time_conv2, .x = h, .y = y, .share = r->share}));
+    WF_TRY(convolve_time(p, (struct over_time){.norm = &r->time_norm2,
+                                               .conv = &r->time_conv2,
+                                               .x = h,
+                                               .y = y,
+                                               .share = 1 - r->spatial}));
     wf_work_give(&p->work, h);
     return WF_OK;
+}
+
+/* Both halves, one after the other, while the layers are held. */
+static enum wf_status all_along_time(const struct wf_svd_pass *p, const struct wf_svd_resnet *r,
+                                     struct wf_tensor time, struct wf_tensor y)
+{
+    const struct wf_layer *const layers[] = {&r->time_conv1, &r->time_conv2};
+    enum wf_status status = wf_layers_acquire(layers, 2, p->be->err);
+    if (status != WF_OK)
+        return status;
+    for (int half = 0; half < p->run->halves && status == WF_OK; half++)
+        status = along_time(p, r, time, wf_svd_half(p, y, half));
+    wf_layers_release(layers, 2);
+    return status;
 }
 
 /* --- the block --- */
@@ -204,8 +209,7 @@ enum wf_status wf_svd_resnet_run(const struct wf_svd_pass *p, const struct wf_sv
     WF_TRY(within_frames(p, &w));
     wf_work_give(&p->work, w.time);
     WF_TRY(time_row(p, &r->time_emb, r->out, &time));
-    for (int half = 0; half < p->run->halves; half++)
-        WF_TRY(along_time(p, r, time, wf_svd_half(p, y, half)));
+    WF_TRY(all_along_time(p, r, time, y));
     wf_work_give(&p->work, time);
     return WF_OK;
 }

@@ -133,14 +133,9 @@ static enum wf_status hold_and_run(const struct wf_svd_pass *p, const struct wf_
     const int count =
         holds ? layers_of(over_time ? &tr->over_time[block] : &tr->within[block], over_time, layers)
               : 0;
-    enum wf_status status = WF_OK;
-    int held = 0;
-    while (held < count && (status = wf_layer_acquire(layers[held], p->be->err)) == WF_OK)
-        held++;
-    if (status == WF_OK)
-        status = run(p, tr, block, h);
-    while (held > 0)
-        wf_layer_release(layers[--held]);
+    WF_TRY(wf_layers_acquire(layers, count, p->be->err));
+    const enum wf_status status = run(p, tr, block, h);
+    wf_layers_release(layers, count);
     return status;
 }
 
@@ -182,7 +177,7 @@ static enum wf_status run_within(const struct wf_svd_pass *p, const struct wf_sv
     return WF_OK;
 }
 
-/* part [T,n,C] = share part + (1 - share) block(part + positions). */
+/* part [T,n,C] = spatial part + (1 - spatial) block(part + positions). */
 static enum wf_status mix_positions(const struct wf_svd_pass *p,
                                     const struct wf_svd_transformer *tr, int block, int half,
                                     struct wf_tensor part)
@@ -196,9 +191,10 @@ static enum wf_status mix_positions(const struct wf_svd_pass *p,
         p->be, &(struct wf_lincomb){.x = {part, places}, .c = {1, 1}, .terms = 2, .y = mixed}));
     WF_TRY(run_block(p, tr, &tr->over_time[block], (struct shape){p->frames, true}, half,
                      wf_work_lines(mixed)));
-    WF_TRY(wf_lincomb(
-        p->be, &(struct wf_lincomb){
-                   .x = {part, mixed}, .c = {1 - tr->share, tr->share}, .terms = 2, .y = part}));
+    WF_TRY(wf_lincomb(p->be, &(struct wf_lincomb){.x = {part, mixed},
+                                                  .c = {tr->spatial, 1 - tr->spatial},
+                                                  .terms = 2,
+                                                  .y = part}));
     wf_work_give(&p->work, mixed);
     return WF_OK;
 }
@@ -279,13 +275,15 @@ static enum wf_status over_frames(const struct wf_svd_pass *p, const struct wf_s
 static enum wf_status embed_positions(const struct wf_svd_pass *p,
                                       const struct wf_svd_transformer *tr, const float *angles)
 {
-    struct wf_tensor *places = &p->run->positions[tr->index], turned, hidden;
+    struct wf_tensor places, turned, hidden;
     WF_TRY(wf_work_take(&p->work, WF_F32, WF_DIMS(p->frames, tr->width), &turned));
     WF_TRY(wf_upload(p->be, turned, angles));
     WF_TRY(wf_work_take(&p->work, WF_F32, WF_DIMS(p->frames, 4 * tr->width), &hidden));
     WF_TRY(wf_svd_linear(p, &tr->position_1, turned, WF_ACT_SILU, hidden));
-    WF_TRY(wf_svd_take(p->run->unet, places, WF_DIMS(p->frames, tr->width)));
-    WF_TRY(wf_svd_linear(p, &tr->position_2, hidden, WF_ACT_NONE, *places));
+    WF_TRY(wf_work_take(&p->work, WF_F32, 2, turned.dim, &places));
+    WF_TRY(wf_svd_linear(p, &tr->position_2, hidden, WF_ACT_NONE, places));
+    WF_TRY(wf_svd_keep(p->run->unet, places, &p->run->positions[tr->index]));
+    wf_work_give(&p->work, places);
     wf_work_give(&p->work, hidden);
     wf_work_give(&p->work, turned);
     return WF_OK;
@@ -310,13 +308,15 @@ static enum wf_status place_frames(const struct wf_svd_pass *p, const struct wf_
 static enum wf_status value_context(const struct wf_svd_pass *p, const struct wf_svd_cross *c,
                                     int64_t width)
 {
-    struct wf_tensor *value = &p->run->values[c->index], v;
+    struct wf_tensor *value = &p->run->values[c->index], v, out;
     if (value->data)
         return WF_OK;
     WF_TRY(wf_work_take(&p->work, WF_F32, WF_DIMS(p->run->halves, width), &v));
     WF_TRY(wf_svd_linear(p, &c->v, p->run->context, WF_ACT_NONE, v));
-    WF_TRY(wf_svd_take(p->run->unet, value, WF_DIMS(p->run->halves, width)));
-    WF_TRY(wf_svd_linear(p, &c->out, v, WF_ACT_NONE, *value));
+    WF_TRY(wf_work_take(&p->work, WF_F32, 2, v.dim, &out));
+    WF_TRY(wf_svd_linear(p, &c->out, v, WF_ACT_NONE, out));
+    WF_TRY(wf_svd_keep(p->run->unet, out, value));
+    wf_work_give(&p->work, out);
     wf_work_give(&p->work, v);
     return WF_OK;
 }

@@ -39,7 +39,7 @@ const struct wf_svd_unet_config *wf_svd_unet_get_config(const struct wf_svd_unet
 
 /* --- a run --- */
 
-enum wf_status wf_svd_take(const struct wf_svd_unet *u, struct wf_tensor *t, int rank,
+static enum wf_status take(const struct wf_svd_unet *u, struct wf_tensor *t, int rank,
                            const int64_t *dims)
 {
     struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, rank, dims);
@@ -48,6 +48,18 @@ enum wf_status wf_svd_take(const struct wf_svd_unet *u, struct wf_tensor *t, int
         return wf_fail_memory(u->be->err, "unet", wf_tensor_bytes(&shape));
     *t = shape;
     return WF_OK;
+}
+
+enum wf_status wf_svd_keep(const struct wf_svd_unet *u, struct wf_tensor t, struct wf_tensor *kept)
+{
+    struct wf_tensor copy;
+    WF_TRY(take(u, &copy, t.rank, t.dim));
+    const enum wf_status status = wf_copy(u->be, &(struct wf_copy){.x = t, .y = copy});
+    if (status == WF_OK)
+        *kept = copy;
+    else
+        u->be->ops.give(u->be, copy.data);
+    return status;
 }
 
 static void give(const struct wf_svd_run *run, struct wf_tensor *t)
@@ -64,7 +76,7 @@ static void drop_values(struct wf_svd_run *run)
 
 static void drop_positions(struct wf_svd_run *run)
 {
-    for (int i = 0; run->values && i < run->unet->transformers; i++)
+    for (int i = 0; run->positions && i < run->unet->transformers; i++)
         give(run, &run->positions[i]);
     run->frames = 0;
 }
@@ -129,10 +141,9 @@ enum wf_status wf_svd_set_condition(struct wf_svd_run *run, struct wf_tensor emb
         image.rank != 4 || image.dim[0] != 1 || image.dim[3] != c->in_channels - c->out_channels)
         return wf_fail(err, WF_FAILED, "unet: the condition does not fit the model");
     drop_condition(run);
-    WF_TRY(wf_svd_take(u, &run->context, WF_DIMS(run->halves, c->cross_dim)));
+    WF_TRY(take(u, &run->context, WF_DIMS(run->halves, c->cross_dim)));
     WF_TRY(with_zeros(u->be, embeds, run->context));
-    WF_TRY(wf_svd_take(u, &run->image, 4, image.dim));
-    WF_TRY(wf_copy(u->be, &(struct wf_copy){.x = image, .y = run->image}));
+    WF_TRY(wf_svd_keep(u, image, &run->image));
     for (int i = 0; i < WF_SVD_IDS; i++)
         run->ids[i] = ids[i];
     return WF_OK;
@@ -193,12 +204,11 @@ static enum wf_status embed_time(struct wf_svd_pass *p, double timestep)
 {
     struct wf_svd_unet *u = p->run->unet;
     struct wf_tensor *added = &p->run->added;
-    const int64_t d = 4 * u->config.widths[0];
+    WF_TRY(wf_work_take(&p->work, WF_F32, WF_DIMS(1, 4 * u->config.widths[0]), &p->emb));
     if (!added->data) {
-        WF_TRY(wf_svd_take(u, added, WF_DIMS(1, d)));
-        WF_TRY(embed_numbers(p, p->run->ids, WF_SVD_IDS, &u->ids_1, &u->ids_2, *added));
+        WF_TRY(embed_numbers(p, p->run->ids, WF_SVD_IDS, &u->ids_1, &u->ids_2, p->emb));
+        WF_TRY(wf_svd_keep(u, p->emb, added));
     }
-    WF_TRY(wf_work_take(&p->work, WF_F32, WF_DIMS(1, d), &p->emb));
     WF_TRY(embed_numbers(p, &timestep, 1, &u->time_1, &u->time_2, p->emb));
     WF_TRY(wf_svd_add_row(p->be, *added, p->emb));
     return wf_activate(p->be, &(struct wf_activate){.x = p->emb, .y = p->emb, .act = WF_ACT_SILU});
@@ -224,17 +234,12 @@ static enum wf_status join_image(const struct wf_svd_pass *p, struct wf_tensor l
     return WF_OK;
 }
 
-static struct wf_conv padded(int stride)
-{
-    return (struct wf_conv){.pad_h = {1, 1}, .pad_w = {1, 1}, .stride_t = 1, .stride_hw = stride};
-}
-
 static enum wf_status enter(struct wf_svd_pass *p, struct wf_tensor latents, double timestep,
                             struct wf_tensor *y)
 {
     struct wf_svd_unet *u = p->run->unet;
     const int64_t n = p->run->halves * p->frames, h = latents.dim[1], w = latents.dim[2];
-    struct wf_conv conv = padded(1);
+    struct wf_conv conv = {WF_SVD_PADDED, .stride_hw = 1};
     struct wf_tensor x;
     WF_TRY(embed_time(p, timestep));
     WF_TRY(wf_work_take(&p->work, WF_F32, WF_DIMS(n, h, w, u->config.in_channels), &x));
@@ -256,92 +261,15 @@ struct kept {
     int count;
 };
 
-/* A convolution of x to y, a few frames at a time. */
-typedef enum wf_status sample_frames(const struct wf_svd_pass *p, const struct wf_layer *layer,
-                                     struct wf_tensor x, struct wf_tensor y);
-
-static enum wf_status halve(const struct wf_svd_pass *p, const struct wf_layer *layer,
-                            struct wf_tensor x, struct wf_tensor y)
-{
-    struct wf_conv conv = padded(2);
-    WF_TRY(wf_work_operand(&p->work, layer, x, &conv.x));
-    conv.y = y;
-    WF_TRY(wf_layer_conv(p->be, layer, conv));
-    wf_work_give_operand(&p->work, x, conv.x);
-    return WF_OK;
-}
-
-static enum wf_status twice(const struct wf_svd_pass *p, const struct wf_layer *layer,
-                            struct wf_tensor x, struct wf_tensor y)
-{
-    struct wf_upconv up = {.y = y, .pad_h = {1, 1}, .pad_w = {1, 1}};
-    WF_TRY(wf_work_operand(&p->work, layer, x, &up.x));
-    WF_TRY(wf_layer_upconv(p->be, layer, up));
-    wf_work_give_operand(&p->work, x, up.x);
-    return WF_OK;
-}
-
-/* Nearest to a side of 2n - 1 is the doubled picture without its last line, and the convolution
-   sees zeros there. */
-static enum wf_status almost_twice(const struct wf_svd_pass *p, const struct wf_layer *layer,
-                                   struct wf_tensor x, struct wf_tensor y)
-{
-    struct wf_conv conv = padded(1);
-    struct wf_tensor doubled, fine, coarse = wf_tensor_split(wf_tensor_split(x, 2, 1), 1, 1);
-    WF_TRY(wf_work_take(&p->work, wf_operand_type(p->be, &layer->weight),
-                        WF_DIMS(x.dim[0], 2 * x.dim[1], 2 * x.dim[2], x.dim[3]), &doubled));
-    fine = wf_tensor_split(wf_tensor_split(doubled, 2, 2), 1, 2);
-    coarse.dim[2] = coarse.dim[4] = 2;
-    coarse.stride[2] = coarse.stride[4] = 0;
-    WF_TRY(wf_copy(p->be, &(struct wf_copy){.x = coarse, .y = fine}));
-    WF_TRY(wf_work_take(&p->work, doubled.dtype, WF_DIMS(y.dim[0], y.dim[1], y.dim[2], x.dim[3]),
-                        &conv.x));
-    WF_TRY(wf_copy(p->be,
-                   &(struct wf_copy){.x = wf_tensor_slice(wf_tensor_slice(doubled, 1, 0, y.dim[1]),
-                                                          2, 0, y.dim[2]),
-                                     .y = conv.x}));
-    wf_work_give(&p->work, doubled);
-    conv.y = y;
-    WF_TRY(wf_layer_conv(p->be, layer, conv));
-    wf_work_give(&p->work, conv.x);
-    return WF_OK;
-}
-
-static enum wf_status sample(const struct wf_svd_pass *p, const struct wf_layer *layer,
-                             sample_frames *run, struct wf_tensor x, struct wf_tensor y)
-{
-    const int64_t in = x.dim[1] * x.dim[2] * x.dim[3], out = y.dim[1] * y.dim[2] * y.dim[3];
-    const int64_t n = wf_work_pieces((in > out ? in : out) * (int64_t)sizeof(float), x.dim[0]);
-    WF_TRY(wf_layer_acquire(layer, p->be->err));
-    enum wf_status status = WF_OK;
-    for (int64_t i = 0; i < x.dim[0] && status == WF_OK; i += n) {
-        const int64_t count = x.dim[0] - i < n ? x.dim[0] - i : n;
-        status = run(p, layer, wf_tensor_slice(x, 0, i, count), wf_tensor_slice(y, 0, i, count));
-    }
-    wf_layer_release(layer);
-    return status;
-}
-
-static enum wf_status go_up(const struct wf_svd_pass *p, const struct wf_svd_step *s,
-                            struct wf_tensor x, struct wf_tensor y)
-{
-    struct wf_residency *res = p->run->unet->res;
-    if (y.dim[1] == 2 * x.dim[1] && y.dim[2] == 2 * x.dim[2])
-        return sample(p, &s->conv, twice, x, y);
-    WF_TRY(wf_residency_acquire(res, s->plain_group, p->be->err));
-    const enum wf_status status = sample(p, &s->plain, almost_twice, x, y);
-    wf_residency_release(res, s->plain_group);
-    return status;
-}
-
 static enum wf_status run_step(const struct wf_svd_pass *p, const struct wf_svd_step *s,
                                struct wf_tensor x, struct wf_tensor skip, struct wf_tensor y)
 {
     switch (s->kind) {
     case WF_SVD_DOWN:
-        return sample(p, &s->conv, halve, x, y);
+        return wf_svd_halve(p, &s->conv, x, y);
     case WF_SVD_UP:
-        return go_up(p, s, x, y);
+        return wf_svd_doubles(x, y) ? wf_svd_double(p, &s->conv, x, y)
+                                    : wf_svd_enlarge(p, &s->plain, x, y);
     case WF_SVD_BLOCK:
         break;
     }
@@ -372,9 +300,10 @@ static enum wf_status take_step(const struct wf_svd_pass *p, const struct wf_svd
         skip = kept->items[--kept->count];
     result_dims(s, *x, kept, dims);
     WF_TRY(wf_work_take(&p->work, WF_F32, 4, dims, &y));
-    WF_TRY(wf_residency_acquire(res, s->group, p->be->err));
+    const int group = s->kind == WF_SVD_UP && !wf_svd_doubles(*x, y) ? s->plain_group : s->group;
+    WF_TRY(wf_residency_acquire(res, group, p->be->err));
     const enum wf_status status = run_step(p, s, *x, skip, y);
-    wf_residency_release(res, s->group);
+    wf_residency_release(res, group);
     if (skip.data)
         wf_work_give(&p->work, skip);
     if (!*is_kept)
@@ -397,7 +326,7 @@ static enum wf_status leave_half(const struct wf_svd_pass *p, struct wf_tensor x
     for (int64_t i = 0; i < p->frames; i += n) {
         const struct wf_tensor part =
             wf_tensor_slice(x, 0, i, p->frames - i < n ? p->frames - i : n);
-        struct wf_conv conv = padded(1);
+        struct wf_conv conv = {WF_SVD_PADDED, .stride_hw = 1};
         conv.y = wf_tensor_slice(prediction, 0, i, part.dim[0]);
         WF_TRY(wf_work_take(&p->work, wf_operand_type(p->be, &u->conv_out.weight), 4, part.dim,
                             &conv.x));

@@ -5,8 +5,7 @@
 #include "io/weights/residency.h"
 #include "kernels/base/pool.h"
 
-/* With the condition, and without. */
-enum { WF_SVD_HALVES = 2, WF_SVD_UNET_LEVELS = 8, WF_SVD_IDS = 3 };
+enum { WF_SVD_UNET_LEVELS = 8, WF_SVD_UNET_LAYERS = 8 /* of a level, at most */, WF_SVD_IDS = 3 };
 
 /* By level, from the picture down. */
 struct wf_svd_unet_config {
@@ -45,7 +44,8 @@ enum wf_status wf_svd_set_condition(struct wf_svd_run *run, struct wf_tensor emb
                                     struct wf_error *err);
 
 /* prediction[i] [T,h,w,out] of half i at latents [T,h,w,out] as the scheduler scales them, dense
-   f32, of the condition's h and w. All working memory is the pool's, and is given back. */
+   f32, of the condition's h and w. Working memory is the pool's, which has it back on success;
+   after a failure the pool is to be closed. */
 enum wf_status wf_svd_forward(struct wf_svd_run *run, struct wf_tensor latents, double timestep,
                               const struct wf_tensor *prediction, struct wf_pool *pool,
                               struct wf_error *err);

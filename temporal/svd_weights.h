@@ -12,7 +12,7 @@ struct wf_svd_resnet {
     struct wf_group_norm norm1, norm2, time_norm1, time_norm2;
     struct wf_layer conv1, conv2, emb, time_conv1, time_conv2, time_emb;
     struct wf_layer shortcut; /* where the width changes */
-    float share;              /* of what the part along time adds */
+    float spatial;            /* the share of the part within frames */
 };
 
 struct wf_svd_norm {
@@ -48,7 +48,7 @@ struct wf_svd_transformer {
     struct wf_group_norm norm;
     struct wf_layer in, out, position_1, position_2;
     struct wf_svd_block *within, *over_time; /* blocks of each */
-    float share;                             /* of what comes from the part along time */
+    float spatial;                           /* the share of the part within frames */
     int index;                               /* among those of the denoiser */
 };
 
@@ -70,7 +70,8 @@ struct wf_svd_step {
     int plain_group;
 };
 
-enum { WF_SVD_STEPS = 160 }; /* at most: 8 levels of 8 layers, twice, and samplers */
+/* At most: of each level the layers down, one more up, a sampler each way; two in the middle. */
+enum { WF_SVD_STEPS = WF_SVD_UNET_LEVELS * (2 * WF_SVD_UNET_LAYERS + 3) + 2 };
 
 struct wf_svd_unet {
     struct wf_svd_unet_config config;
@@ -105,6 +106,8 @@ struct wf_svd_pass {
     struct wf_tensor emb; /* [1,D]: silu of time and ids */
 };
 
+enum wf_status wf_svd_unet_read_config(const struct wf_json *json,
+                                       struct wf_svd_unet_config *config, struct wf_error *err);
 /* Reads the configuration and declares every weight in the order of its use; loads none. */
 enum wf_status wf_svd_unet_declare(struct wf_svd_unet *u, struct wf_error *err);
 
@@ -112,18 +115,30 @@ enum wf_status wf_svd_unet_declare(struct wf_svd_unet *u, struct wf_error *err);
    The group is held, as in what follows. */
 enum wf_status wf_svd_resnet_run(const struct wf_svd_pass *p, const struct wf_svd_resnet *r,
                                  struct wf_tensor x, struct wf_tensor skip, struct wf_tensor y);
+/* y [n,H,W,C] from x [n,h,w,C]: half as many rows and columns, rounded up; twice as many, by an
+   UPCONV; or to a size that wf_svd_doubles denies, one row or column less than twice, by the same
+   weights as a CONV. */
+enum wf_status wf_svd_halve(const struct wf_svd_pass *p, const struct wf_layer *layer,
+                            struct wf_tensor x, struct wf_tensor y);
+bool wf_svd_doubles(struct wf_tensor x, struct wf_tensor y);
+enum wf_status wf_svd_double(const struct wf_svd_pass *p, const struct wf_layer *layer,
+                             struct wf_tensor x, struct wf_tensor y);
+enum wf_status wf_svd_enlarge(const struct wf_svd_pass *p, const struct wf_layer *layer,
+                              struct wf_tensor x, struct wf_tensor y);
 /* x [halves T,h,w,C] += what the transformer makes of it. */
 enum wf_status wf_svd_transformer_run(const struct wf_svd_pass *p,
                                       const struct wf_svd_transformer *t, struct wf_tensor x);
 
-/* Memory that stays until the run gives it back. */
-enum wf_status wf_svd_take(const struct wf_svd_unet *u, struct wf_tensor *t, int rank,
-                           const int64_t *dims);
+/* A copy that stays until the run gives it back; *kept is set when it is there. */
+enum wf_status wf_svd_keep(const struct wf_svd_unet *u, struct wf_tensor t, struct wf_tensor *kept);
 /* y = layer(x), x [M,in] f32 and y [M,out] f32, whatever type the layer takes. */
 enum wf_status wf_svd_linear(const struct wf_svd_pass *p, const struct wf_layer *layer,
                              struct wf_tensor x, enum wf_act act, struct wf_tensor y);
 /* x += v [1,C] or [C] in every row of x [..,C]. */
 enum wf_status wf_svd_add_row(struct wf_backend *be, struct wf_tensor v, struct wf_tensor x);
+
+/* Of a 3x3 convolution of pictures. */
+#define WF_SVD_PADDED .pad_h = {1, 1}, .pad_w = {1, 1}, .stride_t = 1
 
 static inline struct wf_tensor wf_svd_half(const struct wf_svd_pass *p, struct wf_tensor t,
                                            int half)

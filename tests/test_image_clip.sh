@@ -44,7 +44,7 @@ for value in -1 x nan inf ''; do
     from '--min-guidance-scale' --min-guidance-scale "$value"
 done
 from '--fit: .*stretch|crop|pad' --fit zoom
-from 'tile-size' --tiling exact --tile-size 30x30
+from 'tile-size' --tiling blend --tile-size 30x30
 from 'chunk-overlap' --decode-chunk-size 2 --chunk-overlap 2
 
 # --- pictures ---

@@ -26,6 +26,7 @@ struct wf_decoder {
        chunk blends with the one before. */
     struct place chunks[PLACES], tiles[TILE_PLACES];
     int64_t places, tile_places;
+    bool ahead; /* the device decodes the next chunk while this one is handed on */
     struct wf_composer *composer; /* NULL: no blended tiles */
     float *frame;                 /* [H,W,3], the one that is handed on */
     int64_t begun, taken;         /* chunks */
@@ -79,15 +80,16 @@ static enum wf_status open_decoder(struct wf_decoder *d, const struct wf_decode_
 {
     WF_TRY(wf_decode_lay_out(d->vae, d->latents.dim, settings, &d->layout, err));
     const struct wf_tiles tiles = wf_decode_tiles(&d->layout);
-    const bool blends = tiles.count > 1, queued = d->be->device.queued;
+    const bool blends = tiles.count > 1, several = wf_decode_chunk_count(&d->layout) > 1;
     const int64_t patch = d->vae->geometry.patch;
-    const bool shares = wf_decode_chunk_count(&d->layout) > 1 && d->layout.chunks.overlap;
+    const bool shares = several && d->layout.chunks.overlap;
     const size_t bytes =
         (size_t)(tiles.frame.height * tiles.frame.width * patch * patch * 3) * sizeof *d->frame;
     if (!wf_pool_reserve(&d->pool, room))
         return wf_fail_memory(err, "decode", room);
     WF_TRY(open_rows(d, err));
-    d->places = 1 + queued + shares;
+    d->ahead = several && !blends && d->be->device.queued; /* blended tiles are waited for */
+    d->places = 1 + d->ahead + shares;
     for (int64_t i = 0; i < d->places; i++)
         WF_TRY(open_place(d, &d->chunks[i], !blends, tiles.frame.height, tiles.frame.width, err));
     if (blends)
@@ -263,7 +265,7 @@ static enum wf_status take_chunk(struct wf_decoder *d, struct wf_error *err)
     if (d->begun == d->taken)
         WF_TRY(begin_chunk(d, err));
     const int64_t chunk = d->taken++;
-    const bool ahead = d->be->device.queued && d->begun < wf_decode_chunk_count(&d->layout);
+    const bool ahead = d->ahead && d->begun < wf_decode_chunk_count(&d->layout);
     const enum wf_status status = ahead ? begin_chunk(d, err) : WF_OK;
     if (!d->composer)
         WF_TRY(wf_wait(d->be, d->chunks[chunk % d->places].ticket));

@@ -1,6 +1,7 @@
 #include "vae/svd_attention.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "temporal/work.h"
 #include "vae/svd_config.h"
@@ -11,8 +12,9 @@ enum wf_status wf_svd_attention_add(struct wf_residency *res, struct wf_svd_atte
 {
     static const char *const names[] = {"to_q", "to_k", "to_v", "to_out.0"};
     struct wf_layer *const layers[] = {&a->q, &a->k, &a->v, &a->out};
-    WF_TRY(wf_vector_add(res, &a->weight, WF_DIMS(width), err, "%s.group_norm.weight", prefix));
-    WF_TRY(wf_vector_add(res, &a->shift, WF_DIMS(width), err, "%s.group_norm.bias", prefix));
+    char norm[128];
+    snprintf(norm, sizeof norm, "%s.group_norm", prefix);
+    WF_TRY(wf_group_norm_add(res, &a->norm, width, WF_SVD_SPATIAL_EPS, norm, err));
     for (int i = 0; i < 4; i++) {
         WF_TRY(wf_layer_add(res, layers[i], WF_PARAM_LINEAR, WF_DIMS(width, width), err, "%s.%s",
                             prefix, names[i]));
@@ -32,17 +34,6 @@ struct wf_svd_attention_room wf_svd_attention_shapes(const struct wf_backend *be
     for (int i = 0; i < 3; i++)
         room.qkv[i] = wf_tensor_of(NULL, heads, WF_DIMS(1, positions, 1, width));
     return room;
-}
-
-static enum wf_status norm(struct wf_backend *be, const struct wf_svd_attention *a,
-                           struct wf_tensor stats, struct wf_tensor x, struct wf_tensor y)
-{
-    return wf_group_apply(be, &(struct wf_group_apply){.x = x,
-                                                       .y = y,
-                                                       .stats = stats,
-                                                       .weight = a->weight.tensor,
-                                                       .shift = a->shift.tensor,
-                                                       .eps = WF_SVD_SPATIAL_EPS});
 }
 
 /* The result takes the place of what is normed. */
@@ -65,7 +56,8 @@ enum wf_status wf_svd_attention_run(struct wf_backend *be, const struct wf_svd_a
                                     struct wf_tensor stats, struct wf_tensor frame,
                                     const struct wf_svd_attention_room *room)
 {
-    WF_TRY(norm(be, a, stats, frame, wf_tensor_reshape(room->normed, 4, frame.dim)));
+    WF_TRY(wf_group_norm_apply(be, &a->norm, stats, frame, WF_ACT_NONE,
+                               wf_tensor_reshape(room->normed, 4, frame.dim)));
     WF_TRY(attend(be, a, room));
     return wf_linear_add(be, &a->out, room->normed, wf_work_lines(frame), (struct wf_tensor){0});
 }

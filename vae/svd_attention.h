@@ -3,10 +3,10 @@
 #ifndef WEFT_VAE_SVD_ATTENTION_H
 #define WEFT_VAE_SVD_ATTENTION_H
 
-#include "temporal/layers.h"
+#include "temporal/group_norm.h"
 
 struct wf_svd_attention {
-    struct wf_param weight, shift; /* of the norm */
+    struct wf_group_norm norm;
     struct wf_layer q, k, v, out;
 };
 

@@ -1,5 +1,7 @@
 #include "vae/svd_config.h"
 
+#include "temporal/group_norm.h"
+
 static enum wf_status refuse_unsupported(const struct wf_json *json,
                                          const struct wf_svd_vae_config *c, struct wf_error *err)
 {
@@ -9,10 +11,10 @@ static enum wf_status refuse_unsupported(const struct wf_json *json,
         return wf_fail(err, WF_REFUSED, "%s: out_channels is %lld; expected 3", json->path,
                        (long long)out);
     for (int i = 0; i < c->levels; i++) {
-        if (c->widths[i] % WF_SVD_GROUPS)
+        if (c->widths[i] % WF_NORM_GROUPS)
             return wf_fail(err, WF_REFUSED,
                            "%s: block_out_channels has %lld, which %d groups do not divide",
-                           json->path, (long long)c->widths[i], WF_SVD_GROUPS);
+                           json->path, (long long)c->widths[i], WF_NORM_GROUPS);
     }
     if (!(c->scaling > 0))
         return wf_fail(err, WF_REFUSED, "%s: scaling_factor is %g; expected a number above 0",

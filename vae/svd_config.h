@@ -4,7 +4,7 @@
 
 #include "io/json.h"
 
-enum { WF_SVD_LEVELS = 8, WF_SVD_LAYERS = 8 /* at most */, WF_SVD_GROUPS = 32 };
+enum { WF_SVD_LEVELS = 8, WF_SVD_LAYERS = 8 /* at most */ };
 
 /* Of the norms that see single frames. */
 #define WF_SVD_SPATIAL_EPS 1e-6f

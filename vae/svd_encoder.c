@@ -16,15 +16,11 @@ enum kind {
     STEP_OUT, /* norm, conv, conv */
 };
 
-struct norm {
-    struct wf_param weight, shift;
-};
-
 struct step {
     enum kind kind;
     int group;
     int64_t in, out; /* channels */
-    struct norm norm[2];
+    struct wf_group_norm norm[2];
     struct wf_layer conv[2];
     struct wf_layer shortcut; /* BLOCK, where the width changes */
     struct wf_svd_attention attention;
@@ -55,7 +51,7 @@ static enum wf_status check_blocks(const struct wf_json *json, const struct wf_s
     static const char *const known = "DownEncoderBlock2D";
     const json_t *types = json_object_get(json->root, "down_block_types"), *type;
     size_t i;
-    if (!types)
+    if (!wf_json_is_there(json, "down_block_types"))
         return WF_OK;
     if (json_array_size(types) != (size_t)c->levels)
         return wf_fail(err, WF_REFUSED,
@@ -91,12 +87,13 @@ static enum wf_status add_step(struct wf_svd_encoder *enc, enum kind kind, int64
     return wf_residency_group(enc->res, &(*s)->group, err);
 }
 
-static enum wf_status add_norm(struct wf_svd_encoder *enc, struct norm *norm, int64_t width,
-                               const char *prefix, const char *name, struct wf_error *err)
+static enum wf_status add_norm(struct wf_svd_encoder *enc, struct wf_group_norm *norm,
+                               int64_t width, const char *prefix, const char *name,
+                               struct wf_error *err)
 {
-    WF_TRY(
-        wf_vector_add(enc->res, &norm->weight, WF_DIMS(width), err, "%s%s.weight", prefix, name));
-    return wf_vector_add(enc->res, &norm->shift, WF_DIMS(width), err, "%s%s.bias", prefix, name);
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    return wf_group_norm_add(enc->res, norm, width, WF_SVD_SPATIAL_EPS, full, err);
 }
 
 /* dims: [out,in,side,side]. The tensors' name is that of the prefix and what follows. */
@@ -259,16 +256,11 @@ static enum wf_status sum(const struct wf_svd_encoder *enc, const struct pass *p
 
 /* y = silu(norm(x)) */
 static enum wf_status normalise(const struct wf_svd_encoder *enc, const struct pass *p,
-                                const struct norm *norm, struct wf_tensor x, struct wf_tensor y)
+                                const struct wf_group_norm *norm, struct wf_tensor x,
+                                struct wf_tensor y)
 {
     WF_TRY(sum(enc, p, x));
-    return wf_group_apply(enc->be, &(struct wf_group_apply){.x = x,
-                                                            .y = y,
-                                                            .stats = p->sums,
-                                                            .weight = norm->weight.tensor,
-                                                            .shift = norm->shift.tensor,
-                                                            .act = WF_ACT_SILU,
-                                                            .eps = WF_SVD_SPATIAL_EPS});
+    return wf_group_norm_apply(enc->be, norm, p->sums, x, WF_ACT_SILU, y);
 }
 
 /* As many rows and columns as x has; x is in the layer's type. */
@@ -404,7 +396,7 @@ static enum wf_status encode(const struct wf_svd_encoder *enc, struct pass *p,
         WF_TRY(wf_tensor_new(p->arena, WF_F32, &room, enc->be->err, WF_DIMS(values)));
         *rooms[i] = room.data;
     }
-    WF_TRY(wf_tensor_new(p->arena, WF_F32, &p->sums, enc->be->err, WF_DIMS(1, WF_SVD_GROUPS, 3)));
+    WF_TRY(wf_tensor_new(p->arena, WF_F32, &p->sums, enc->be->err, WF_DIMS(1, WF_NORM_GROUPS, 3)));
     for (int i = 0; i < enc->count; i++)
         WF_TRY(run_step(enc, &enc->steps[i], p));
     /* The first half of the channels are the means, the second logarithms of variances. */

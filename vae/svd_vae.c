@@ -30,7 +30,7 @@ struct call {
 
 static enum wf_status take_stats(struct wf_backend *be, int64_t frames, struct wf_tensor *t)
 {
-    *t = wf_tensor_of(NULL, WF_F32, WF_DIMS(frames, WF_SVD_GROUPS, 3));
+    *t = wf_tensor_of(NULL, WF_F32, WF_DIMS(frames, WF_NORM_GROUPS, 3));
     t->data = be->ops.take(be, WF_MEM_ACTIVATIONS, wf_tensor_bytes(t));
     return t->data ? WF_OK : wf_fail_memory(be->err, "decode", wf_tensor_bytes(t));
 }
@@ -63,7 +63,7 @@ static enum wf_status survey_frames(struct decode *d, bool together, struct wf_t
     WF_TRY(wf_group_sums(d->be, &(struct wf_group_sums){.x = x, .y = sums}));
     if (!together)
         return WF_OK;
-    const struct wf_tensor parts = wf_tensor_reshape(sums, WF_DIMS(x.dim[0], 1, WF_SVD_GROUPS, 3));
+    const struct wf_tensor parts = wf_tensor_reshape(sums, WF_DIMS(x.dim[0], 1, WF_NORM_GROUPS, 3));
     return wf_group_merge(d->be, &(struct wf_group_merge){.x = parts, .y = d->all});
 }
 
@@ -79,18 +79,9 @@ static enum wf_status svd_survey(struct wf_vae_state *state, int stage, struct w
 static enum wf_status norm(const struct call *c, int64_t first, struct wf_tensor x,
                            struct wf_tensor y, enum wf_act act)
 {
-    struct wf_tensor stats = c->d->all;
-    if (!c->s->temporal)
-        stats = wf_tensor_slice(c->d->sums, 0, first, x.dim[0]);
-    stats.dim[0] = x.dim[0];
-    stats.stride[0] = c->s->temporal ? 0 : stats.stride[0];
-    return wf_group_apply(c->be, &(struct wf_group_apply){.x = x,
-                                                          .y = y,
-                                                          .stats = stats,
-                                                          .weight = c->s->weight.tensor,
-                                                          .shift = c->s->shift.tensor,
-                                                          .act = act,
-                                                          .eps = c->s->eps});
+    const struct wf_tensor stats =
+        c->s->temporal ? c->d->all : wf_tensor_slice(c->d->sums, 0, first, x.dim[0]);
+    return wf_group_norm_apply(c->be, &c->s->norm, stats, x, act, y);
 }
 
 /* --- convolutions --- */
@@ -174,9 +165,11 @@ static enum wf_status run_frames(const struct call *c)
     const int64_t n = wf_work_pieces(frame, x.dim[0]);
     struct wf_tensor normed;
     WF_TRY(wf_work_take(&c->state->work, type, WF_DIMS(n, x.dim[1], x.dim[2], x.dim[3]), &normed));
-    WF_TRY(wf_layer_acquire(&c->s->conv, c->be->err));
+    const struct wf_layer *const layers[] = {&c->s->conv, &c->s->project};
+    const int count = c->s->project.weight.rank ? 2 : 1;
+    WF_TRY(wf_layers_acquire(layers, count, c->be->err));
     const enum wf_status status = run_pieces(c, normed);
-    wf_layer_release(&c->s->conv);
+    wf_layers_release(layers, count);
     wf_work_give(&c->state->work, normed);
     return status;
 }
@@ -206,11 +199,16 @@ static enum wf_status run_half(const struct call *c)
 
 static enum wf_status attend_frames(const struct call *c, const struct wf_svd_attention_room *room)
 {
+    const struct wf_svd_attention *a = &c->s->attention;
+    const struct wf_layer *const layers[] = {&a->q, &a->k, &a->v, &a->out};
     const struct wf_tensor y = c->pass->y.t;
-    for (int64_t t = 0; t < y.dim[0]; t++)
-        WF_TRY(wf_svd_attention_run(c->be, &c->s->attention, wf_tensor_slice(c->d->sums, 0, t, 1),
-                                    wf_tensor_slice(y, 0, t, 1), room));
-    return WF_OK;
+    WF_TRY(wf_layers_acquire(layers, 4, c->be->err));
+    enum wf_status status = WF_OK;
+    for (int64_t t = 0; t < y.dim[0] && status == WF_OK; t++)
+        status = wf_svd_attention_run(c->be, a, wf_tensor_slice(c->d->sums, 0, t, 1),
+                                      wf_tensor_slice(y, 0, t, 1), room);
+    wf_layers_release(layers, 4);
+    return status;
 }
 
 static enum wf_status run_attention(const struct call *c)

@@ -21,9 +21,8 @@ enum wf_svd_stage_kind {
 struct wf_svd_stage {
     enum wf_svd_stage_kind kind;
     bool temporal; /* FIRST, SECOND: the norm is that of all frames, the kernel spans three */
-    float eps;     /* of the norm */
     float share;   /* SECOND and temporal: of what is added */
-    struct wf_param weight, shift; /* of the norm */
+    struct wf_group_norm norm;
     struct wf_layer conv;
     struct wf_layer project; /* SECOND: conv_shortcut, where the width changes */
     struct wf_svd_attention attention;

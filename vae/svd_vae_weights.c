@@ -1,10 +1,9 @@
 /* Opening Stable Video Diffusion's VAE decoder: the configuration, and the stages with their
    weights in the order of their use. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "io/weights/weight.h"
+#include "temporal/mix_factor.h"
 #include "vae/svd_vae.h"
 
 /* Frames that neighbouring chunks share where nothing was asked for. Measured on slowly moving
@@ -24,14 +23,6 @@ static enum wf_status new_stage(struct wf_svd_vae *v, enum wf_svd_stage_kind kin
     v->stages[i] = (struct wf_svd_stage){.kind = kind};
     *s = &v->stages[i];
     return WF_OK;
-}
-
-static enum wf_status add_norm(struct wf_svd_vae *v, struct wf_svd_stage *s, float eps,
-                               int64_t width, const char *prefix, struct wf_error *err)
-{
-    s->eps = eps;
-    WF_TRY(wf_vector_add(v->base.res, &s->weight, WF_DIMS(width), err, "%s.weight", prefix));
-    return wf_vector_add(v->base.res, &s->shift, WF_DIMS(width), err, "%s.bias", prefix);
 }
 
 /* One half of a residual block. The halves along time have kernels of three frames. */
@@ -58,30 +49,14 @@ static enum wf_status add_half(struct wf_svd_vae *v, const struct half *h, const
     WF_TRY(new_stage(v, h->kind, in_row, s, err));
     (*s)->temporal = h->temporal;
     snprintf(prefix, sizeof prefix, "%s.%s.norm%d", block, part, number);
-    WF_TRY(add_norm(v, *s, h->temporal ? temporal_eps : WF_SVD_SPATIAL_EPS, h->in, prefix, err));
+    WF_TRY(wf_group_norm_add(v->base.res, &(*s)->norm, h->in,
+                             h->temporal ? temporal_eps : WF_SVD_SPATIAL_EPS, prefix, err));
     if (h->temporal)
         return wf_layer_add(v->base.res, &(*s)->conv, WF_PARAM_CONV,
                             WF_DIMS(h->out, h->in, 3, 1, 1), err, "%s.%s.conv%d", block, part,
                             number);
     return wf_layer_add(v->base.res, &(*s)->conv, WF_PARAM_CONV, WF_DIMS(h->out, h->in, 3, 3), err,
                         "%s.%s.conv%d", block, part, number);
-}
-
-/* What is mixed in of the part along time: a sigmoid of one number, which is read here. */
-static enum wf_status read_share(struct wf_svd_vae *v, const char *block, float *share,
-                                 struct wf_error *err)
-{
-    char name[160];
-    float *value = NULL;
-    struct wf_param p = {0};
-    const struct wf_st_tensor *t = NULL;
-    snprintf(name, sizeof name, "%s.time_mixer.mix_factor", block);
-    WF_TRY(wf_weight_find(wf_residency_checkpoint(v->base.res), WF_PARAM_VECTOR, name, WF_DIMS(1),
-                          &p, &t, err));
-    WF_TRY(wf_st_read_f32(t, v->base.mem, &value, err));
-    *share = (float)(1 / (1 + exp(-(double)*value)));
-    wf_free(value);
-    return WF_OK;
 }
 
 static enum wf_status add_block(struct wf_svd_vae *v, int64_t in, int64_t out, const char *block,
@@ -95,7 +70,8 @@ static enum wf_status add_block(struct wf_svd_vae *v, int64_t in, int64_t out, c
                             "%s.spatial_res_block.conv_shortcut", block));
     WF_TRY(add_half(v, &(struct half){STAGE_FIRST, true, out, out}, block, &s, err));
     WF_TRY(add_half(v, &(struct half){STAGE_SECOND, true, out, out}, block, &s, err));
-    return read_share(v, block, &s->share, err);
+    /* Here, unlike in the denoiser, the sigmoid is the share of the part along time. */
+    return wf_mix_factor_read(v->base.res, block, &s->share, err);
 }
 
 static enum wf_status add_in(struct wf_svd_vae *v, int64_t out, struct wf_error *err)
@@ -153,7 +129,8 @@ static enum wf_status add_out(struct wf_svd_vae *v, int64_t c, struct wf_error *
         .channels = 3, .scale = 1, .reach = 1, .barrier = WF_VAE_STATISTICS};
     const struct wf_vae_stage over_time = {.channels = 3, .scale = 1};
     WF_TRY(new_stage(v, STAGE_OUT, out, &s, err));
-    WF_TRY(add_norm(v, s, WF_SVD_SPATIAL_EPS, c, "decoder.conv_norm_out", err));
+    WF_TRY(wf_group_norm_add(v->base.res, &s->norm, c, WF_SVD_SPATIAL_EPS, "decoder.conv_norm_out",
+                             err));
     WF_TRY(wf_layer_add(v->base.res, &s->conv, WF_PARAM_CONV, WF_DIMS(3, c, 3, 3), err,
                         "decoder.conv_out"));
     WF_TRY(new_stage(v, STAGE_OVER_TIME, over_time, &s, err));

@@ -45,7 +45,9 @@ enum wf_status wf_vae_add_stage(struct wf_vae *vae, struct wf_vae_stage stage, i
                                 struct wf_error *err)
 {
     if (vae->stage_count == WF_VAE_STAGES)
-        return wf_fail(err, WF_REFUSED, "vae: more than %d layers are not supported",
+        return wf_fail(err, WF_REFUSED,
+                       "vae: its configuration asks for more than %d stages, which weft does not "
+                       "do; use another model",
                        WF_VAE_STAGES);
     *index = vae->stage_count++;
     vae->stages[*index] = stage;

@@ -176,7 +176,9 @@ static enum wf_status svd_prepare(void *pipeline, const struct weft_request *r, 
         .noise = r->noise_aug_strength,
         /* The model learned a rate less one. */
         .ids = {(double)r->fps_num / r->fps_den - 1, r->motion_bucket_id, r->noise_aug_strength}};
-    enum wf_status status = wf_image_read(r->image, mem, &s->image, err);
+    enum wf_status status = wf_model_backend(p->model, "unet")->is_plan
+                                ? wf_image_measure(r->image, mem, &s->image, err)
+                                : wf_image_read(r->image, mem, &s->image, err);
     if (status == WF_OK)
         status = wf_svd_run_open(p->unet, halves, &s->run, err);
     if (status != WF_OK) {

@@ -55,11 +55,13 @@ struct wf_residency {
     int weight_count, weight_room;
     int group_count, group_room;
     int unit_count, unit_room;
-    int unit; /* that weights are added to */
+    int unit;    /* that weights are added to */
+    int ordered; /* groups before those that stand aside; -1: all */
     /* From the first acquire on. */
     struct load *loads;
     struct room *rooms;
     int load_count, room_count;
+    int ordered_loads;
     unsigned long turn;
 };
 
@@ -81,7 +83,8 @@ enum wf_status wf_residency_open(struct wf_policy policy, struct wf_checkpoint *
     *res = wf_calloc(mem, WF_MEM_MISC, 1, sizeof **res);
     if (!*res)
         return wf_fail_memory(err, "weights", sizeof **res);
-    **res = (struct wf_residency){.policy = policy, .ckpt = ckpt, .be = be, .mem = mem};
+    **res =
+        (struct wf_residency){.policy = policy, .ckpt = ckpt, .be = be, .mem = mem, .ordered = -1};
     return WF_OK;
 }
 
@@ -98,6 +101,16 @@ struct wf_backend *wf_residency_backend(const struct wf_residency *res)
 void wf_residency_order(struct wf_residency *res, bool around)
 {
     res->once = !around;
+}
+
+void wf_residency_aside(struct wf_residency *res)
+{
+    res->ordered = res->group_count;
+}
+
+static int ordered_groups(const struct wf_residency *res)
+{
+    return res->ordered < 0 ? res->group_count : res->ordered;
 }
 
 /* Room for one more element: doubles the array when it is full. */
@@ -203,22 +216,33 @@ static void plan_units(struct wf_residency *res)
         res->units[i].load = i;
         res->loads[i] = (struct load){
             .first = g->first, .count = g->count, .unit = i, .is_layer = res->units[i].is_layer};
+        if (res->units[i].group < ordered_groups(res))
+            res->ordered_loads = i + 1;
     }
     res->load_count = res->unit_count;
 }
 
+/* The load of a group, where so many in the order are loaded together. */
+static int load_of(const struct wf_residency *res, int group, int together)
+{
+    const int ordered = ordered_groups(res);
+    return group < ordered ? group / together : res->ordered_loads + group - ordered;
+}
+
 static void plan_groups(struct wf_residency *res, int blocks)
 {
-    const int together = blocks < res->group_count ? blocks : res->group_count;
+    const int ordered = ordered_groups(res), together = blocks < ordered ? blocks : ordered;
+    res->ordered_loads = (ordered + together - 1) / together;
+    res->load_count = res->ordered_loads + res->group_count - ordered;
+    for (int i = 0; i < res->load_count; i++)
+        res->loads[i] = (struct load){.unit = -1};
     for (int i = 0; i < res->group_count; i++) {
-        struct load *load = &res->loads[i / together];
-        if (i % together == 0)
-            *load = (struct load){.first = res->groups[i].first, .unit = -1};
+        struct load *load = &res->loads[load_of(res, i, together)];
+        load->first = load->count ? load->first : res->groups[i].first;
         load->count += res->groups[i].count;
     }
     for (int i = 0; i < res->unit_count; i++)
-        res->units[i].load = res->units[i].group / together;
-    res->load_count = (res->group_count + together - 1) / together;
+        res->units[i].load = load_of(res, res->units[i].group, together);
 }
 
 /* Once all is declared. */
@@ -305,6 +329,21 @@ static enum wf_status new_room(struct wf_residency *res, bool for_layers, size_t
     return WF_OK;
 }
 
+/* One that was taken for less; nothing is in it. */
+static enum wf_status widen(struct wf_residency *res, struct room *room, size_t bytes,
+                            struct wf_error *err)
+{
+    if (bytes <= room->bytes)
+        return WF_OK;
+    res->be->ops.give(res->be, room->data);
+    room->bytes = 0;
+    room->data = res->be->ops.take(res->be, WF_MEM_WEIGHTS, bytes);
+    if (!room->data)
+        return wf_fail_memory(err, "weights", bytes);
+    room->bytes = bytes;
+    return WF_OK;
+}
+
 static size_t largest(const struct wf_residency *res, bool is_layer)
 {
     size_t bytes = 0;
@@ -315,21 +354,28 @@ static size_t largest(const struct wf_residency *res, bool is_layer)
     return bytes;
 }
 
+/* The rooms that a policy has take any load; one more, where several are held at a time because
+   rows go through them in slices, takes what it is taken for. */
+static enum wf_status find_or_make(struct wf_residency *res, const struct load *load,
+                                   struct room **room, struct wf_error *err)
+{
+    bool full;
+    *room = find_room(res, load->is_layer, &full);
+    if (!*room)
+        return new_room(res, load->is_layer, full ? load->bytes : largest(res, load->is_layer),
+                        room, err);
+    if ((*room)->load)
+        unload(res, (*room)->load);
+    return widen(res, *room, load->bytes, err);
+}
+
 static enum wf_status place(struct wf_residency *res, struct load *load, struct wf_error *err)
 {
     struct room *room = NULL;
-    bool full;
     if (load->bytes == 0)
         return WF_OK;
-    if (holds_all(res)) {
-        WF_TRY(new_room(res, load->is_layer, load->bytes, &room, err));
-    } else {
-        room = find_room(res, load->is_layer, &full);
-        if (!room) /* full or not: two layers are held at a time where rows go through in slices */
-            WF_TRY(new_room(res, load->is_layer, largest(res, load->is_layer), &room, err));
-        if (room->load)
-            unload(res, room->load);
-    }
+    WF_TRY(holds_all(res) ? new_room(res, load->is_layer, load->bytes, &room, err)
+                          : find_or_make(res, load, &room, err));
     room->load = load;
     load->room = room;
     return WF_OK;
@@ -398,9 +444,11 @@ static void hint(const struct wf_residency *res, const struct load *load)
 /* Begins what comes next, where the device works meanwhile and there is a room for it. */
 static void look_ahead(struct wf_residency *res, struct load *load)
 {
-    struct load *next = load + 1 < res->loads + res->load_count ? load + 1
-                        : res->once                             ? NULL
-                                                                : res->loads;
+    const struct load *end = res->loads + res->ordered_loads;
+    struct load *next = load >= end      ? NULL
+                        : load + 1 < end ? load + 1
+                        : res->once      ? NULL
+                                         : res->loads;
     if (!next || next->state != AWAY)
         return;
     bool full = false;

@@ -41,6 +41,9 @@ void wf_residency_set_policy(struct wf_residency *res, struct wf_policy policy);
 /* Groups are acquired in the order of their numbers, around and around (as it is when nothing is
    said) or once; out of turn is allowed, and loads when asked. */
 void wf_residency_order(struct wf_residency *res, bool around);
+/* Groups that are begun from here on stand outside of that order: nothing is fetched before they
+   are asked for, and each is loaded for itself. */
+void wf_residency_aside(struct wf_residency *res);
 /* Begins a group; *unit names it, and all weights that are added and belong to none of its layers.
  */
 enum wf_status wf_residency_group(struct wf_residency *res, int *unit, struct wf_error *err);
