@@ -139,6 +139,8 @@ def draw(seed):
     attends = [pick([True, True, False]) for _ in range(levels)]
     attends_up = [pick([True, False]) for _ in range(levels)]
     steps = pick([1, 2, 3, 4, 6])
+    # One position at the deepest level, and a group of few channels there has next to no deviation: torch is 5e-4 from itself on two threads.
+    least = max(4, 2 ** (levels - 1) + 1)
     frames = pick([2, 3, 5, 7])
     return dict(
         unet=dict(widths=widths, layers=pick([1, 2, [rng.randint(1, 2) for _ in range(levels)]]), heads=tuple(pick([1, 2, 4]) for _ in widths),
@@ -147,7 +149,7 @@ def draw(seed):
         clip=dict(hidden=pick([16, 32, 48]), layers=rng.randint(1, 3), heads=pick([1, 2, 4]), inner=rng.randint(20, 80),
                   projection=pick([16, 24, 32]), patch=pick([28, 32, 56])),
         scheduler=dict(timestep_spacing=pick(["leading", "leading", "trailing"]), sigma_max=pick([700.0, 700.0, 80.0])),
-        store=pick(["f32", "f16", "bf16"]), weights_seed=seed, seed=rng.getrandbits(31), width=8 * rng.randint(4, 12), height=8 * rng.randint(4, 12),
+        store=pick(["f32", "f16", "bf16"]), weights_seed=seed, seed=rng.getrandbits(31), width=8 * rng.randint(least, 12), height=8 * rng.randint(least, 12),
         num_frames=frames, steps=steps, min_guidance_scale=1.0, max_guidance_scale=pick([1.0, 3.0, round(rng.uniform(1.1, 4), 2)]),
         fps=rng.randint(1, 30), motion_bucket_id=rng.randint(0, 255), noise_aug_strength=pick([0.0, 0.02, round(rng.uniform(0, 0.3), 3)]),
         image=pick(["png", "jpg"]), image_size=(rng.randint(20, 400), rng.randint(20, 400)), orientation=pick([None, None, 3, 6, 8]))
