@@ -438,6 +438,19 @@ enum weft_status weft_model_describe(struct weft_model *model, const struct weft
     return (enum weft_status)status;
 }
 
+void weft_request_open(struct weft_request *request)
+{
+    *request = (struct weft_request){.guidance_scale = -1,
+                                     .random_seed = 1,
+                                     .motion_bucket_id = -1,
+                                     .min_guidance_scale = -1,
+                                     .max_guidance_scale = -1,
+                                     .noise_aug_strength = -1,
+                                     .chunk_overlap = -1,
+                                     .tile_overlap_width = -1,
+                                     .tile_overlap_height = -1};
+}
+
 void weft_request_defaults(const struct weft_model *model, struct weft_request *request)
 {
     const struct wf_defaults *d = &model->defaults;

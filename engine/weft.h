@@ -248,6 +248,8 @@ struct weft_request {
 WEFT_API int weft_rate_from_double(double fps, int *num, int *den);
 /* The model's and the family's defaults, a random seed, nothing else. */
 WEFT_API void weft_request_defaults(const struct weft_model *model, struct weft_request *request);
+/* The same without a model: each field says that it is left to it. */
+WEFT_API void weft_request_open(struct weft_request *request);
 
 /* --- job --- */
 
@@ -328,7 +330,8 @@ struct weft_output {
     /* Paths of files that must not be written over, beside what the job itself reads and writes
        (the model's files, latents, the dump); the last is NULL. NULL: none. */
     const char *const *keep;
-    uint64_t reserved[7]; /* zeros */
+    int no_metadata;      /* not 0: the file does not say how it was made (see weft_recipe_open) */
+    uint64_t reserved[6]; /* zeros */
 };
 
 WEFT_API void weft_output_defaults(struct weft_output *output);
@@ -372,6 +375,30 @@ struct weft_writer_info {
 WEFT_API void weft_writer_describe(const struct weft_writer *writer, struct weft_writer_info *info);
 /* Closes; an output that was not finished is removed. */
 WEFT_API void weft_writer_close(struct weft_writer **writer);
+
+/* --- recipe: what a clip says of how it was made --- */
+
+/* mp4, mov, mkv, webm and png that weft wrote hold the request, what was chosen where it left that
+   open, and hashes of the model and of the files that it read: enough to make the same clip again
+   with the same version on the same kind of processor. */
+struct weft_recipe;
+
+/* Needs no engine: what is wrong comes as one line into message, of room bytes ("" on success). A
+   recipe belongs to one thread at a time. */
+WEFT_API enum weft_status weft_recipe_open(const char *clip, struct weft_recipe **recipe,
+                                           char *message, uint64_t room);
+WEFT_API void weft_recipe_close(struct weft_recipe **recipe);
+/* All of it, on one line. The recipe's, like the strings that the functions below fill in. */
+WEFT_API const char *weft_recipe_json(const struct weft_recipe *recipe);
+/* Fill in what is left open: of settings that weft_settings_defaults filled, of a request that
+   weft_request_open did, of an output that weft_output_defaults did. Fields that say something
+   stay. Files have to be named again. */
+WEFT_API void weft_recipe_settings(const struct weft_recipe *recipe,
+                                   struct weft_settings *settings);
+WEFT_API void weft_recipe_request(const struct weft_recipe *recipe, struct weft_request *request);
+WEFT_API void weft_recipe_output(const struct weft_recipe *recipe, struct weft_output *output);
+/* Whether the job's model and files are those that the clip was made of. */
+WEFT_API enum weft_status weft_recipe_check(const struct weft_recipe *recipe, struct weft_job *job);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,10 @@
 /* The public face of io/video's sinks, and the report that counts them in. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/dump.h"
 #include "engine/plan.h"
+#include "engine/recipe.h"
 #include "io/video/sink.h"
 
 struct weft_writer {
@@ -80,7 +82,13 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     config.pix_fmt = output->pix_fmt;
     config.cancelled = job_is_cancelled;
     config.cancel_context = job;
-    WF_TRY(wf_sink_open(&config, w->mem, &w->sink, err));
+    char *recipe = NULL;
+    if (!output->no_metadata)
+        WF_TRY(wf_recipe_text(job, output, &recipe, err));
+    config.metadata = recipe;
+    const enum wf_status status = wf_sink_open(&config, w->mem, &w->sink, err);
+    free(recipe);
+    WF_TRY(status);
     if (wf_sink_hint(w->sink))
         wf_log(w->engine, WEFT_LOG_WARNING, "output: %s", wf_sink_hint(w->sink));
     return WF_OK;

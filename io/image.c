@@ -55,6 +55,7 @@ enum wf_status wf_image_alloc(struct wf_image *image, const char *where, int64_t
         return wf_fail_memory(err, where, bytes);
     image->width = (int)width;
     image->height = (int)height;
+    image->blank = false;
     return WF_OK;
 }
 
@@ -140,6 +141,7 @@ static enum wf_status read_file(const char *path, bool size_only, struct wf_mem 
     close(source.fd);
     if (status == WF_OK)
         status = set_upright(image, orientation, &source);
+    image->blank = size_only;
     if (status != WF_OK)
         wf_image_close(image);
     return status;

@@ -3,6 +3,7 @@
 #ifndef WEFT_IO_IMAGE_H
 #define WEFT_IO_IMAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/base/mem.h"
@@ -16,6 +17,7 @@ enum {
 struct wf_image {
     int width, height;
     uint8_t *rgb; /* [height, width, 3], of wf_alloc */
+    bool blank;   /* nothing is to be read there: of wf_image_measure, and what is made of it */
 };
 
 /* Reads a PNG or JPEG, told apart by their first bytes, as Pillow's
@@ -26,8 +28,9 @@ struct wf_image {
    or is damaged, be it at the last byte; *image is empty then. */
 enum wf_status wf_image_read(const char *path, struct wf_mem *mem, struct wf_image *image,
                              struct wf_error *err);
-/* The same without the pixels, which stay undefined: memory of the size that reading takes, for a
-   plan. Of what the file says behind its head nothing is looked at. */
+/* The same without the pixels: a blank picture, which takes the memory that reading takes, and
+   makes the functions below take theirs and compute nothing. For a plan. Of what the file says
+   behind its head nothing is looked at. */
 enum wf_status wf_image_measure(const char *path, struct wf_mem *mem, struct wf_image *image,
                                 struct wf_error *err);
 void wf_image_close(struct wf_image *image); /* may be called twice, and for a zeroed one */

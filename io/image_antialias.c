@@ -143,10 +143,11 @@ static enum wf_status blur(const struct wf_image *from, const struct taps *colum
     enum wf_status status = WF_OK;
     if (!between || !sums)
         status = wf_fail_memory(err, "image", bytes);
-    for (int y = 0; status == WF_OK && y < from->height; y++)
+    const bool fills = status == WF_OK && !from->blank;
+    for (int y = 0; fills && y < from->height; y++)
         blur_row(from->rgb + 3 * (size_t)from->width * (size_t)y, columns, width,
                  between + values * (size_t)y);
-    for (int y = 0; status == WF_OK && y < height; y++)
+    for (int y = 0; fills && y < height; y++)
         mix_rows(between + values * (size_t)rows->at[y].first, values,
                  rows->weight + (size_t)y * (size_t)rows->room, rows->at[y].count, sums,
                  out + values * (size_t)y);

@@ -175,9 +175,9 @@ static enum wf_status scale(const struct wf_image *from, const struct axis *acro
     enum wf_status status = WF_OK;
     if (!p.between || !p.sums)
         status = wf_fail_memory(err, "image", p.between_row * (size_t)rows);
-    else if (down_first)
+    else if (!from->blank && down_first)
         scale_down_first(&p);
-    else
+    else if (!from->blank)
         scale_across_first(&p);
     wf_free(p.between);
     wf_free(p.sums);
@@ -214,6 +214,7 @@ enum wf_status wf_image_resize(const struct wf_image *from, int width, int heigh
 {
     *to = (struct wf_image){.rgb = NULL};
     WF_TRY(wf_image_alloc(to, "image", width, height, mem, err));
+    to->blank = from->blank;
     if (fit == WF_FIT_PAD)
         memset(to->rgb, 0, 3 * (size_t)width * (size_t)height);
     struct axis across, down;

@@ -4,7 +4,7 @@
 
 setup_packages="gcc g++ cmake ninja-build pkg-config libavcodec-dev libavformat-dev libavutil-dev
 libswscale-dev libdnnl-dev libjansson-dev libjpeg62-turbo-dev libpng-dev libsentencepiece-dev
-libutf8proc-dev"
+libutf8proc-dev libxxhash-dev"
 
 setup_fail() {
     echo "weft: set-up: $1" >&2

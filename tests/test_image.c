@@ -440,6 +440,41 @@ static void every_allocation_may_fail(void **state)
     wf_image_close(&from);
 }
 
+/* Bytes that are alive at the most while a picture is brought to its sizes; blank: of one that was
+   only measured. */
+static size_t peak_of(struct fixture *f, const char *path, bool blank, int *width)
+{
+    static float out[3 * 24 * 24];
+    struct wf_image from, to;
+    assert_int_equal(
+        (blank ? wf_image_measure : wf_image_read)(path, f->desk.mem, &from, &f->desk.err), WF_OK);
+    assert_int_equal(from.blank, blank);
+    *width = from.width;
+    wf_mem_peak_reset(f->desk.mem);
+    assert_int_equal(wf_image_resize(&from, 40, 24, WF_FIT_CROP, f->desk.mem, &to, &f->desk.err),
+                     WF_OK);
+    assert_int_equal(to.blank, blank);
+    wf_image_close(&to);
+    assert_int_equal(wf_image_antialias(&from, 24, 24, out, f->desk.mem, &f->desk.err), WF_OK);
+    const size_t peak = wf_mem_peak(f->desk.mem);
+    wf_image_close(&from);
+    return peak;
+}
+
+static void a_plan_takes_the_memory_of_the_run(void **state)
+{
+    static const char *const names[] = {"svd_a/image.jpg", "svd_b/image.png"};
+    struct fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        int width, planned;
+        char path[512];
+        snprintf(path, sizeof path, "%s", desk_fixture(&f->desk, "%s", names[i]));
+        const size_t peak = peak_of(f, path, false, &width);
+        assert_int_equal(peak_of(f, path, true, &planned), peak);
+        assert_int_equal(planned, width);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cut_files_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_files_are_read_or_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_plan_takes_the_memory_of_the_run, setup, teardown),
     };
     return cmocka_run_group_tests_name("image", tests, NULL, NULL);
 }

@@ -31,6 +31,8 @@ struct cli {
     struct weft_request request; /* 0 or below 0 where nothing was said */
     struct weft_output output;
     const char *report;
+    const char *like; /* a clip whose recipe is taken; NULL: none */
+    struct weft_recipe *recipe;
     int num_videos;        /* 0: nothing was said */
     int clip;              /* that is being made, from 0 */
     bool checking;         /* later clips, before the first: what is logged comes again */
@@ -52,6 +54,8 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2 };
 /* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
 void cli_close(struct cli *cli);
+/* Fills in what was not said from the clip of --like. */
+int cli_take_recipe(struct cli *cli);
 void cli_help(enum cli_verb verb, bool all);
 
 /* One line on standard error: "weft: ...". */

@@ -44,8 +44,12 @@ enum weft_status cli_make_job(struct cli_run *r, int clip)
         request.seed = r->seed + (uint64_t)clip;
         request.random_seed = 0;
     }
-    return cli->verb == CLI_DECODE ? weft_decode(r->model, cli->latents, &request, &r->job)
-                                   : weft_generate(r->model, &request, &r->job);
+    enum weft_status status = cli->verb == CLI_DECODE
+                                  ? weft_decode(r->model, cli->latents, &request, &r->job)
+                                  : weft_generate(r->model, &request, &r->job);
+    if (status == WEFT_OK && cli->recipe)
+        status = weft_recipe_check(cli->recipe, r->job);
+    return status;
 }
 
 enum weft_status cli_open_job(struct cli_run *r, int clip)

@@ -1,5 +1,7 @@
 #include <jansson.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "engine/cli/cli.h"
 
@@ -96,8 +98,68 @@ static int print(const struct cli *cli, const struct weft_model_info *info)
     return CLI_OK;
 }
 
+/* --- of a clip --- */
+
+static void print_value(const char *key, const json_t *value)
+{
+    const json_t *inner;
+    const char *name;
+    if (json_is_object(value)) {
+        printf("  %s:", key);
+        json_object_foreach((json_t *)(uintptr_t)value, name, inner)
+            printf(" %s", json_string_value(inner) ? json_string_value(inner) : "");
+        putchar('\n');
+    } else if (json_is_string(value)) {
+        printf("  %s: %s\n", key, json_string_value(value));
+    } else {
+        printf("  %s: %.10g\n", key, json_number_value(value));
+    }
+}
+
+static int print_recipe(const struct cli *cli, const struct weft_recipe *recipe)
+{
+    const char *key;
+    json_t *value, *root = json_loads(weft_recipe_json(recipe), 0, NULL);
+    if (cli->json) {
+        json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    } else {
+        printf("%s: made by weft\n", cli->model);
+        json_object_foreach(root, key, value) print_value(key, value);
+    }
+    json_decref(root);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return CLI_OK;
+    cli_say("standard output: the result could not be written");
+    return CLI_FAILED;
+}
+
+static int run_clip(struct cli *cli)
+{
+    struct weft_recipe *recipe = NULL;
+    char message[512];
+    if (weft_recipe_open(cli->model, &recipe, message, sizeof message) != WEFT_OK) {
+        cli_say("%s", message);
+        return CLI_REFUSED;
+    }
+    const int code = print_recipe(cli, recipe);
+    weft_recipe_close(&recipe);
+    return code;
+}
+
+/* --- of a model, or of a clip --- */
+
+static bool is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 int cli_run_info(struct cli *cli)
 {
+    if (is_file(cli->model))
+        return run_clip(cli);
+
     struct weft_engine *engine = NULL;
     struct weft_model *model = NULL;
     const struct weft_model_info *info = NULL;

@@ -70,6 +70,8 @@ static const struct spec specs[] = {
      "cpu, or cuda: the noise as torch draws it there [cpu]"},
     {NULL, "num-videos", 0, INTEGER, G, AT(num_videos), 1, 10000, "N",
      "clips, of seeds s, s+1, ...; -o clip-%02d.y4m [1]"},
+    {NULL, "like", 0, TEXT, G, AT(like), 0, 0, "CLIP",
+     "repeat a clip's own request; options beside it change it"},
     {NULL, "latents", 0, TEXT, G | RARE, AT(request.latents), 0, 0, "FILE",
      "initial noise: safetensors, tensor `latents`, as a dump has"},
     {"Decoding", "decode-chunk-size", 0, INTEGER, G | D, AT(request.decode_chunk_size), 1, 1e6, "N",
@@ -110,6 +112,8 @@ static const struct spec specs[] = {
     {NULL, "pix-fmt", 0, TEXT, G | D | RARE, AT(output.pix_fmt), 0, 0, "NAME", "[yuv420p]"},
     {NULL, "overwrite", 'y', FLAG, G | D, AT(output.overwrite), 0, 0, NULL,
      "replace an existing file"},
+    {NULL, "no-metadata", 0, FLAG, G | D | RARE, AT(output.no_metadata), 0, 0, NULL,
+     "the file does not say how it was made"},
     {NULL, "dump", 0, TEXT, G, AT(request.dump), 0, 0, "DIR",
      "write embeddings and the latents of each step there"},
     {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
@@ -322,7 +326,7 @@ static int set(struct cli *cli, const struct spec *s, const char *text)
     void *target = (char *)cli + s->offset;
     switch (s->kind) {
     case FLAG:
-        if (s->offset == AT(output.overwrite))
+        if (s->offset == AT(output.overwrite) || s->offset == AT(output.no_metadata))
             *(int *)target = 1;
         else
             *(bool *)target = true;
@@ -492,13 +496,7 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     cli->settings.log = cli_log;
     cli->settings.log_context = cli;
     weft_output_defaults(&cli->output);
-    cli->request.guidance_scale = -1;
-    cli->request.min_guidance_scale = cli->request.max_guidance_scale = -1;
-    cli->request.motion_bucket_id = -1;
-    cli->request.noise_aug_strength = -1;
-    cli->request.random_seed = 1;
-    cli->request.chunk_overlap = -1;
-    cli->request.tile_overlap_width = cli->request.tile_overlap_height = -1;
+    weft_request_open(&cli->request);
     if (parse_options(cli, argc, argv) != CLI_OK)
         return CLI_REFUSED;
     if (cli->help)
@@ -516,13 +514,14 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     }
     cli->output.keep = cli->keep;
     cli->settings.profile = cli->verbose;
-    if (check_words(cli) != CLI_OK)
+    if (check_words(cli) != CLI_OK || cli_take_recipe(cli) != CLI_OK)
         return CLI_REFUSED;
     return check_clip(cli);
 }
 
 void cli_close(struct cli *cli)
 {
+    weft_recipe_close(&cli->recipe);
     free(cli->prompt_text);
     free(cli->negative_text);
 }

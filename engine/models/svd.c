@@ -205,10 +205,8 @@ static enum wf_status clip_pixels(const struct svd_state *s, int size, float *va
 {
     const struct svd_pipeline *p = s->pipeline;
     const struct wf_clip_normalisation *n = &p->normalisation;
-    if (wf_model_backend(p->model, "image_encoder")->is_plan)
-        return WF_OK;
     WF_TRY(wf_image_antialias(&s->image, size, size, values, p->model->engine->mem, err));
-    for (size_t i = 0; i < (size_t)size * (size_t)size * 3; i++)
+    for (size_t i = 0; !s->image.blank && i < (size_t)size * (size_t)size * 3; i++)
         values[i] = (values[i] - n->mean[i % 3]) / n->std[i % 3];
     return WF_OK;
 }
@@ -232,13 +230,11 @@ static enum wf_status vae_pixels(const struct svd_state *s, struct wf_generator 
     float *noise = NULL;
     WF_TRY(
         wf_generator_normal(generator, mem, (size_t)s->width * (size_t)s->height * 3, &noise, err));
-    enum wf_status status = WF_OK;
-    if (!generator->idle) {
-        status = wf_image_resize(&s->image, s->width, s->height, s->fit, mem, &image, err);
-        if (status == WF_OK)
-            add_noise(s, &image, noise, values);
-        wf_image_close(&image);
-    }
+    const enum wf_status status =
+        wf_image_resize(&s->image, s->width, s->height, s->fit, mem, &image, err);
+    if (status == WF_OK && !image.blank)
+        add_noise(s, &image, noise, values);
+    wf_image_close(&image);
     wf_free(noise);
     return status;
 }

@@ -212,6 +212,8 @@ static enum wf_status open_parts(struct av *av, const char *format,
     WF_TRY(wf_av_encoder_open(&av->encoder, config, av->muxer->oformat, live, err));
     WF_TRY(open_io(av, err));
     WF_TRY(open_stream(av, err));
+    if (config->metadata && av_dict_set(&av->muxer->metadata, "comment", config->metadata, 0) < 0)
+        return wf_fail_memory(err, "output", strlen(config->metadata));
     return open_muxer(av, format, live, err);
 }
 

@@ -17,7 +17,8 @@ enum {
 struct png {
     struct wf_mem *mem;
     struct wf_pattern pattern;
-    char *name; /* room for the pattern with a number in it */
+    char *name;     /* room for the pattern with a number in it */
+    char *metadata; /* NULL: none */
     bool overwrite, finished;
     int64_t frames; /* announced; 0: not known */
     int64_t written, bytes;
@@ -126,6 +127,17 @@ static void ignore_warning(png_structp writer, png_const_charp text)
     (void)writer, (void)text;
 }
 
+/* As UTF-8, in each picture. */
+static void put_metadata(const struct picture *p)
+{
+    char key[] = "weft";
+    png_text text = {.compression = PNG_ITXT_COMPRESSION_NONE, .key = key};
+    if (!p->png->metadata)
+        return;
+    text.text = p->png->metadata;
+    png_set_text(p->writer, p->info, &text, 1);
+}
+
 static void encode_rows(const struct picture *p, const unsigned char *rgb)
 {
     const struct png *png = p->png;
@@ -134,6 +146,7 @@ static void encode_rows(const struct picture *p, const unsigned char *rgb)
     png_set_IHDR(p->writer, p->info, (png_uint_32)png->width, (png_uint_32)png->height, 8,
                  PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
+    put_metadata(p);
     png_write_info(p->writer, p->info);
     for (int y = 0; y < png->height; y++)
         png_write_row(p->writer, rgb + (size_t)y * 3 * (size_t)png->width);
@@ -173,6 +186,7 @@ static void png_close(void *state)
     if (!png->finished && png->elsewhere.status == WF_OK) /* else a name may be another's file */
         remove_pictures(png);
     wf_free(png->name);
+    wf_free(png->metadata);
     wf_free(png->pattern.text);
     wf_free(png);
 }
@@ -189,7 +203,9 @@ static enum wf_status png_open(const struct wf_sink_driver *driver,
     png->mem = mem;
     png->width = config->width;
     png->height = config->height;
-    const enum wf_status status = open_names(png, config, err);
+    enum wf_status status = open_names(png, config, err);
+    if (status == WF_OK && config->metadata && !(png->metadata = wf_strdup(mem, config->metadata)))
+        status = wf_fail_memory(err, "output", strlen(config->metadata));
     if (status != WF_OK)
         png_close(png);
     else

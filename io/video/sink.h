@@ -22,6 +22,8 @@ struct wf_sink_config {
     double crf;                       /* below 0: 18 (vp9, av1: 31) */
     const char *preset;               /* NULL: medium */
     const char *pix_fmt;              /* NULL: yuv420p */
+    const char *metadata;             /* a text that goes into the file, where its format has room
+                                         for one: see tag.h; NULL: none */
     size_t queue_bytes; /* frames waiting, 0: 24 MiB; at least one frame always fits */
     /* Asked some ten times a second while a call waits for the writing thread (a pipe whose reader
        pauses); true ends the wait with WF_CANCELLED. On the caller's thread. NULL: never. */

@@ -335,6 +335,11 @@ int wf_checkpoint_count(const struct wf_checkpoint *ckpt)
     return ckpt->tensor_count;
 }
 
+const struct wf_st_tensor *wf_checkpoint_at(const struct wf_checkpoint *ckpt, int index)
+{
+    return ckpt->tensors[index];
+}
+
 uint64_t wf_checkpoint_parameters(const struct wf_checkpoint *ckpt)
 {
     uint64_t sum = 0;

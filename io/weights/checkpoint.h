@@ -31,6 +31,8 @@ const struct wf_st_tensor *wf_checkpoint_find(const struct wf_checkpoint *ckpt, 
    the row `but` (NULL: none); *first is one of them. */
 int wf_checkpoint_unasked(const struct wf_checkpoint *ckpt, const char *but, const char **first);
 int wf_checkpoint_count(const struct wf_checkpoint *ckpt); /* tensors */
+const struct wf_st_tensor *wf_checkpoint_at(const struct wf_checkpoint *ckpt,
+                                            int index); /* sorted by name */
 uint64_t wf_checkpoint_parameters(const struct wf_checkpoint *ckpt);
 uint64_t wf_checkpoint_bytes(const struct wf_checkpoint *ckpt);
 /* The tensor of that name that is there in a type that the engine does not use, or NULL. */
