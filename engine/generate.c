@@ -2,6 +2,7 @@
    they begin. */
 #include "engine/choose.h"
 #include "engine/plan.h"
+#include "engine/resume.h"
 
 /* Seconds too, where somebody is told how long it will take: not of a job that is done before its
    rates are measured. */
@@ -23,6 +24,10 @@ static enum wf_status open_planned(struct weft_model *model, const struct weft_r
 {
     WF_TRY(wf_job_open(model, request, latents, job));
     enum wf_status status = wf_choose(*job, latents);
+    if (status == WF_OK && request->resume)
+        status = latents ? wf_fail(wf_job_error(*job), WF_REFUSED,
+                                   "resume: decoding alone has no steps; leave it away")
+                         : wf_resume_check(*job, wf_job_error(*job));
     if (status == WF_OK)
         status = plan_seconds(*job);
     if (status != WF_OK)

@@ -208,6 +208,7 @@ void weft_job_close(struct weft_job **out)
     job->be->ops.give(job->be, job->latents.data);
     wf_arena_close(&job->arena);
     wf_pool_close(&job->pool);
+    wf_resume_close(&job->resumed);
     wf_free(job->inputs.ids);
     wf_free(job->initial);
     wf_free(job->step_seconds);

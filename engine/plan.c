@@ -150,6 +150,7 @@ enum wf_status wf_plan_job(const struct weft_model *model, const struct weft_req
 {
     struct weft_request r = *request;
     r.progress = NULL;
+    r.resume = NULL;
     r.random_seed = 0;
     /* Twice: only when the arenas are known are they taken in one piece, as the job will. */
     if (!plan->room_known)

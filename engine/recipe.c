@@ -155,7 +155,8 @@ enum wf_status wf_recipe_text(const struct weft_job *job, const struct weft_outp
     json_t *object = json_object();
     *text = NULL;
     const enum wf_status status = object ? fill(object, job, err) : WF_OK;
-    add_encoder(object, output);
+    if (output)
+        add_encoder(object, output);
     if (status == WF_OK)
         *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(object);

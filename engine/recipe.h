@@ -8,7 +8,7 @@
 
 #include "engine/job.h"
 
-/* The job's and its output's, as JSON; the caller frees it with free. */
+/* The job's and its output's (NULL: without it), as JSON; the caller frees it with free. */
 enum wf_status wf_recipe_text(const struct weft_job *job, const struct weft_output *output,
                               char **text, struct wf_error *err);
 

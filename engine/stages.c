@@ -6,6 +6,7 @@
 #include "engine/finite.h"
 #include "engine/job.h"
 #include "engine/latents.h"
+#include "engine/resume.h"
 #include "kernels/base/clock.h"
 
 /* --- what a unit took --- */
@@ -119,15 +120,22 @@ static enum wf_status run_encode(struct weft_job *job)
 
 /* --- denoise --- */
 
+static enum wf_status new_latents(struct weft_job *job)
+{
+    struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, job->dims);
+    latents.data = job->be->ops.take(job->be, WF_MEM_CACHE, wf_tensor_bytes(&latents));
+    if (!latents.data)
+        return wf_fail_memory(wf_job_error(job), "latents", wf_tensor_bytes(&latents));
+    job->latents = latents;
+    return WF_OK;
+}
+
 /* job->latents from a file's values or the seed's noise. */
 static enum wf_status place_latents(struct weft_job *job)
 {
     struct wf_backend *be = job->be;
-    struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, job->dims);
-    latents.data = be->ops.take(be, WF_MEM_CACHE, wf_tensor_bytes(&latents));
-    if (!latents.data)
-        return wf_fail_memory(wf_job_error(job), "latents", wf_tensor_bytes(&latents));
-    job->latents = latents;
+    WF_TRY(new_latents(job));
+    const struct wf_tensor latents = job->latents;
     if (!job->initial)
         WF_TRY(wf_generator_normal(&job->generator, be->mem, (size_t)wf_tensor_count(&latents),
                                    &job->initial, wf_job_error(job)));
@@ -214,11 +222,22 @@ static enum wf_status denoise_step(struct weft_job *job, int step)
                            "denoise: step %d of %d: the latents", step + 1, job->request.steps);
 }
 
+/* Where a run before this one was killed. */
+static enum wf_status go_on(struct weft_job *job)
+{
+    WF_TRY(new_latents(job));
+    WF_TRY(wf_resume_load(job, wf_job_error(job)));
+    tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
+    return WF_OK;
+}
+
 static enum wf_status begin_denoise(struct weft_job *job)
 {
     const double sigma = wf_sampler_init_sigma(job->sampler);
     if (!wf_pool_reserve(&job->pool, job->plan.room.blocks))
         return wf_fail_memory(wf_job_error(job), "activations", job->plan.room.blocks);
+    if (job->resumed)
+        return go_on(job);
     WF_TRY(place_latents(job));
     tell(job, WEFT_STAGE_DENOISE, 0, job->request.steps);
     WF_TRY(dump_latents(job, "latents_initial"));
@@ -264,11 +283,13 @@ static enum wf_status end_denoise(struct weft_job *job)
 static enum wf_status run_denoise(struct weft_job *job)
 {
     const double began = unit_begin(job);
-    if (job->steps_done == 0)
+    if (!job->latents.data)
         WF_TRY(begin_denoise(job));
     const double step_began = wf_clock();
     WF_TRY(denoise_step(job, job->steps_done));
     job->step_seconds[job->steps_done++] = wf_clock() - step_began;
+    if (job->request.resume)
+        WF_TRY(wf_resume_save(job, wf_job_error(job)));
     unit_end(job, WEFT_STAGE_DENOISE, began);
     tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
     return job->steps_done == job->request.steps ? end_denoise(job) : WF_OK;
@@ -318,9 +339,14 @@ static enum wf_status begin(struct weft_job *job)
         return begin_decode(job);
     }
     job->phase = WF_JOB_ENCODING;
-    return job->request.dump && !job->be->is_plan
-               ? wf_dump_make(job->request.dump, wf_job_error(job))
-               : WF_OK;
+    if (job->request.dump && !job->be->is_plan)
+        WF_TRY(wf_dump_make(job->request.dump, wf_job_error(job)));
+    if (job->request.resume)
+        WF_TRY(wf_resume_begin(job, wf_job_error(job)));
+    if (job->steps_done < job->request.steps)
+        return WF_OK;
+    WF_TRY(begin_denoise(job)); /* all of it is done */
+    return end_denoise(job);
 }
 
 enum wf_status wf_job_advance(struct weft_job *job, struct weft_frame *frame)

@@ -240,7 +240,10 @@ struct weft_request {
        default. */
     double min_guidance_scale, max_guidance_scale;
     double noise_aug_strength; /* of noise that is added to the image; below 0: the default */
-    uint64_t reserved[7];      /* zeros */
+    /* Folder for what a job needs to go on after it was killed: the same request finds there what
+       is done, and does at most one step again. NULL: none. Made when missing, and left. */
+    const char *resume;
+    uint64_t reserved[6]; /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within

@@ -116,6 +116,8 @@ static const struct spec specs[] = {
      "the file does not say how it was made"},
     {NULL, "dump", 0, TEXT, G, AT(request.dump), 0, 0, "DIR",
      "write embeddings and the latents of each step there"},
+    {NULL, "resume", 0, TEXT, G, AT(request.resume), 0, 0, "DIR",
+     "keep each step there; the same line goes on after a kill"},
     {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
      "write what each stage took and what the encoder made, JSON"},
     {NULL, "plan", 0, FLAG, G | D, AT(plan), 0, 0, NULL,
@@ -465,6 +467,9 @@ static int check_videos(const struct cli *cli)
     else if (cli->output.path && !cli_drops_frames(cli) && strcmp(cli->output.path, "-") == 0)
         cli_say("--output: nobody could tell %d clips in one stream apart; name a file for each, "
                 "like clip-%%02d.mp4",
+                more + 1);
+    else if (r->resume)
+        cli_say("--resume: the folder holds one clip's state; make the %d clips one by one",
                 more + 1);
     else if (cli->report && strcmp(cli->report, "-") == 0)
         cli_say("--report: each of %d clips has one of its own; name them like report-%%02d.json",

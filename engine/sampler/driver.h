@@ -21,6 +21,10 @@ struct wf_sampler_driver {
     double (*input_scale)(const struct wf_sampler *s, int step);
     enum wf_status (*step)(struct wf_sampler *s, struct wf_backend *be, int step,
                            struct wf_tensor prediction, struct wf_tensor latents);
+    /* As in sampler.h. NULL: it keeps no step. */
+    int (*kept)(const struct wf_sampler *s, struct wf_tensor *tensors, int room);
+    enum wf_status (*go_on)(struct wf_sampler *s, struct wf_backend *be, int steps,
+                            struct wf_tensor like);
     void (*end)(struct wf_sampler *s);   /* wf_sampler_end; NULL: it keeps no step */
     void (*close)(struct wf_sampler *s); /* what configure allocated; NULL: nothing */
 };

@@ -170,6 +170,17 @@ double wf_sampler_input_scale(const struct wf_sampler *s, int step)
     return s->driver->input_scale ? s->driver->input_scale(s, step) : 1;
 }
 
+int wf_sampler_kept(const struct wf_sampler *s, struct wf_tensor *tensors, int room)
+{
+    return s->driver->kept ? s->driver->kept(s, tensors, room) : 0;
+}
+
+enum wf_status wf_sampler_go_on(struct wf_sampler *s, struct wf_backend *be, int steps,
+                                struct wf_tensor like)
+{
+    return s->driver->go_on ? s->driver->go_on(s, be, steps, like) : WF_OK;
+}
+
 enum wf_status wf_sampler_step(struct wf_sampler *s, struct wf_backend *be, int step,
                                struct wf_tensor prediction, struct wf_tensor latents)
 {

@@ -57,6 +57,14 @@ double wf_sampler_input_scale(const struct wf_sampler *sampler, int step);
    WF_FAILED for memory that is short, and what the backend says. */
 enum wf_status wf_sampler_step(struct wf_sampler *sampler, struct wf_backend *be, int step,
                                struct wf_tensor prediction, struct wf_tensor latents);
+/* What is kept of the steps so far, for a state that can be gone on from: into tensors, of at most
+   `room`; how many. Theirs are the latents' dims and type; the sampler's, valid until the next
+   call. */
+int wf_sampler_kept(const struct wf_sampler *sampler, struct wf_tensor *tensors, int room);
+/* After wf_sampler_prepare: as if so many steps were done, but for the values of what is kept,
+   which the caller then puts there. like: the latents. */
+enum wf_status wf_sampler_go_on(struct wf_sampler *sampler, struct wf_backend *be, int steps,
+                                struct wf_tensor like);
 /* Gives back what was kept of earlier steps. The backend is still open. */
 void wf_sampler_end(struct wf_sampler *sampler);
 

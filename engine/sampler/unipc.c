@@ -286,6 +286,34 @@ static void end(struct wf_sampler *base)
     s->be = NULL;
 }
 
+/* Of the predictor of step i. */
+static int order_at(const struct unipc *s, int i)
+{
+    int order = (int)s->order;
+    if (s->lower_order_final && order > s->base.steps - i)
+        order = s->base.steps - i;
+    return order > i + 1 ? i + 1 : order;
+}
+
+static int kept(const struct wf_sampler *base, struct wf_tensor *tensors, int room)
+{
+    const struct unipc *s = (const struct unipc *)base;
+    int count = 0;
+    while (count < room && count < MAX_ORDER + 2 && s->kept[count].data) {
+        tensors[count] = s->kept[count];
+        count++;
+    }
+    return count;
+}
+
+static enum wf_status go_on(struct wf_sampler *base, struct wf_backend *be, int steps,
+                            struct wf_tensor like)
+{
+    struct unipc *s = (struct unipc *)base;
+    s->last_order = order_at(s, steps - 1);
+    return keep_buffers(s, be, &like);
+}
+
 /* kept: [0] the last sample, [1 ..] model outputs, newest first; the oldest makes room for the new
    one, which stays in `velocity`'s estimate until the corrector is done. */
 static enum wf_status step(struct wf_sampler *base, struct wf_backend *be, int i,
@@ -306,11 +334,7 @@ static enum wf_status step(struct wf_sampler *base, struct wf_backend *be, int i
         s->kept[k] = s->kept[k - 1];
     s->kept[1] = estimate;
 
-    int order = (int)s->order;
-    if (s->lower_order_final && order > base->steps - i)
-        order = base->steps - i;
-    if (order > i + 1)
-        order = i + 1;
+    const int order = order_at(s, i);
     WF_TRY(wf_copy(be, &(struct wf_copy){.y = s->kept[0], .x = latents}));
     const struct update u = make_update(s, i, i + 1, order, false);
     s->last_order = order;
@@ -329,5 +353,7 @@ const struct wf_sampler_driver wf_sampler_unipc = {
     .configure = configure,
     .tables = tables,
     .step = step,
+    .kept = kept,
+    .go_on = go_on,
     .end = end,
 };
