@@ -32,6 +32,7 @@ struct cli {
     struct weft_output output;
     const char *report;
     const char *like; /* a clip whose recipe is taken; NULL: none */
+    const char *jobs; /* a file of requests, one a line; NULL: none */
     struct weft_recipe *recipe;
     int num_videos;        /* 0: nothing was said */
     int clip;              /* that is being made, from 0 */
@@ -54,6 +55,11 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2 };
 /* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
 void cli_close(struct cli *cli);
+/* Takes an option by its name, as the command line has it: of a flag the value is not looked at.
+   CLI_REFUSED after one line on standard error. */
+int cli_set(struct cli *cli, const char *name, const char *value);
+/* Whether the request is complete; after it has been set up, by whatever. */
+int cli_check(struct cli *cli);
 /* Fills in what was not said from the clip of --like. */
 int cli_take_recipe(struct cli *cli);
 void cli_help(enum cli_verb verb, bool all);

@@ -33,6 +33,11 @@ void cli_catch_signals(void)
     signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
 }
 
+bool cli_interrupted(void)
+{
+    return signal_number != 0;
+}
+
 enum weft_status cli_make_job(struct cli_run *r, int clip)
 {
     const struct cli *cli = r->cli;

@@ -6,10 +6,10 @@
 #include "engine/cli/run.h"
 
 /* What a user forgot: a text that is empty is given on purpose. */
-static enum weft_status check_prompt(struct cli_run *r)
+enum weft_status cli_check_prompt(struct cli_run *r)
 {
     const struct weft_model_info *info;
-    if (r->cli->verb != CLI_GENERATE || r->cli->request.prompt)
+    if (r->cli->verb != CLI_GENERATE || r->cli->request.prompt || r->cli->jobs)
         return WEFT_OK;
     const enum weft_status status = weft_model_describe(r->model, &info);
     if (status != WEFT_OK || !(info->takes & WEFT_TAKES_PROMPT))
@@ -24,7 +24,7 @@ static enum weft_status open_model(struct cli_run *r)
     enum weft_status status = weft_engine_open(&r->cli->settings, &r->engine);
     if (status == WEFT_OK)
         status = weft_model_open(r->engine, r->cli->model, r->cli->variant, &r->model);
-    return status == WEFT_OK ? check_prompt(r) : status;
+    return status == WEFT_OK ? cli_check_prompt(r) : status;
 }
 
 /* A pipe: to open it would wait for its reader, and give it nothing. */
@@ -101,20 +101,30 @@ static enum weft_status plan_clip(struct cli_run *r)
     return status == WEFT_OK ? cli_print_plan(r) : status;
 }
 
-int cli_run_clip(struct cli *cli)
+int cli_run_request(struct cli_run *r)
 {
-    struct cli_run r = {.cli = cli};
-    cli_catch_signals();
-    enum weft_status status = open_model(&r);
-    if (status == WEFT_OK)
-        status = cli->plan ? plan_clip(&r) : run_clips(&r);
-    weft_writer_close(&r.writer); /* before the message: what failed leaves nothing */
-    int code = cli_exit_code(&r, status);
+    const struct cli *cli = r->cli;
+    const enum weft_status status = cli->plan ? plan_clip(r) : run_clips(r);
+    weft_writer_close(&r->writer); /* before the message: what failed leaves nothing */
+    int code = cli_exit_code(r, status);
     if (cli->plan && code == CLI_OK && (fflush(stdout) != 0 || ferror(stdout))) {
         cli_tell(cli, "error", "standard output: the plan could not be written");
         code = CLI_FAILED;
     }
-    cli_close_clip(&r);
+    cli_close_clip(r);
+    return code;
+}
+
+int cli_run_clip(struct cli *cli)
+{
+    struct cli_run r = {.cli = cli};
+    cli_catch_signals();
+    const enum weft_status status = open_model(&r);
+    int code = CLI_OK;
+    if (status != WEFT_OK)
+        code = cli_exit_code(&r, status);
+    else
+        code = cli->jobs ? cli_run_batch(&r) : cli_run_request(&r);
     weft_model_close(&r.model);
     weft_engine_close(&r.engine);
     return code;

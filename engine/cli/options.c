@@ -70,6 +70,8 @@ static const struct spec specs[] = {
      "cpu, or cuda: the noise as torch draws it there [cpu]"},
     {NULL, "num-videos", 0, INTEGER, G, AT(num_videos), 1, 10000, "N",
      "clips, of seeds s, s+1, ...; -o clip-%02d.y4m [1]"},
+    {NULL, "jobs", 0, TEXT, G, AT(jobs), 0, 0, "FILE",
+     "requests, one a line: {\"prompt\": \"...\", \"output\": \"a.mp4\"}"},
     {NULL, "like", 0, TEXT, G, AT(like), 0, 0, "CLIP",
      "repeat a clip's own request; options beside it change it"},
     {NULL, "latents", 0, TEXT, G | RARE, AT(request.latents), 0, 0, "FILE",
@@ -114,7 +116,7 @@ static const struct spec specs[] = {
      "replace an existing file"},
     {NULL, "no-metadata", 0, FLAG, G | D | RARE, AT(output.no_metadata), 0, 0, NULL,
      "the file does not say how it was made"},
-    {NULL, "dump", 0, TEXT, G, AT(request.dump), 0, 0, "DIR",
+    {NULL, "dump", 0, TEXT, G | RARE, AT(request.dump), 0, 0, "DIR",
      "write embeddings and the latents of each step there"},
     {NULL, "resume", 0, TEXT, G, AT(request.resume), 0, 0, "DIR",
      "keep each step there; the same line goes on after a kill"},
@@ -494,6 +496,15 @@ static int check_clip(const struct cli *cli)
     return check_videos(cli);
 }
 
+/* A batch has its outputs in its file. */
+static int check_jobs(const struct cli *cli)
+{
+    if (!cli->output.path && !cli->request.resume && !cli->report)
+        return CLI_OK;
+    cli_say("--jobs: each request names its own output, report and resume; leave them away here");
+    return CLI_REFUSED;
+}
+
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
 {
     *cli = (struct cli){.verb = verb, .offload = NOT_GIVEN};
@@ -519,9 +530,42 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     }
     cli->output.keep = cli->keep;
     cli->settings.profile = cli->verbose;
-    if (check_words(cli) != CLI_OK || cli_take_recipe(cli) != CLI_OK)
+    if (check_words(cli) != CLI_OK)
         return CLI_REFUSED;
-    return check_clip(cli);
+    return cli->jobs ? check_jobs(cli) : cli_check(cli);
+}
+
+int cli_check(struct cli *cli)
+{
+    return cli_take_recipe(cli) == CLI_OK ? check_clip(cli) : CLI_REFUSED;
+}
+
+/* What is the engine's, and the batch's own, is the same for all of its requests. */
+static bool is_shared(const struct spec *s)
+{
+    const size_t engine = AT(settings), behind = engine + sizeof(struct weft_settings);
+    const size_t others[] = {AT(offload),  AT(variant), AT(jobs),    AT(plan), AT(json),
+                             AT(progress), AT(quiet),   AT(verbose), AT(help)};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (s->offset == others[i])
+            return true;
+    }
+    return s->offset >= engine && s->offset < behind;
+}
+
+int cli_set(struct cli *cli, const char *name, const char *value)
+{
+    for (int i = 0; i < SPECS; i++) {
+        const struct spec *s = &specs[i];
+        if (strcmp(s->name, name) != 0 || !(s->verbs & (unsigned)cli->verb))
+            continue;
+        if (!is_shared(s))
+            return set(cli, s, value);
+        cli_say("%s: is the same for all requests of a batch; give it on the command line", name);
+        return CLI_REFUSED;
+    }
+    cli_say("%s: is not an option; see --help", name);
+    return CLI_REFUSED;
 }
 
 void cli_close(struct cli *cli)

@@ -35,6 +35,14 @@ void cli_close_clip(struct cli_run *r);
 enum weft_status cli_pull_clip(struct cli_run *r);
 
 enum weft_status cli_print_plan(struct cli_run *r);
+/* Refuses a request without the prompt that the model takes. */
+enum weft_status cli_check_prompt(struct cli_run *r);
+/* The clips of r->cli, or their plan, with the model that is open; an exit code. */
+int cli_run_request(struct cli_run *r);
+/* The requests of --jobs, one after the other. */
+int cli_run_batch(struct cli_run *r);
+/* Whether a signal came. */
+bool cli_interrupted(void);
 /* That of a status; says what went wrong, if that is not told. */
 int cli_exit_code(const struct cli_run *r, enum weft_status status);
 

@@ -1,0 +1,111 @@
+/* Many requests of one model: a file with a JSON object a line, whose keys are options. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/run.h"
+
+/* "num_frames" as the command line has it. */
+static void option_name(const char *key, char name[64])
+{
+    snprintf(name, 64, "%s", key);
+    for (char *at = name; (at = strchr(at, '_'));)
+        *at = '-';
+}
+
+static int take(struct cli *cli, const char *key, const json_t *value)
+{
+    char name[64], number[64];
+    option_name(key, name);
+    if (json_is_string(value))
+        return cli_set(cli, name, json_string_value(value));
+    if (json_is_integer(value))
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+    if (json_is_number(value))
+        return cli_set(cli, name, number);
+    if (json_is_true(value))
+        return cli_set(cli, name, NULL);
+    if (json_is_false(value) || json_is_null(value))
+        return CLI_OK;
+    cli_say("%s: a list or an object is no value of an option; give a text or a number", name);
+    return CLI_REFUSED;
+}
+
+/* What stands on the command line holds for each request that says nothing else. */
+static int take_all(struct cli *cli, const json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        if (take(cli, key, value) != CLI_OK)
+            return CLI_REFUSED;
+    }
+    return cli_check(cli);
+}
+
+static int run_request(struct cli_run *batch, const json_t *object)
+{
+    struct cli cli = *batch->cli;
+    struct cli_run r = {.cli = &cli, .engine = batch->engine, .model = batch->model};
+    cli.jobs = NULL;
+    cli.prompt_text = cli.negative_text = NULL; /* its own, if any; the batch's stay */
+    cli.recipe = NULL;
+    int code = take_all(&cli, object);
+    if (code == CLI_OK && cli_check_prompt(&r) != WEFT_OK)
+        code = cli_exit_code(&r, WEFT_REFUSED);
+    if (code == CLI_OK)
+        code = cli_run_request(&r);
+    cli_close(&cli);
+    return code;
+}
+
+static int run_line(struct cli_run *batch, int number, const char *line)
+{
+    json_error_t error;
+    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
+    int code = CLI_REFUSED;
+    if (json_is_object(object))
+        code = run_request(batch, object);
+    else
+        cli_say("%s: line %d is no JSON object (%s); write one request a line", batch->cli->jobs,
+                number, object ? "another value" : error.text);
+    json_decref(object);
+    if (code != CLI_OK && !cli_interrupted())
+        cli_say("%s: line %d failed; the others go on", batch->cli->jobs, number);
+    return code;
+}
+
+/* All lines; how many failed. A signal ends it: its code is in *stopped. */
+static int run_lines(struct cli_run *batch, FILE *file, int *stopped)
+{
+    char *line = NULL;
+    size_t room = 0;
+    int failed = 0;
+    for (int number = 1; !*stopped && getline(&line, &room, file) > 0; number++) {
+        if (line[strspn(line, " \t\r\n")] == '\0')
+            continue;
+        const int code = run_line(batch, number, line);
+        failed += code != CLI_OK;
+        *stopped = cli_interrupted() ? code : 0;
+    }
+    free(line);
+    return failed;
+}
+
+int cli_run_batch(struct cli_run *batch)
+{
+    int stopped = 0;
+    FILE *file = fopen(batch->cli->jobs, "rb");
+    if (!file) {
+        cli_say("%s: %s; give --jobs a file of requests", batch->cli->jobs, strerror(errno));
+        return CLI_REFUSED;
+    }
+    cli_accept(batch->cli);
+    const int failed = run_lines(batch, file, &stopped);
+    fclose(file);
+    return stopped ? stopped : failed ? CLI_FAILED : CLI_OK;
+}
