@@ -403,6 +403,63 @@ WEFT_API void weft_recipe_output(const struct weft_recipe *recipe, struct weft_o
 /* Whether the job's model and files are those that the clip was made of. */
 WEFT_API enum weft_status weft_recipe_check(const struct weft_recipe *recipe, struct weft_job *job);
 
+/* --- compare: one clip against another --- */
+
+/* Of one frame. */
+struct weft_compared_frame {
+    int64_t index;        /* from 0 */
+    double psnr;          /* dB; infinite where nothing differs */
+    double ssim;          /* at most 1; not a number where the picture is below 8 pixels a side */
+    int max_abs;          /* largest difference of two samples, 0..255 */
+    uint64_t reserved[4]; /* zeros */
+};
+
+/* Paths: anything that FFmpeg reads (where the library has it), y4m, a pattern of png such as
+   "frame-%05d.png", safetensors with the tensor `frames`. Samples are compared in the reference's
+   pixel format, colour matrix and range, to which those of the clip are brought. */
+struct weft_comparison {
+    const char *reference, *clip;
+    double min_psnr; /* dB, of the average; 0: none */
+    double min_ssim; /* of the average; below -1: none */
+    int max_abs;     /* 0..255; below 0: none */
+    /* Where the clip's edges are, as it was decoded; 0: as the clip's own recipe says, if it has
+       one. An overlap of 0: none. */
+    int tile_width, tile_height, tile_overlap_width, tile_overlap_height;
+    int decode_chunk_size, chunk_overlap;
+    /* A file that says it all: .html (with pictures of the worst frames), .json or .xml (JUnit).
+       NULL: none. Replaces what is there. */
+    const char *report;
+    /* Called with each frame once it is measured, in order; not 0 stops with WEFT_CANCELLED. NULL:
+       none. */
+    int (*frame)(void *context, const struct weft_compared_frame *frame);
+    void *frame_context;
+    uint64_t reserved[8]; /* zeros */
+};
+
+struct weft_comparison_result {
+    /* FFmpeg's average, from the mean square error over the clip; infinite where nothing differs.
+     */
+    double psnr, min_psnr;
+    double ssim, min_ssim; /* the mean; not a number where there is none */
+    /* The first of the worst, from 0; min_psnr_frame is below 0 where nothing differs. */
+    int64_t min_psnr_frame, min_ssim_frame;
+    int max_abs;
+    /* How much the clip changes across its edges beside what it changes next to them: about 1 where
+       nothing shows, at most 1e6. Below 0: not known, or there are none. */
+    double seam, chunk_edge;
+    int64_t frames;
+    int width, height, fps_num, fps_den; /* rate 0/0: neither file says it */
+    int pass;                            /* not 0: within all thresholds */
+    uint64_t reserved[8];                /* zeros */
+};
+
+WEFT_API void weft_comparison_defaults(struct weft_comparison *comparison);
+/* WEFT_REFUSED when a file cannot be read, is no video, or the two have another size, count of
+   frames or rate. A clip beyond a threshold is WEFT_OK with pass 0. */
+WEFT_API enum weft_status weft_compare(struct weft_engine *engine,
+                                       const struct weft_comparison *comparison,
+                                       struct weft_comparison_result *result);
+
 #ifdef __cplusplus
 }
 #endif

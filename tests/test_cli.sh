@@ -16,7 +16,7 @@ no_part() { [ -z "$(find "$work/out" -name '*.part*')" ]; }
 # --- help and version ---
 run --version
 ok 'version' has "$work/stdout" '^weft [0-9]*\.[0-9]*\.[0-9]*$'
-for verb in '' generate decode info; do
+for verb in '' generate decode compare info; do
     # shellcheck disable=SC2086
     run $verb --help
     ok "help $verb: exit" [ "$code" = 0 ]

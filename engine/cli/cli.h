@@ -8,7 +8,7 @@
 
 #include "engine/weft.h"
 
-enum cli_verb { CLI_GENERATE = 1, CLI_DECODE = 2, CLI_INFO = 4 };
+enum cli_verb { CLI_GENERATE = 1, CLI_DECODE = 2, CLI_INFO = 4, CLI_COMPARE = 8 };
 
 enum cli_progress {
     CLI_PROGRESS_AUTO,
@@ -31,8 +31,9 @@ struct cli {
     struct weft_request request; /* 0 or below 0 where nothing was said */
     struct weft_output output;
     const char *report;
-    const char *like; /* a clip whose recipe is taken; NULL: none */
-    const char *jobs; /* a file of requests, one a line; NULL: none */
+    struct weft_comparison comparison; /* of compare, with its clips */
+    const char *like;                  /* a clip whose recipe is taken; NULL: none */
+    const char *jobs;                  /* a file of requests, one a line; NULL: none */
     struct weft_recipe *recipe;
     int num_videos;        /* 0: nothing was said */
     int clip;              /* that is being made, from 0 */
@@ -50,7 +51,7 @@ struct cli {
 };
 
 /* Exit codes. */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2, CLI_BELOW = 3 };
 
 /* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
@@ -85,6 +86,7 @@ const char *cli_label(const struct cli *cli, const char *follows, char label[CLI
 
 int cli_run_clip(struct cli *cli); /* generate and decode; the exit code */
 int cli_run_info(struct cli *cli);
+int cli_run_compare(struct cli *cli);
 
 /* Shows the engine's lines as cli->quiet and cli->verbose say; context is the cli. */
 void cli_log(void *context, enum weft_log_level level, const char *line);

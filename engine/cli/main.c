@@ -14,14 +14,15 @@ static const char usage[] =
     "\n"
     "  weft generate MODEL -p TEXT -o FILE [options]   text to video\n"
     "  weft decode   MODEL LATENTS -o FILE [options]   latents (safetensors) to video\n"
+    "  weft compare  REFERENCE CLIP [options]          one clip against another\n"
     "  weft info     MODEL [--json]                    what a model folder holds\n"
     "  weft VERB --help                                the options of a verb\n"
     "  weft --version\n"
     "\n"
     "MODEL is a folder as the Hugging Face hub has it (with model_index.json); to decode, a VAE's\n"
     "own folder will do.\n"
-    "Exit: 0 done, 1 failed while running, 2 refused before any compute, 129 hung up,\n"
-    "130 interrupted, 143 terminated.\n";
+    "Exit: 0 done, 1 failed while running, 2 refused before any compute, 3 compare found the clip\n"
+    "below a threshold, 129 hung up, 130 interrupted, 143 terminated.\n";
 
 /* libgomp reads its settings when it is loaded, before main, and by default a thread that waits for
    the others spins. On virtual or shared cores that costs more than the work itself (measured on
@@ -59,6 +60,18 @@ static void keep_libraries_quiet(void)
     unsetenv("DNNL_VERBOSE");
 }
 
+static int run(struct cli *cli)
+{
+    switch (cli->verb) {
+    case CLI_INFO:
+        return cli_run_info(cli);
+    case CLI_COMPARE:
+        return cli_run_compare(cli);
+    default:
+        return cli_run_clip(cli);
+    }
+}
+
 static int run_verb(enum cli_verb verb, int argc, char **argv)
 {
     struct cli cli;
@@ -66,7 +79,7 @@ static int run_verb(enum cli_verb verb, int argc, char **argv)
     if (code == CLI_OK && cli.help)
         cli_help(verb, cli.verbose);
     else if (code == CLI_OK)
-        code = verb == CLI_INFO ? cli_run_info(&cli) : cli_run_clip(&cli);
+        code = run(&cli);
     cli_close(&cli);
     return code;
 }
@@ -79,7 +92,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         enum cli_verb verb;
-    } verbs[] = {{"generate", CLI_GENERATE}, {"decode", CLI_DECODE}, {"info", CLI_INFO}};
+    } verbs[] = {{"generate", CLI_GENERATE},
+                 {"decode", CLI_DECODE},
+                 {"compare", CLI_COMPARE},
+                 {"info", CLI_INFO}};
     const char *word = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strcmp(word, verbs[i].name) == 0)
@@ -94,8 +110,11 @@ int main(int argc, char **argv)
         return CLI_OK;
     }
     if (argc < 2)
-        cli_say("usage: a verb is missing; use generate, decode or info, or see weft --help");
+        cli_say(
+            "usage: a verb is missing; use generate, decode, compare or info, or see weft --help");
     else
-        cli_say("usage: %s is not a verb; use generate, decode or info, or see weft --help", word);
+        cli_say(
+            "usage: %s is not a verb; use generate, decode, compare or info, or see weft --help",
+            word);
     return CLI_REFUSED;
 }

@@ -30,6 +30,7 @@ struct spec {
 #define G (unsigned)CLI_GENERATE
 #define D (unsigned)CLI_DECODE
 #define I (unsigned)CLI_INFO
+#define C (unsigned)CLI_COMPARE
 #define RARE 0x100u
 
 static const struct spec specs[] = {
@@ -86,6 +87,25 @@ static const struct spec specs[] = {
      "pixels [exact: the largest that fits; blend: 256x256]"},
     {NULL, "tile-overlap", 0, PAIR, G | D, AT(request.tile_overlap_width), 0, 1e6, "WxH",
      "pixels that blended tiles share [64x64]"},
+    {"Thresholds", "min-psnr", 0, NUMBER, C, AT(comparison.min_psnr), 0, 1000, "F",
+     "dB, of the average as ffmpeg has it: at least [none]"},
+    {NULL, "min-ssim", 0, NUMBER, C, AT(comparison.min_ssim), -1, 1, "F",
+     "of the average: at least [none]"},
+    {NULL, "max-abs", 0, INTEGER, C, AT(comparison.max_abs), 0, 255, "N",
+     "difference of two samples, 0..255: at most [none]"},
+    {"Where the clip's edges are", "tile-size", 0, PAIR, C, AT(comparison.tile_width), 1, 1e6,
+     "WxH", "pixels, for the seam score [what the clip says, if it does]"},
+    {NULL, "tile-overlap", 0, PAIR, C, AT(comparison.tile_overlap_width), 0, 1e6, "WxH",
+     "pixels that tiles share [0x0]"},
+    {NULL, "decode-chunk-size", 0, INTEGER, C, AT(comparison.decode_chunk_size), 1, 1e6, "N",
+     "for the chunk-edge score [what the clip says]"},
+    {NULL, "chunk-overlap", 0, INTEGER, C, AT(comparison.chunk_overlap), 0, 1e6, "N",
+     "frames that chunks share [0]"},
+    {"Result", "report", 0, TEXT, C, AT(comparison.report), 0, 0, "FILE",
+     ".html with plots and the worst frames, .json or .xml (JUnit)"},
+    {NULL, "json", 0, FLAG, C, AT(json), 0, 0, NULL, "the result as JSON"},
+    {NULL, "quiet", 'q', FLAG, C, AT(quiet), 0, 0, NULL,
+     "print errors only; the exit status tells"},
     {"Machine", "device", 0, TEXT, G | D, AT(settings.device), 0, 0, "NAME",
      "cpu, cuda or cuda:1 [cuda where there is one, else cpu]"},
     {NULL, "dtype", 0, TEXT, G | D, AT(settings.dtype), 0, 0, "NAME",
@@ -130,7 +150,7 @@ static const struct spec specs[] = {
     {NULL, "quiet", 'q', FLAG, G | D, AT(quiet), 0, 0, NULL, "errors only"},
     {NULL, "verbose", 'v', FLAG, G | D, AT(verbose), 0, 0, NULL,
      "what is run, and how long it took"},
-    {NULL, "help", 'h', FLAG, G | D | I, AT(help), 0, 0, NULL, "this text"},
+    {NULL, "help", 'h', FLAG, G | D | I | C, AT(help), 0, 0, NULL, "this text"},
 };
 
 enum { SPECS = sizeof specs / sizeof *specs, FIRST_LONG = 1000 };
@@ -436,12 +456,16 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 
 static int check_words(struct cli *cli)
 {
-    const int want = cli->verb == CLI_DECODE ? 2 : 1;
+    static const char *const names[][2] = {{"model folder", "latents file"},
+                                           {"reference", "clip to compare"}};
+    const bool compares = cli->verb == CLI_COMPARE;
+    const int want = cli->verb == CLI_DECODE || compares ? 2 : 1;
     cli->model = cli->word[0];
     cli->latents = want > 1 ? cli->word[1] : NULL;
+    cli->comparison.reference = cli->word[0];
+    cli->comparison.clip = cli->word[1];
     if (cli->words < want)
-        cli_say("usage: the %s is missing; see --help",
-                cli->words == 0 ? "model folder" : "latents file");
+        cli_say("usage: the %s is missing; see --help", names[compares][cli->words]);
     else if (cli->words > want)
         cli_say("usage: %s is one word too many; see --help", cli->word[want]);
     return cli->words == want ? CLI_OK : CLI_REFUSED;
@@ -483,7 +507,7 @@ static int check_videos(const struct cli *cli)
 
 static int check_clip(const struct cli *cli)
 {
-    if (cli->verb == CLI_INFO)
+    if (cli->verb == CLI_INFO || cli->verb == CLI_COMPARE)
         return CLI_OK;
     if (cli->json && !cli->plan) {
         cli_say("--json: goes with --plan, or with info; leave it away");
@@ -512,6 +536,7 @@ int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv)
     cli->settings.log = cli_log;
     cli->settings.log_context = cli;
     weft_output_defaults(&cli->output);
+    weft_comparison_defaults(&cli->comparison);
     weft_request_open(&cli->request);
     if (parse_options(cli, argc, argv) != CLI_OK)
         return CLI_REFUSED;
@@ -581,7 +606,8 @@ void cli_help(enum cli_verb verb, bool all)
 {
     printf("weft %s\n", verb == CLI_GENERATE ? "generate MODEL -p TEXT | -i IMAGE -o FILE [options]"
                         : verb == CLI_DECODE ? "decode MODEL LATENTS -o FILE [options]"
-                                             : "info MODEL [options]");
+                        : verb == CLI_COMPARE ? "compare REFERENCE CLIP [options]"
+                                              : "info MODEL [options]");
     const char *heading = NULL;
     bool more = false;
     for (int i = 0; i < SPECS; i++) {
