@@ -6,6 +6,13 @@
 
 #include "io/image_format.h"
 
+/* Of what may hold an orientation: a text that is packed tightly grows a thousandfold, and the
+   length that a chunk says need not be there. */
+enum {
+    MOST_MEGABYTES = 8, /* of one, unpacked */
+    MOST_CHUNKS = 64,   /* that are kept; what follows them is not looked at */
+};
+
 /* A picture that is being read, libpng's view of it, and what went wrong. */
 struct reader {
     const struct wf_image_source *source;
@@ -20,6 +27,12 @@ struct reader {
 static png_voidp take_memory(png_structp png, png_alloc_size_t bytes)
 {
     struct reader *r = png_get_mem_ptr(png);
+    if (bytes > (png_alloc_size_t)MOST_MEGABYTES << 20) {
+        r->status = wf_fail(r->source->err, WF_REFUSED,
+                            "%s: a PNG with a text or EXIF of more than %d MiB; save it without",
+                            r->source->path, MOST_MEGABYTES);
+        return NULL;
+    }
     void *memory = wf_alloc(r->source->mem, WF_MEM_MISC, bytes);
     if (!memory)
         r->status = wf_fail_memory(r->source->err, r->source->path, bytes);
@@ -137,6 +150,7 @@ static void set_chunks(const struct reader *r)
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, texts, 3);
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
+    png_set_chunk_cache_max(r->png, MOST_CHUNKS);
 }
 
 /* Whatever the file holds becomes RGB of 8 bits. */

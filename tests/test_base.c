@@ -533,6 +533,7 @@ static void a_quota_limits_the_cores(void **state)
          3},
         {"0::/\n", {{"cpu.max", "rubbish\n"}}, INT_MAX},
         {"0::/\n", {{"cpu.max", "100000 0\n"}}, INT_MAX},
+        {"0::/\n", {{"cpu.max", "1 inf\n"}}, 1},
         {"", {{"cpu.max", "100000 100000\n"}}, INT_MAX},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -352,6 +352,22 @@ static void cut_files_are_refused(void **state)
     close(fd);
 }
 
+/* A text that says that it has 2 GB, of which a few bytes are there. */
+static void lengths_that_are_claimed_take_no_memory(void **state)
+{
+    static const char head[] =
+        "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90\x77\x53\xde"
+        "\x77\x20\x70\x72tEXtComment";
+    struct fixture *f = *state;
+    char path[64];
+    const int fd = open_scratch(path, sizeof path);
+    write_bytes(fd, head, sizeof head);
+    wf_mem_peak_reset(f->desk.mem);
+    expect_refused(&f->desk, path, "a text or EXIF of more than 8 MiB");
+    assert_true(wf_mem_peak(f->desk.mem) < 1 << 20);
+    close(fd);
+}
+
 /* Wherever a bit is another: no crash, no leak, one line of message; a PNG has checksums. */
 static void changed_files_are_read_or_refused(void **state)
 {
@@ -486,6 +502,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(impossible_sizes_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(only_what_is_seen_is_computed, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_files_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(lengths_that_are_claimed_take_no_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_files_are_read_or_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_allocation_may_fail, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plan_takes_the_memory_of_the_run, setup, teardown),

@@ -503,6 +503,33 @@ static void noise_that_rises_is_refused(void **state)
     json_decref(config);
 }
 
+/* UniPC divides by the way from step to step: sigmas that f32 does not tell apart have none. */
+static void steps_of_one_noise_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    json_t *config = config_of("unipc", 1e-6);
+    json_object_set_new(config, "shift_terminal", json_real(0.5));
+    json_object_set_new(config, "num_train_timesteps", json_integer(2));
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 30, &f->err), WF_REFUSED);
+    assert_non_null(strstr(f->err.text, "must fall"));
+    json_decref(config);
+}
+
+/* A single step begins at sigma 1, of which a stretch to a terminal leaves 0 / 0, in diffusers too.
+ */
+static void noise_that_is_no_number_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    json_t *config = config_of("euler", 7);
+    json_object_set_new(config, "shift_terminal", json_real(0.02));
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    assert_int_equal(wf_sampler_prepare(f->sampler, 1, &f->err), WF_REFUSED);
+    assert_non_null(strstr(f->err.text, "another number of steps"));
+    assert_int_equal(wf_sampler_prepare(f->sampler, 2, &f->err), WF_OK);
+    json_decref(config);
+}
+
 static void memory_that_is_short_is_an_error(void **state)
 {
     struct fixture *f = *state;
@@ -549,6 +576,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_class_says_what_its_network_gives, setup, teardown),
         cmocka_unit_test_setup_teardown(a_shift_is_refused_where_there_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(noise_that_rises_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(steps_of_one_noise_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(noise_that_is_no_number_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_that_is_short_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(impossible_step_counts_are_refused, setup, teardown),
     };

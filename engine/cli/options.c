@@ -72,7 +72,7 @@ static const struct spec specs[] = {
     {NULL, "num-videos", 0, INTEGER, G, AT(num_videos), 1, 10000, "N",
      "clips, of seeds s, s+1, ...; -o clip-%02d.y4m [1]"},
     {NULL, "jobs", 0, TEXT, G, AT(jobs), 0, 0, "FILE",
-     "requests, one a line: {\"prompt\": \"...\", \"output\": \"a.mp4\"}"},
+     "requests, one a line: {\"prompt\": \"a fox\", \"output\": \"a\"}"},
     {NULL, "like", 0, TEXT, G, AT(like), 0, 0, "CLIP",
      "repeat a clip's own request; options beside it change it"},
     {NULL, "latents", 0, TEXT, G | RARE, AT(request.latents), 0, 0, "FILE",
@@ -436,7 +436,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
     struct option longs[SPECS + 1];
     char shorts[2 * SPECS + 3];
     fill_getopt(cli->verb, longs, shorts);
-    optind = 1;
+    optind = 0; /* glibc's getopt begins anew, whatever word it was in before */
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
         if (code == 1) {

@@ -14,7 +14,8 @@ struct wf_sampler_driver {
        those that are not known. flow_shift: wf_sampler_open's. */
     enum wf_status (*configure)(struct wf_sampler *s, const struct wf_json *config,
                                 double flow_shift, struct wf_error *err);
-    /* Fills sigma[0..steps] and timestep[0..steps-1], and forgets the steps before. */
+    /* Fills sigma[0..steps] and timestep[0..steps-1], which are checked behind it, and forgets the
+       steps before. */
     enum wf_status (*tables)(struct wf_sampler *s, struct wf_error *err);
     /* As in sampler.h. NULL: 1. */
     double (*init_sigma)(const struct wf_sampler *s);

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -135,6 +136,27 @@ void wf_sampler_close(struct wf_sampler **sampler)
     *sampler = NULL;
 }
 
+/* Of some numbers of steps a bound of the file and one of the timesteps are the wrong way round,
+   the last training sigma lies below the one before it (see wf_noise_read), or a stretch divides by
+   nothing. */
+static enum wf_status check_tables(const struct wf_sampler *s, struct wf_error *err)
+{
+    for (int i = 0; i <= s->steps; i++) {
+        if (!isfinite(s->sigma[i]) || s->sigma[i] < 0 ||
+            (i < s->steps && !isfinite(s->timestep[i])))
+            return wf_fail(err, WF_REFUSED,
+                           "scheduler: of %d steps number %d has noise of %g; take another number "
+                           "of steps, or mend scheduler_config.json",
+                           s->steps, i + 1, (double)s->sigma[i]);
+        if (i > 0 && i < s->steps && s->sigma[i] > s->sigma[i - 1])
+            return wf_fail(err, WF_REFUSED,
+                           "scheduler: %d steps make the noise rise from %g to %g; mend sigma_min, "
+                           "sigma_max or the betas in scheduler_config.json",
+                           s->steps, (double)s->sigma[i - 1], (double)s->sigma[i]);
+    }
+    return WF_OK;
+}
+
 enum wf_status wf_sampler_prepare(struct wf_sampler *s, int steps, struct wf_error *err)
 {
     if (steps < 1 || steps > WF_SAMPLER_MAX_STEPS)
@@ -142,7 +164,8 @@ enum wf_status wf_sampler_prepare(struct wf_sampler *s, int steps, struct wf_err
                        WF_SAMPLER_MAX_STEPS);
     wf_sampler_end(s);
     s->steps = steps;
-    return s->driver->tables(s, err);
+    WF_TRY(s->driver->tables(s, err));
+    return check_tables(s, err);
 }
 
 int wf_sampler_steps(const struct wf_sampler *s)

@@ -32,7 +32,7 @@ size_t wf_sampler_unused(const struct wf_sampler *sampler, const struct wf_json 
 void wf_sampler_close(struct wf_sampler **sampler);
 
 /* Computes the tables for a number of steps, 1 or more, and begins anew. WF_REFUSED for a number
-   that is not possible, and for settings that make a sigma rise. */
+   that is not possible, and for settings that make a sigma rise or no number. */
 enum wf_status wf_sampler_prepare(struct wf_sampler *sampler, int steps, struct wf_error *err);
 
 /* Of the tables; a step is 0 or more and below wf_sampler_steps. */

@@ -116,11 +116,29 @@ static enum wf_status configure(struct wf_sampler *base, const struct wf_json *c
     return check_last_step(s, config, err);
 }
 
+/* Two steps of one sigma are no way apart in lambda, which divides; and it is finite between 1 and
+ * 0.
+ */
+static enum wf_status check_apart(const struct wf_sampler *base, struct wf_error *err)
+{
+    double before = 1;
+    for (int i = 0; i < base->steps; i++) {
+        const double sigma = (double)base->sigma[i];
+        if (!(sigma < before && sigma > 0))
+            return wf_fail(err, WF_REFUSED,
+                           "scheduler: of %d steps number %d has noise of %.9g after %.9g, which "
+                           "must fall; choose fewer steps, or a flow_shift and shift_terminal that "
+                           "keep them apart",
+                           base->steps, i + 1, sigma, before);
+        before = sigma;
+    }
+    return WF_OK;
+}
+
 /* In the order of operations of numpy's linspace: the timestep is cut to an integer, so that the
    last bit of sigma can matter. */
 static enum wf_status tables(struct wf_sampler *base, struct wf_error *err)
 {
-    (void)err;
     struct unipc *s = (struct unipc *)base;
     const int steps = base->steps;
     const double train = (double)base->train_timesteps;
@@ -137,7 +155,7 @@ static enum wf_status tables(struct wf_sampler *base, struct wf_error *err)
     }
     base->sigma[steps] = s->final_sigma_min ? base->sigma[steps - 1] : 0;
     s->last_order = 0;
-    return WF_OK;
+    return check_apart(base, err);
 }
 
 static double lambda(const struct unipc *s, int step)

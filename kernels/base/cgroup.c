@@ -108,7 +108,7 @@ static void look_at_quota(void *context, const char *folder, bool version_2)
     }
     if (!(number[0] > 0 && number[1] > 0) || number[0] / number[1] >= *cores)
         return;
-    *cores = (int)ceil(number[0] / number[1]);
+    *cores = (int)fmax(ceil(number[0] / number[1]), 1);
 }
 
 int wf_cgroup_cores(const char *root)

@@ -16,7 +16,8 @@ void wf_cgroup_walk(const char *root, const char *controller, wf_cgroup_look loo
    of what is left below the limits of these groups, file cache that can be dropped counted as free;
    SIZE_MAX where neither is known. */
 size_t wf_memory_free(const char *root);
-/* Cores that the least quota of these groups pays for, rounded up; INT_MAX without a quota. */
+/* Cores that the least quota of these groups pays for, rounded up, at least one; INT_MAX without a
+ * quota. */
 int wf_cgroup_cores(const char *root);
 
 #endif
