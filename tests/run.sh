@@ -1,5 +1,6 @@
 #!/bin/sh
-# tests/run.sh: all tests, of the Release build in build/ and of an ASan+UBSan build in build-asan/;
+# tests/run.sh: all tests, of the Release build in build/ and of an ASan+UBSan build in build-asan/,
+# there with ten seconds of each fuzz target;
 # what depends on them of a build without oneDNN, FFmpeg and CUDA in build-bare/; and what has threads of
 # its own of a TSan build in build-tsan/.
 # On a fresh Debian 12 it first installs what is missing. The last line is "N passed, N failed".
