@@ -6,6 +6,7 @@
 #include "engine/latents.h"
 #include "engine/place.h"
 #include "engine/request.h"
+#include "engine/resume.h"
 
 static void log_unused(const struct weft_job *job, const struct wf_json *config)
 {
@@ -208,7 +209,7 @@ void weft_job_close(struct weft_job **out)
     job->be->ops.give(job->be, job->latents.data);
     wf_arena_close(&job->arena);
     wf_pool_close(&job->pool);
-    wf_resume_close(&job->resumed);
+    wf_resume_close(&job->resume);
     wf_free(job->inputs.ids);
     wf_free(job->initial);
     wf_free(job->step_seconds);

@@ -35,7 +35,7 @@ struct wf_job_plan {
     struct wf_stage_stats stats[WF_JOB_STAGES]; /* seconds: 0 until wf_plan_time */
 };
 
-struct wf_resume_state;
+struct wf_resume;
 
 struct weft_job {
     struct weft_model *model;
@@ -64,14 +64,13 @@ struct weft_job {
     char tiling_chosen[128];            /* what was, and why; "": what was asked for */
     struct wf_decoder *decoder;
 
-    struct wf_resume_state *resumed;              /* found, and not yet loaded; see resume.h */
+    struct wf_resume *resume;                     /* what --resume has there; see resume.h */
     double started, first_frame_seconds, seconds; /* the clock; since it started */
     struct wf_stage_stats stats[WF_JOB_STAGES];
     double *step_seconds; /* request.steps of them */
     int steps_done;
 };
 
-void wf_resume_close(struct wf_resume_state **state);
 /* Opens a job and checks all of the request; latents: the file of a decoding job, or NULL. Nothing
    is computed. */
 enum wf_status wf_job_open(struct weft_model *model, const struct weft_request *request,

@@ -2,50 +2,94 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "engine/recipe.h"
+#include "engine/resume_folder.h"
 #include "io/output.h"
+#include "io/part.h"
 
-enum { PATH_BYTES = WF_PATH_BYTES + 32, MOST_TENSORS = 8, KEPT_STATES = 2 };
+static const size_t most_request = (size_t)8 << 20;
 
-static const size_t most_state = (size_t)1 << 40, most_request = (size_t)8 << 20;
+/* --- files --- */
 
-/* A file of a state: this, the latents, what the sampler keeps, and the checksum of all before. */
-struct head {
-    char magic[16];
-    uint64_t steps, tensors, bytes; /* of each tensor */
-};
-
-static const char magic[16] = "weft state 1";
-
-struct wf_resume_state {
-    struct head head;
-    unsigned char *data; /* the whole file */
-};
-
-static enum wf_status path_of(const struct weft_job *job, const char *name, char path[PATH_BYTES],
-                              struct wf_error *err)
+enum wf_status wf_resume_path(const struct weft_job *job, const char *name, int64_t number,
+                              char path[WF_RESUME_PATH], struct wf_error *err)
 {
-    const int used = snprintf(path, PATH_BYTES, "%s/%s", job->request.resume, name);
-    return used > 0 && used < PATH_BYTES
+    char suffix[24] = "";
+    if (number >= 0)
+        snprintf(suffix, sizeof suffix, "-%05lld", (long long)number);
+    const int used = snprintf(path, WF_RESUME_PATH, "%s/%s%s", job->request.resume, name, suffix);
+    return used > 0 && used < WF_RESUME_PATH
                ? WF_OK
                : wf_fail(err, WF_REFUSED, "resume: the folder's name is too long");
 }
 
-static enum wf_status state_path(const struct weft_job *job, int64_t steps, char path[PATH_BYTES],
-                                 struct wf_error *err)
+void wf_resume_remove(const struct weft_job *job, const char *name, int64_t number)
 {
-    char name[32];
-    snprintf(name, sizeof name, "state-%04lld", (long long)steps);
-    return path_of(job, name, path, err);
+    char path[WF_RESUME_PATH];
+    struct wf_error ignored = {0};
+    if (wf_resume_path(job, name, number, path, &ignored) == WF_OK)
+        (void)unlink(path);
+}
+
+/* What a file's checksum begins with. */
+static const char *kind_of(const char *name, char kind[WF_KEPT_KIND])
+{
+    snprintf(kind, WF_KEPT_KIND, "weft %s", name);
+    return kind;
+}
+
+enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int64_t number,
+                              struct wf_kept_in **in, struct wf_error *err)
+{
+    char path[WF_RESUME_PATH], kind[WF_KEPT_KIND];
+    struct wf_error why = {0};
+    *in = NULL;
+    WF_TRY(wf_resume_path(job, name, number, path, err));
+    if (access(path, F_OK) != 0 ||
+        wf_kept_open(path, kind_of(name, kind), job->model->engine->mem, in, &why) == WF_OK)
+        return WF_OK;
+    wf_log(job->model->engine, WEFT_LOG_WARNING, "%s; what came before it is taken", why.text);
+    return WF_OK;
+}
+
+enum wf_status wf_resume_create(const struct weft_job *job, const char *name, int64_t number,
+                                struct wf_kept_out **out, struct wf_error *err)
+{
+    char path[WF_RESUME_PATH], kind[WF_KEPT_KIND];
+    WF_TRY(wf_resume_path(job, name, number, path, err));
+    return wf_kept_create(path, kind_of(name, kind), &job->inputs, job->model->engine->mem, out,
+                          err);
+}
+
+/* The number in a file's name, or 0. */
+static int64_t number_in(const char *file, const char *name)
+{
+    const size_t length = strlen(name);
+    int number = 0, end = 0;
+    if (strncmp(file, name, length) != 0 || sscanf(file + length, "-%9d%n", &number, &end) != 1)
+        return 0;
+    return !file[length + (size_t)end] && number > 0 ? number : 0;
+}
+
+int64_t wf_resume_newest(const struct weft_job *job, const char *name, int64_t below)
+{
+    int64_t newest = 0;
+    DIR *dir = opendir(job->request.resume);
+    for (const struct dirent *d; dir && (d = readdir(dir));) {
+        const int64_t number = number_in(d->d_name, name);
+        newest = number < below && number > newest ? number : newest;
+    }
+    if (dir)
+        closedir(dir);
+    return newest;
 }
 
 /* --- the request --- */
@@ -119,10 +163,10 @@ static enum wf_status check_folder(const char *folder, struct wf_error *err)
 
 enum wf_status wf_resume_check(struct weft_job *job, struct wf_error *err)
 {
-    char path[PATH_BYTES], *text = NULL;
+    char path[WF_RESUME_PATH], *text = NULL;
     size_t bytes;
     WF_TRY(check_folder(job->request.resume, err));
-    WF_TRY(path_of(job, "request.json", path, err));
+    WF_TRY(wf_resume_path(job, "request.json", -1, path, err));
     if (access(path, F_OK) != 0)
         return WF_OK;
     WF_TRY(wf_file_read(path, most_request, &text, &bytes, err));
@@ -136,179 +180,81 @@ enum wf_status wf_resume_check(struct weft_job *job, struct wf_error *err)
     return status;
 }
 
-static enum wf_status write_whole(const struct weft_job *job, const char *path, const void *data,
-                                  size_t bytes, struct wf_error *err)
-{
-    struct wf_output *out;
-    bool kept;
-    WF_TRY(wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err));
-    const enum wf_status status = wf_output_write(out, data, bytes, err);
-    if (status == WF_OK)
-        return wf_output_commit(&out, &kept, err);
-    wf_output_discard(&out);
-    return status;
-}
-
 static enum wf_status note_request(const struct weft_job *job, struct wf_error *err)
 {
-    char path[PATH_BYTES], *text = NULL;
-    WF_TRY(path_of(job, "request.json", path, err));
+    char path[WF_RESUME_PATH], *text = NULL;
+    struct wf_output *out = NULL;
+    bool kept;
+    WF_TRY(wf_resume_path(job, "request.json", -1, path, err));
     WF_TRY(wf_recipe_text(job, NULL, &text, err));
-    const enum wf_status status = write_whole(job, path, text, strlen(text), err);
+    enum wf_status status =
+        wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err);
+    if (status == WF_OK)
+        status = wf_output_write(out, text, strlen(text), err);
+    if (status == WF_OK)
+        status = wf_output_commit(&out, &kept, err);
+    wf_output_discard(&out);
     free(text);
     return status;
 }
 
-/* --- finding a state --- */
+/* --- the folder --- */
 
-static bool is_whole(const struct weft_job *job, const unsigned char *data, size_t bytes)
+/* Two runs in one folder would take each other's state. Where a file system knows no locks, there
+   is none. */
+static enum wf_status lock(struct wf_resume *r, const char *folder, struct wf_error *err)
 {
-    struct head h;
-    XXH128_canonical_t sum;
-    if (bytes < sizeof h + sizeof sum)
-        return false;
-    memcpy(&h, data, sizeof h);
-    const size_t body = bytes - sizeof h - sizeof sum;
-    XXH128_canonicalFromHash(&sum, XXH3_128bits(data, bytes - sizeof sum));
-    return memcmp(h.magic, magic, sizeof magic) == 0 && h.steps >= 1 &&
-           h.steps <= (uint64_t)job->request.steps && h.tensors >= 1 && h.tensors <= MOST_TENSORS &&
-           h.bytes == body / h.tensors && body % h.tensors == 0 &&
-           memcmp(&sum, data + bytes - sizeof sum, sizeof sum) == 0;
-}
-
-static enum wf_status read_state(struct weft_job *job, int64_t steps, struct wf_error *err)
-{
-    char path[PATH_BYTES], *data = NULL;
-    size_t bytes = 0;
-    struct wf_error why = {0};
-    WF_TRY(state_path(job, steps, path, err));
-    if (wf_file_read(path, most_state, &data, &bytes, &why) == WF_OK &&
-        is_whole(job, (unsigned char *)data, bytes)) {
-        struct wf_resume_state *s = wf_calloc(job->model->engine->mem, WF_MEM_CACHE, 1, sizeof *s);
-        if (s) {
-            memcpy(&s->head, data, sizeof s->head);
-            s->data = (unsigned char *)data;
-            job->resumed = s;
-            job->steps_done = (int)s->head.steps;
-            return WF_OK;
-        }
-        free(data);
-        return wf_fail_memory(err, "resume", sizeof *s);
-    }
-    free(data);
-    wf_log(job->model->engine, WEFT_LOG_WARNING,
-           "%s: damaged or not whole; the step before is taken", path);
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return wf_fail(err, WF_FAILED, "%s: %s; give --resume a folder that can be made", folder,
+                       strerror(errno));
+    r->folder = wf_file_above_standard(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (r->folder < 0)
+        return wf_fail(err, WF_FAILED, "%s: %s; give --resume another folder", folder,
+                       strerror(errno));
+    if (flock(r->folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: another run is going on there; wait for it, or take another folder",
+                       folder);
     return WF_OK;
 }
 
-/* The number of a state's file, or 0. */
-static int64_t state_number(const char *name)
+/* What a run that was killed left half written. */
+static void sweep(const struct weft_job *job)
 {
-    int number = 0, end = 0;
-    return sscanf(name, "state-%9d%n", &number, &end) == 1 && !name[end] && number > 0 ? number : 0;
-}
-
-/* The largest number below `below`; 0: there is none. */
-static int64_t newest_state(const char *folder, int64_t below)
-{
-    int64_t newest = 0;
-    DIR *dir = opendir(folder);
-    for (const struct dirent *d; dir && (d = readdir(dir));) {
-        const int64_t number = state_number(d->d_name);
-        newest = number < below && number > newest ? number : newest;
+    static const char *const series[] = {"state-", "frames-", "decoder-"};
+    char path[WF_RESUME_PATH];
+    struct wf_error ignored = {0};
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
+        if (wf_resume_path(job, series[i], -1, path, &ignored) == WF_OK)
+            wf_part_sweep(path, strlen(path), strlen(path));
     }
-    if (dir)
-        closedir(dir);
-    return newest;
+    if (wf_resume_path(job, "request.json", -1, path, &ignored) == WF_OK)
+        wf_part_sweep(path, 0, 0);
 }
 
 enum wf_status wf_resume_begin(struct weft_job *job, struct wf_error *err)
 {
-    const char *folder = job->request.resume;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return wf_fail(err, WF_FAILED, "%s: %s; give --resume a folder that can be made", folder,
-                       strerror(errno));
+    job->resume = wf_calloc(job->model->engine->mem, WF_MEM_MISC, 1, sizeof *job->resume);
+    if (!job->resume)
+        return wf_fail_memory(err, "resume", sizeof *job->resume);
+    job->resume->folder = -1;
+    WF_TRY(lock(job->resume, job->request.resume, err));
+    sweep(job);
     WF_TRY(note_request(job, err));
-    for (int64_t n = INT64_MAX; !job->resumed && (n = newest_state(folder, n)) > 0;)
-        WF_TRY(read_state(job, n, err));
-    if (job->resumed)
-        wf_log(job->model->engine, WEFT_LOG_INFO, "resume: %d of %d steps are there",
-               job->steps_done, job->request.steps);
-    return WF_OK;
+    return wf_resume_find_state(job, err);
 }
 
-void wf_resume_close(struct wf_resume_state **state)
+void wf_resume_close(struct wf_resume **resume)
 {
-    if (!*state)
+    struct wf_resume *r = *resume;
+    if (!r)
         return;
-    free((*state)->data);
-    wf_free(*state);
-    *state = NULL;
-}
-
-/* --- loading and saving --- */
-
-/* The latents, then what the sampler keeps. */
-static int tensors_of(const struct weft_job *job, struct wf_tensor tensors[MOST_TENSORS])
-{
-    tensors[0] = job->latents;
-    return 1 + wf_sampler_kept(job->sampler, tensors + 1, MOST_TENSORS - 1);
-}
-
-static enum wf_status load(struct weft_job *job, const struct wf_resume_state *s,
-                           struct wf_error *err)
-{
-    struct wf_tensor tensors[MOST_TENSORS];
-    WF_TRY(wf_sampler_go_on(job->sampler, job->be, job->steps_done, job->latents));
-    const int count = tensors_of(job, tensors);
-    if ((uint64_t)count != s->head.tensors || s->head.bytes != wf_tensor_bytes(&job->latents))
-        return wf_fail(err, WF_FAILED, "%s: its state is of another size; use another folder",
-                       job->request.resume);
-    for (int i = 0; i < count; i++)
-        WF_TRY(wf_upload(job->be, tensors[i],
-                         s->data + sizeof s->head + (size_t)i * (size_t)s->head.bytes));
-    return WF_OK;
-}
-
-enum wf_status wf_resume_load(struct weft_job *job, struct wf_error *err)
-{
-    const enum wf_status status = load(job, job->resumed, err);
-    wf_resume_close(&job->resumed);
-    return status;
-}
-
-static enum wf_status write_state(struct weft_job *job, unsigned char *file, size_t bytes,
-                                  const struct wf_tensor *tensors, int count, struct wf_error *err)
-{
-    char path[PATH_BYTES];
-    XXH128_canonical_t sum;
-    struct head h = {.steps = (uint64_t)job->steps_done,
-                     .tensors = (uint64_t)count,
-                     .bytes = wf_tensor_bytes(&tensors[0])};
-    memcpy(h.magic, magic, sizeof magic);
-    memcpy(file, &h, sizeof h);
-    for (int i = 0; i < count; i++)
-        WF_TRY(wf_download(job->be, file + sizeof h + (size_t)i * (size_t)h.bytes, tensors[i]));
-    XXH128_canonicalFromHash(&sum, XXH3_128bits(file, bytes - sizeof sum));
-    memcpy(file + bytes - sizeof sum, &sum, sizeof sum);
-    WF_TRY(state_path(job, job->steps_done, path, err));
-    WF_TRY(write_whole(job, path, file, bytes, err));
-    if (job->steps_done > KEPT_STATES &&
-        state_path(job, job->steps_done - KEPT_STATES, path, err) == WF_OK)
-        (void)unlink(path);
-    return WF_OK;
-}
-
-enum wf_status wf_resume_save(struct weft_job *job, struct wf_error *err)
-{
-    struct wf_tensor tensors[MOST_TENSORS];
-    const int count = tensors_of(job, tensors);
-    const size_t bytes = sizeof(struct head) + (size_t)count * wf_tensor_bytes(&tensors[0]) +
-                         sizeof(XXH128_canonical_t);
-    unsigned char *file = wf_alloc(job->be->mem, WF_MEM_CACHE, bytes);
-    if (!file)
-        return wf_fail_memory(err, "resume", bytes);
-    const enum wf_status status = write_state(job, file, bytes, tensors, count, err);
-    wf_free(file);
-    return status;
+    wf_kept_close(&r->state);
+    wf_kept_close(&r->clip);
+    wf_kept_discard(&r->frames);
+    wf_free(r->frame);
+    if (r->folder >= 0)
+        close(r->folder);
+    wf_free(r);
+    *resume = NULL;
 }

@@ -236,7 +236,7 @@ static enum wf_status begin_denoise(struct weft_job *job)
     const double sigma = wf_sampler_init_sigma(job->sampler);
     if (!wf_pool_reserve(&job->pool, job->plan.room.blocks))
         return wf_fail_memory(wf_job_error(job), "activations", job->plan.room.blocks);
-    if (job->resumed)
+    if (wf_resume_has_state(job))
         return go_on(job);
     WF_TRY(place_latents(job));
     tell(job, WEFT_STAGE_DENOISE, 0, job->request.steps);
@@ -267,8 +267,9 @@ static enum wf_status begin_decode(struct weft_job *job)
     wf_pool_close(&job->pool);
     WF_TRY(move_latents(job));
     job->phase = WF_JOB_DECODING;
-    return wf_decoder_open(job->model->vae, job->latents, &job->decoding, job->plan.room.decoder,
-                           &job->decoder, wf_job_error(job));
+    WF_TRY(wf_decoder_open(job->model->vae, job->latents, &job->decoding, job->plan.room.decoder,
+                           &job->decoder, wf_job_error(job)));
+    return job->resume ? wf_resume_begin_decode(job, wf_job_error(job)) : WF_OK;
 }
 
 static enum wf_status end_denoise(struct weft_job *job)
@@ -288,7 +289,7 @@ static enum wf_status run_denoise(struct weft_job *job)
     const double step_began = wf_clock();
     WF_TRY(denoise_step(job, job->steps_done));
     job->step_seconds[job->steps_done++] = wf_clock() - step_began;
-    if (job->request.resume)
+    if (job->resume)
         WF_TRY(wf_resume_save(job, wf_job_error(job)));
     unit_end(job, WEFT_STAGE_DENOISE, began);
     tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
@@ -309,7 +310,9 @@ static enum wf_status check_frame(const struct weft_job *job, const struct weft_
 static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
 {
     const double began = unit_begin(job);
-    WF_TRY(wf_decoder_next(job->decoder, &frame->rgb, wf_job_error(job)));
+    const bool kept = wf_resume_has_frame(job);
+    WF_TRY(kept ? wf_resume_frame(job, &frame->rgb, wf_job_error(job))
+                : wf_decoder_next(job->decoder, &frame->rgb, wf_job_error(job)));
     if (!frame->rgb)
         wf_job_end_decode(job);
     unit_end(job, WEFT_STAGE_DECODE, began);
@@ -323,6 +326,8 @@ static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
     if (!job->given)
         job->first_frame_seconds = job->seconds;
     frame->index = job->given++;
+    if (job->resume && !kept)
+        WF_TRY(wf_resume_keep_frame(job, frame->rgb, wf_job_error(job)));
     tell(job, WEFT_STAGE_DECODE, (int)job->given, (int)job->frames);
     return WF_OK;
 }

@@ -14,11 +14,23 @@ static struct wf_tensor window_of(struct wf_tensor frames, struct wf_window at)
     return wf_tensor_slice(rows, 2, at.w.from, wf_window_width(at));
 }
 
+static bool fits(const struct wf_causal_cache *cache, struct wf_backend *be,
+                 const struct wf_param *conv, struct wf_size frame)
+{
+    const int64_t *dim = cache->frames.dim;
+    return dim[1] == frame.height && dim[2] == frame.width && dim[3] == conv->dim[1] &&
+           cache->frames.dtype == wf_operand_type(be, conv);
+}
+
 enum wf_status wf_causal_begin(const struct wf_causal_cache *cache, struct wf_backend *be,
                                struct wf_pool *pool, const struct wf_param *conv, int64_t count,
-                               struct wf_window at, struct wf_causal_input *input)
+                               struct wf_size frame, struct wf_window at,
+                               struct wf_causal_input *input)
 {
     const int kept = cache->valid;
+    if (kept && !fits(cache, be, conv, frame))
+        return wf_fail(be->err, WF_FAILED,
+                       "causal cache: it is of other frames, or of another device");
     *input = (struct wf_causal_input){.at = at, .pad_front = WF_CAUSAL_FRAMES - kept};
     input->x = wf_tensor_of(
         NULL, wf_operand_type(be, conv),
@@ -33,13 +45,11 @@ enum wf_status wf_causal_begin(const struct wf_causal_cache *cache, struct wf_ba
                                          .x = window_of(frames, at)});
 }
 
-static enum wf_status open_cache(struct wf_causal_cache *cache, struct wf_backend *be,
-                                 const struct wf_tensor *x, struct wf_size frame)
+enum wf_status wf_causal_open(struct wf_causal_cache *cache, struct wf_backend *be,
+                              enum wf_dtype dtype, struct wf_size frame, int64_t channels)
 {
-    struct wf_tensor frames = wf_tensor_of(
-        NULL, x->dtype, WF_DIMS(WF_CAUSAL_FRAMES, frame.height, frame.width, x->dim[3]));
-    if (cache->frames.data)
-        return WF_OK;
+    struct wf_tensor frames =
+        wf_tensor_of(NULL, dtype, WF_DIMS(WF_CAUSAL_FRAMES, frame.height, frame.width, channels));
     frames.data = be->ops.take(be, WF_MEM_CACHE, wf_tensor_bytes(&frames));
     if (!frames.data)
         return wf_fail_memory(be->err, "causal cache", wf_tensor_bytes(&frames));
@@ -59,7 +69,8 @@ enum wf_status wf_causal_keep(struct wf_causal_cache *cache, struct wf_backend *
     const struct wf_tensor *x = &input->x;
     const int valid = x->dim[0] < WF_CAUSAL_FRAMES ? (int)x->dim[0] : WF_CAUSAL_FRAMES;
     struct wf_window own = input->at;
-    WF_TRY(open_cache(cache, be, x, frame));
+    if (!cache->frames.data)
+        WF_TRY(wf_causal_open(cache, be, x->dtype, frame, x->dim[3]));
     if (own.h.next >= frame.height && own.w.next >= frame.width) /* the last of the frame */
         cache->valid = valid;
     own.h.to = own_end(own.h);

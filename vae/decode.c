@@ -26,7 +26,8 @@ struct wf_decoder {
        chunk blends with the one before. */
     struct place chunks[PLACES], tiles[TILE_PLACES];
     int64_t places, tile_places;
-    bool ahead; /* the device decodes the next chunk while this one is handed on */
+    bool ahead; /* the device can decode the next chunk while this one is handed on */
+    bool waits; /* it shall not */
     struct wf_composer *composer; /* NULL: no blended tiles */
     float *frame;                 /* [H,W,3], the one that is handed on */
     int64_t begun, taken;         /* chunks */
@@ -265,7 +266,7 @@ static enum wf_status take_chunk(struct wf_decoder *d, struct wf_error *err)
     if (d->begun == d->taken)
         WF_TRY(begin_chunk(d, err));
     const int64_t chunk = d->taken++;
-    const bool ahead = d->ahead && d->begun < wf_decode_chunk_count(&d->layout);
+    const bool ahead = d->ahead && !d->waits && d->begun < wf_decode_chunk_count(&d->layout);
     const enum wf_status status = ahead ? begin_chunk(d, err) : WF_OK;
     if (!d->composer)
         WF_TRY(wf_wait(d->be, d->chunks[chunk % d->places].ticket));
@@ -314,4 +315,54 @@ enum wf_status wf_decoder_next(struct wf_decoder *d, const float **frame, struct
     *frame = d->frame;
     d->given++;
     return WF_OK;
+}
+
+/* --- going on --- */
+
+int64_t wf_decoder_chunks(const struct wf_decoder *d)
+{
+    return wf_decode_chunk_count(&d->layout);
+}
+
+int64_t wf_decoder_chunk_frames(const struct wf_decoder *d, int64_t i)
+{
+    return wf_decode_final(&d->layout, i);
+}
+
+void wf_decoder_look_ahead(struct wf_decoder *d, bool ahead)
+{
+    d->waits = !ahead;
+}
+
+int64_t wf_decoder_edge(const struct wf_decoder *d)
+{
+    const bool between = d->begun == d->taken &&
+                         (!d->taken || d->given == wf_decode_final(&d->layout, d->taken - 1));
+    return between ? d->taken : -1;
+}
+
+struct wf_causal_cache *wf_decoder_cache(const struct wf_decoder *d, int64_t i)
+{
+    struct wf_causal_cache *(*cache)(struct wf_vae_state *, int) = d->vae->driver->cache;
+    int64_t count = 0; /* of one row: all have as many */
+    while (cache && cache(d->rows[0].state, (int)count))
+        count++;
+    if (!count || i / count >= d->layout.tiles.count)
+        return NULL;
+    return cache(d->rows[i / count].state, (int)(i % count));
+}
+
+struct wf_tensor wf_decoder_shared(const struct wf_decoder *d)
+{
+    const int64_t last = d->taken - 1;
+    const struct place *p = &d->chunks[last % d->places];
+    const struct wf_tensor all = on_host(p->device, p);
+    const int64_t final = wf_decode_final(&d->layout, last);
+    return wf_tensor_slice(all, 0, final, frames_of(d, last) - final);
+}
+
+void wf_decoder_go_on(struct wf_decoder *d, int64_t chunks)
+{
+    d->begun = d->taken = chunks;
+    d->given = wf_decode_final(&d->layout, chunks - 1);
 }

@@ -45,4 +45,22 @@ size_t wf_decoder_room_used(const struct wf_decoder *dec); /* so far */
    call; NULL after the last. */
 enum wf_status wf_decoder_next(struct wf_decoder *dec, const float **frame, struct wf_error *err);
 
+/* --- going on where another decoder of the same latents and settings was --- */
+
+int64_t wf_decoder_chunks(const struct wf_decoder *dec);
+/* Frames that are handed on once chunk i is decoded, and not with another one. */
+int64_t wf_decoder_chunk_frames(const struct wf_decoder *dec, int64_t i);
+/* Whether the device may decode a chunk while the one before is handed on, as it does at first. */
+void wf_decoder_look_ahead(struct wf_decoder *dec, bool ahead);
+/* Chunks whose frames were handed on, all of them, where none has begun since; else -1. */
+int64_t wf_decoder_edge(const struct wf_decoder *dec);
+/* What the chunks to come need of those before an edge, beside the latents. The i-th causal cache,
+   NULL after the last; and frames that the next chunk blends with, dense f32 in host memory: of dim
+   0 none. */
+struct wf_causal_cache *wf_decoder_cache(const struct wf_decoder *dec, int64_t i);
+struct wf_tensor wf_decoder_shared(const struct wf_decoder *dec);
+/* Of a new decoder: the next frame is the first of that chunk's own. The caller fills the caches
+   and the shared frames. */
+void wf_decoder_go_on(struct wf_decoder *dec, int64_t chunks);
+
 #endif

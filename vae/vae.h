@@ -4,6 +4,7 @@
 #define WEFT_VAE_VAE_H
 
 #include "io/weights/residency.h"
+#include "temporal/causal_cache.h"
 #include "temporal/window.h"
 #include "temporal/work.h"
 
@@ -71,6 +72,9 @@ struct wf_vae_driver {
     enum wf_status (*begin)(struct wf_vae *vae, struct wf_pool *pool, struct wf_vae_state **state,
                             struct wf_error *err);
     void (*end)(struct wf_vae_state **state);
+    /* The i-th cache of what it carries from chunk to chunk, NULL after the last. NULL: there are
+       none. */
+    struct wf_causal_cache *(*cache)(struct wf_vae_state *state, int i);
     /* Of a stage with that barrier, before its runs: x is its whole input. NULL: there is none. */
     enum wf_status (*survey)(struct wf_vae_state *state, int stage, struct wf_tensor x,
                              struct wf_error *err);

@@ -5,7 +5,6 @@
 #include <float.h>
 #include <math.h>
 
-#include "temporal/causal_cache.h"
 #include "temporal/work.h"
 
 /* One decode: what a job keeps between chunks. */
@@ -49,7 +48,8 @@ static enum wf_status begin_conv(const struct call *c, const struct wf_causal_ca
                                  struct wf_causal_input *input)
 {
     const struct wf_window at = wf_window_grown(c->pass->y.at, reach, c->pass->frame);
-    return wf_causal_begin(cache, c->be, c->state->work.pool, &layer->weight, count, at, input);
+    return wf_causal_begin(cache, c->be, c->state->work.pool, &layer->weight, count, c->pass->frame,
+                           at, input);
 }
 
 /* A 3x3x3 convolution of a filled input: frames first .. first + y's of the window that is `reach`
@@ -215,7 +215,7 @@ static enum wf_status pair_frames(const struct call *c, struct wf_tensor x, stru
     struct wf_causal_input input;
     struct wf_tensor pairs;
     WF_TRY(wf_causal_begin(&c->caches->conv2, c->be, c->state->work.pool, &c->s->conv2.weight,
-                           count, c->x.at, &input));
+                           count, c->pass->frame, c->x.at, &input));
     WF_TRY(wf_copy(c->be, &(struct wf_copy){.x = x, .y = input.body}));
     WF_TRY(wf_work_take(&c->state->work, WF_F32, WF_DIMS(count, x.dim[1], x.dim[2], 2 * width),
                         &pairs));
@@ -344,6 +344,14 @@ static enum wf_status wan_begin(struct wf_vae *vae, struct wf_pool *pool,
     return wf_fail_memory(err, "vae", stages * sizeof *d->caches);
 }
 
+static struct wf_causal_cache *wan_cache(struct wf_vae_state *state, int i)
+{
+    struct decode *d = (struct decode *)state;
+    if (i / 2 >= d->v->base.stage_count)
+        return NULL;
+    return i % 2 ? &d->caches[i / 2].conv2 : &d->caches[i / 2].conv1;
+}
+
 static void wan_close(struct wf_vae *vae)
 {
     struct wf_wan_vae *v = (struct wf_wan_vae *)vae;
@@ -377,5 +385,6 @@ const struct wf_vae_driver wf_vae_wan = {
     .close = wan_close,
     .begin = wan_begin,
     .end = wan_end,
+    .cache = wan_cache,
     .run = wan_run,
 };
