@@ -241,7 +241,9 @@ struct weft_request {
     double min_guidance_scale, max_guidance_scale;
     double noise_aug_strength; /* of noise that is added to the image; below 0: the default */
     /* Folder for what a job needs to go on after it was killed: the same request finds there what
-       is done, and does at most one step again. NULL: none. Made when missing, and left. */
+       is done, and does at most one step again, or one chunk of frames where keeping those is
+       cheaper than decoding them; else it decodes from the first. NULL: none. Made when missing,
+       and left; one job at a time. */
     const char *resume;
     uint64_t reserved[6]; /* zeros */
 };

@@ -147,6 +147,7 @@ void cuda_job(struct weft_model *model, const struct cuda_case *c, const char *d
     weft_request_defaults(model, &request);
     request.random_seed = 0;
     request.dump = dump;
+    request.resume = c->resume;
     if (c->is_small || strcmp(c->name, "wide") == 0) {
         request.prompt = "a blue square moves left";
         request.width = 32;

@@ -9,10 +9,11 @@
 
 /* A model and what is asked of it. */
 struct cuda_case {
-    const char *name;  /* of a fixture, or "wide" */
-    const char *dtype; /* of products */
-    bool decodes;      /* a file of latents */
-    bool is_small;     /* a clip that is quick to make, in several chunks */
+    const char *name;   /* of a fixture, or "wide" */
+    const char *dtype;  /* of products */
+    bool decodes;       /* a file of latents */
+    bool is_small;      /* a clip that is quick to make, in several chunks */
+    const char *resume; /* a folder to go on in; NULL: none */
 };
 
 /* Makes the model "wide", and a folder for dumps; false: it could not be. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -21,11 +22,11 @@ static const struct wf_policy policies[] = {{WF_OFFLOAD_NONE, 0},
 enum { POLICIES = sizeof policies / sizeof *policies };
 
 static const struct cuda_case cases[] = {
-    {"basic", "f32", false, false}, {"basic", "f32", true, false},
-    {"bf16", "bf16", false, false}, {"bf16", "bf16", true, false},
-    {"wide", "f32", false, false},  {"wide", "bf16", false, false},
-    {"svd_a", "f32", false, false}, {"svd_a", "bf16", false, false},
-    {"svd_b", "bf16", false, false}};
+    {"basic", "f32", false, false, NULL}, {"basic", "f32", true, false, NULL},
+    {"bf16", "bf16", false, false, NULL}, {"bf16", "bf16", true, false, NULL},
+    {"wide", "f32", false, false, NULL},  {"wide", "bf16", false, false, NULL},
+    {"svd_a", "f32", false, false, NULL}, {"svd_a", "bf16", false, false, NULL},
+    {"svd_b", "bf16", false, false, NULL}};
 enum { CASES = sizeof cases / sizeof *cases };
 
 /* Where every memory access is checked, what runs is enough to reach every line; its numbers are
@@ -144,13 +145,13 @@ static void compare_all(const struct cuda_case *c)
 static void policies_and_schedules_do_not_show(void **state)
 {
     (void)state;
-    compare_all(&(const struct cuda_case){"bf16", "bf16", false, true});
+    compare_all(&(const struct cuda_case){"bf16", "bf16", false, true, NULL});
     if (is_slow)
         return;
-    compare_all(&(const struct cuda_case){"basic", "f32", false, true});
-    compare_all(&(const struct cuda_case){"basic", "f32", true, false});
-    compare_all(&(const struct cuda_case){"wide", "bf16", false, true});
-    compare_all(&(const struct cuda_case){"svd_b", "bf16", false, false});
+    compare_all(&(const struct cuda_case){"basic", "f32", false, true, NULL});
+    compare_all(&(const struct cuda_case){"basic", "f32", true, false, NULL});
+    compare_all(&(const struct cuda_case){"wide", "bf16", false, true, NULL});
+    compare_all(&(const struct cuda_case){"svd_b", "bf16", false, false, NULL});
 }
 
 static void nor_do_they_where_libraries_take_nothing(void **state)
@@ -158,7 +159,7 @@ static void nor_do_they_where_libraries_take_nothing(void **state)
     (void)state;
     cuda_double.no_graphs = cuda_double.no_products = true;
     if (!is_slow)
-        compare_all(&(const struct cuda_case){"wide", "bf16", false, true});
+        compare_all(&(const struct cuda_case){"wide", "bf16", false, true, NULL});
 }
 
 static int reset(void **state)
@@ -168,13 +169,50 @@ static int reset(void **state)
     return 0;
 }
 
+/* --- going on --- */
+
+/* A job that ends behind its first chunk. */
+static void begin(struct weft_engine *e, const struct cuda_case *c)
+{
+    struct weft_model *model;
+    struct weft_job *job;
+    struct weft_frame frame;
+    cuda_model(e, c->name, &model);
+    cuda_job(model, c, NULL, &job);
+    assert_int_equal(weft_job_next(job, &frame), WEFT_OK);
+    assert_non_null(frame.rgb);
+    weft_job_close(&job);
+    weft_model_close(&model);
+}
+
+static void jobs_go_on_with_the_same_bytes(void **state)
+{
+    (void)state;
+    char folder[WF_PATH_BYTES], carried[WF_PATH_BYTES + 32];
+    struct cuda_case c = {"basic", "f32", false, true, NULL};
+    snprintf(folder, sizeof folder, "%s-resume", cuda_jobs_dump());
+    snprintf(carried, sizeof carried, "%s/decoder-00001", folder);
+    struct weft_engine *e = cuda_engine(CUDA_LATE, policies[0], c.dtype);
+    struct array want = cuda_make(e, &c, NULL);
+    c.resume = folder;
+    begin(e, &c);
+    assert_int_equal(access(carried, R_OK), 0);
+    struct array have = cuda_make(e, &c, NULL);
+    assert_int_equal(have.count, want.count);
+    assert_memory_equal(have.data, want.data, want.count * sizeof(float));
+    array_free(&have);
+    array_free(&want);
+    cuda_engine_close(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(fixtures_are_met, reset),
         cmocka_unit_test_setup(so_they_are_where_libraries_take_nothing, reset),
         cmocka_unit_test_setup(policies_and_schedules_do_not_show, reset),
-        cmocka_unit_test_setup(nor_do_they_where_libraries_take_nothing, reset)};
+        cmocka_unit_test_setup(nor_do_they_where_libraries_take_nothing, reset),
+        cmocka_unit_test_setup(jobs_go_on_with_the_same_bytes, reset)};
     if (!cuda_jobs_begin())
         return EXIT_FAILURE;
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@
 
 static const struct wf_policy none = {WF_OFFLOAD_NONE, 0}, group = {WF_OFFLOAD_GROUP, 1},
                               sequential = {WF_OFFLOAD_SEQUENTIAL, 0};
-static const struct cuda_case wide = {"wide", "bf16", false, true};
+static const struct cuda_case wide = {"wide", "bf16", false, true, NULL};
 
 /* --- the trace --- */
 
