@@ -148,6 +148,7 @@ struct wf_backend {
     size_t kept;            /* bytes of working memory that it holds */
     double rates[WF_KINDS]; /* 0: not measured yet; see rates.h */
     const atomic_bool *cancel; /* once it is true, operations return WF_CANCELLED; NULL: never */
+    double piece;              /* FLOPs after which that is asked again; 0: after the operation */
 };
 
 /* WF_REFUSED when a name is none of a device, "ref", "cpu", "cuda" or "cuda:1", and dtype none of

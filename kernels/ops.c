@@ -5,6 +5,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/base/clock.h"
+#include "kernels/pieces.h"
 
 #define ADVICE "this model is not supported, or it is a bug in weft"
 
@@ -662,6 +663,15 @@ static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_
     return WF_OK;
 }
 
+/* What may take long is done in pieces. */
+#define RUN(name, a)                                                                               \
+    _Generic((a),                                                                                  \
+        const struct wf_gemm *: wf_gemm_in_pieces,                                                 \
+        const struct wf_conv *: wf_conv_in_pieces,                                                 \
+        const struct wf_upconv *: wf_upconv_in_pieces,                                             \
+        const struct wf_attention *: wf_attention_in_pieces,                                       \
+        default: be->ops.name)
+
 /* The one way to every slot: the contract is checked, a caller that wants to stop is heard, the
    work is counted. */
 #define CALL(name)                                                                                 \
@@ -672,7 +682,7 @@ static enum wf_status check_pack_u8(struct wf_backend *be, const struct wf_pack_
         if (be->cancel && atomic_load_explicit(be->cancel, memory_order_relaxed))                  \
             return wf_fail_cancelled(be->err);                                                     \
         const double began = wf_clock();                                                           \
-        const enum wf_status status = be->ops.name(be, a);                                         \
+        const enum wf_status status = RUN(name, a)(be, a);                                         \
         note(be, &work, began);                                                                    \
         return status;                                                                             \
     }

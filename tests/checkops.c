@@ -369,7 +369,7 @@ struct counted begin_count(struct check *c, enum wf_op op, const void *args)
 void end_count(struct check *c, const struct counted *counted)
 {
     const struct wf_backend *be = c->be[TESTED];
-    if (c->table[TESTED] != &wf_cpu_ops)
+    if (c->table[TESTED] != &wf_cpu_ops || c->pieces) /* each is planned for itself */
         return;
     const size_t taken = wf_mem_peak(be->mem) - counted->live;
     const bool anew = c->param[0][TESTED].layout && strcmp(be->path, "own") == 0;
@@ -507,6 +507,7 @@ struct run {
     const char *level, *dtype, *only; /* NULL: all */
     uint64_t seed;
     int threads;
+    double piece; /* FLOPs that are done at a time; 0: as the backend does */
 };
 
 /* One instruction set, in a process of its own: oneDNN's limit holds for a process. */
@@ -526,6 +527,9 @@ static int run_level(const struct run *run)
     int failed = 0;
     if (!c.mem || !open_backends(&c, run->dtype, run->threads))
         return 1;
+    c.pieces = run->piece > 0;
+    if (c.pieces)
+        c.be[TESTED]->piece = run->piece;
     for (int i = 0; i < SLOTS; i++) {
         const bool repeated = i > 0 && slots[i].run == slots[i - 1].run;
         if (!repeated && (!only || strcmp(only, slots[i].name) == 0))
@@ -617,7 +621,7 @@ static int usage(void)
 {
     fputs("checkops [--table cpu|own|cuda | --module] [--dtype f32|bf16] [--threads N] [--seed N] "
           "[--isa LEVEL] "
-          "[OP]\n"
+          "[--piece FLOPS] [OP]\n"
           "checkops --bench [--device ref|cpu] [--dtype f32|bf16] [--threads N] [OP]\n",
           stderr);
     return 2;
@@ -644,6 +648,8 @@ int main(int argc, char **argv)
             run.threads = atoi(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && more)
             run.seed = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--piece") == 0 && more)
+            run.piece = atof(argv[++i]);
         else if (strcmp(argv[i], "--isa") == 0 && more)
             run.level = argv[++i];
         else if (argv[i][0] == '-')

@@ -34,6 +34,7 @@ struct check {
     struct wf_mem *mem;
     struct wf_error err;
     const struct wf_ops *table[BACKENDS];
+    bool pieces; /* the tested one does an operation in pieces */
     struct wf_backend *be[BACKENDS];
     uint64_t random;
     const char *op;

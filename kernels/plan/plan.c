@@ -33,6 +33,7 @@ void wf_plan_stand_for(struct wf_backend *be, struct wf_backend *like)
     be->compute = like->compute;
     be->device = like->device;
     be->kept = like->kept;
+    be->piece = like->piece;
 }
 
 static void plan_close(struct wf_backend *be)
