@@ -65,8 +65,9 @@ enum wf_status wf_resume_create(const struct weft_job *job, const char *name, in
 {
     char path[WF_RESUME_PATH], kind[WF_KEPT_KIND];
     WF_TRY(wf_resume_path(job, name, number, path, err));
-    return wf_kept_create(path, kind_of(name, kind), &job->inputs, job->model->engine->mem, out,
-                          err);
+    const enum wf_status status =
+        wf_kept_create(path, kind_of(name, kind), &job->inputs, job->model->engine->mem, out, err);
+    return status == WF_REFUSED ? WF_FAILED : status; /* it is not before any compute */
 }
 
 /* The number in a file's name, or 0. */
