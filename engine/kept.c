@@ -40,20 +40,19 @@ static bool next_piece(struct wf_tensor t, int64_t *offset, struct wf_tensor *pi
 
 /* --- writing --- */
 
-enum wf_status wf_kept_create(const char *path, const char *kind, const struct wf_file_set *inputs,
-                              struct wf_mem *mem, struct wf_kept_out **out, struct wf_error *err)
+enum wf_status wf_kept_create(const char *path, const struct wf_kept_kind *kind,
+                              const struct wf_file_set *inputs, struct wf_mem *mem,
+                              struct wf_kept_out **out, struct wf_error *err)
 {
-    char name[WF_KEPT_KIND] = {0};
     *out = NULL;
     struct wf_kept_out *o = wf_alloc(mem, WF_MEM_MISC, sizeof *o);
     if (!o)
         return wf_fail_memory(err, "resume", sizeof *o);
     o->file = NULL;
     XXH3_128bits_reset(&o->sum);
-    memcpy(name, kind, strlen(kind));
     enum wf_status status = wf_output_open(path, true, inputs, mem, &o->file, err);
     if (status == WF_OK)
-        status = wf_kept_write(o, name, sizeof name, err);
+        status = wf_kept_write(o, kind, sizeof *kind, err);
     if (status == WF_OK)
         *out = o;
     else
@@ -120,17 +119,17 @@ static enum wf_status read_at(const struct wf_kept_in *in, uint64_t at, void *da
 
 static enum wf_status fail_damaged(const struct wf_kept_in *in, struct wf_error *err)
 {
-    return wf_fail(err, WF_REFUSED, "%s: damaged or not whole", in->path);
+    return wf_fail(err, WF_REFUSED, "%s: damaged, not whole, or of another request", in->path);
 }
 
 /* The kind, and the checksum over all before it. */
-static enum wf_status check_whole(struct wf_kept_in *in, const char *kind, struct wf_error *err)
+static enum wf_status check_whole(struct wf_kept_in *in, const struct wf_kept_kind *kind,
+                                  struct wf_error *err)
 {
-    char name[WF_KEPT_KIND] = {0}, found[WF_KEPT_KIND];
+    struct wf_kept_kind found;
     XXH128_canonical_t sum, is;
-    memcpy(name, kind, strlen(kind));
-    WF_TRY(read_at(in, 0, found, sizeof found, err));
-    if (memcmp(name, found, sizeof name) != 0)
+    WF_TRY(read_at(in, 0, &found, sizeof found, err));
+    if (memcmp(kind, &found, sizeof found) != 0)
         return fail_damaged(in, err);
     XXH3_128bits_reset(&in->sum);
     for (uint64_t at = 0; at < in->end;) {
@@ -144,18 +143,19 @@ static enum wf_status check_whole(struct wf_kept_in *in, const char *kind, struc
     return memcmp(&sum, &is, sizeof sum) == 0 ? WF_OK : fail_damaged(in, err);
 }
 
-static enum wf_status open_kept(struct wf_kept_in *in, const char *kind, struct wf_error *err)
+static enum wf_status open_kept(struct wf_kept_in *in, const struct wf_kept_kind *kind,
+                                struct wf_error *err)
 {
     uint64_t bytes = 0;
     WF_TRY(wf_file_open(in->path, &in->fd, &bytes, err));
-    if (bytes < WF_KEPT_KIND + sizeof(XXH128_canonical_t))
+    if (bytes < sizeof *kind + sizeof(XXH128_canonical_t))
         return fail_damaged(in, err);
-    in->at = WF_KEPT_KIND;
+    in->at = sizeof *kind;
     in->end = bytes - sizeof(XXH128_canonical_t);
     return check_whole(in, kind, err);
 }
 
-enum wf_status wf_kept_open(const char *path, const char *kind, struct wf_mem *mem,
+enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, struct wf_mem *mem,
                             struct wf_kept_in **out, struct wf_error *err)
 {
     *out = NULL;

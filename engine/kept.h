@@ -8,15 +8,20 @@
 #include "io/file.h"
 #include "kernels/backend.h"
 
-enum { WF_KEPT_KIND = 16 }; /* bytes, filled up with zeros */
+/* What a file is of, and of whose; any bytes. */
+struct wf_kept_kind {
+    char name[16];
+    unsigned char owner[16];
+};
 
 /* --- writing; used by one thread --- */
 
 struct wf_kept_out;
 
 /* inputs: files that must not be written over; NULL: none. */
-enum wf_status wf_kept_create(const char *path, const char *kind, const struct wf_file_set *inputs,
-                              struct wf_mem *mem, struct wf_kept_out **out, struct wf_error *err);
+enum wf_status wf_kept_create(const char *path, const struct wf_kept_kind *kind,
+                              const struct wf_file_set *inputs, struct wf_mem *mem,
+                              struct wf_kept_out **out, struct wf_error *err);
 enum wf_status wf_kept_write(struct wf_kept_out *out, const void *data, size_t bytes,
                              struct wf_error *err);
 /* A dense tensor's elements, in bounded pieces. */
@@ -31,7 +36,7 @@ void wf_kept_discard(struct wf_kept_out **out); /* NULL is allowed */
 struct wf_kept_in;
 
 /* WF_REFUSED when there is no such file or it is not whole, of that kind. */
-enum wf_status wf_kept_open(const char *path, const char *kind, struct wf_mem *mem,
+enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, struct wf_mem *mem,
                             struct wf_kept_in **in, struct wf_error *err);
 uint64_t wf_kept_left(const struct wf_kept_in *in); /* bytes of content not read yet */
 /* The next bytes; WF_FAILED when there are fewer. */

@@ -10,6 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "engine/recipe.h"
 #include "engine/resume_folder.h"
 #include "io/output.h"
@@ -39,22 +42,24 @@ void wf_resume_remove(const struct weft_job *job, const char *name, int64_t numb
         (void)unlink(path);
 }
 
-/* What a file's checksum begins with. */
-static const char *kind_of(const char *name, char kind[WF_KEPT_KIND])
+static struct wf_kept_kind kind_of(const struct weft_job *job, const char *name)
 {
-    snprintf(kind, WF_KEPT_KIND, "weft %s", name);
+    struct wf_kept_kind kind = {0};
+    snprintf(kind.name, sizeof kind.name, "weft %s", name);
+    memcpy(kind.owner, job->resume->owner, sizeof kind.owner);
     return kind;
 }
 
 enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int64_t number,
                               struct wf_kept_in **in, struct wf_error *err)
 {
-    char path[WF_RESUME_PATH], kind[WF_KEPT_KIND];
+    char path[WF_RESUME_PATH];
+    const struct wf_kept_kind kind = kind_of(job, name);
     struct wf_error why = {0};
     *in = NULL;
     WF_TRY(wf_resume_path(job, name, number, path, err));
     if (access(path, F_OK) != 0 ||
-        wf_kept_open(path, kind_of(name, kind), job->model->engine->mem, in, &why) == WF_OK)
+        wf_kept_open(path, &kind, job->model->engine->mem, in, &why) == WF_OK)
         return WF_OK;
     wf_log(job->model->engine, WEFT_LOG_WARNING, "%s; what came before it is taken", why.text);
     return WF_OK;
@@ -63,10 +68,11 @@ enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int6
 enum wf_status wf_resume_create(const struct weft_job *job, const char *name, int64_t number,
                                 struct wf_kept_out **out, struct wf_error *err)
 {
-    char path[WF_RESUME_PATH], kind[WF_KEPT_KIND];
+    char path[WF_RESUME_PATH];
+    const struct wf_kept_kind kind = kind_of(job, name);
     WF_TRY(wf_resume_path(job, name, number, path, err));
     const enum wf_status status =
-        wf_kept_create(path, kind_of(name, kind), &job->inputs, job->model->engine->mem, out, err);
+        wf_kept_create(path, &kind, &job->inputs, job->model->engine->mem, out, err);
     return status == WF_REFUSED ? WF_FAILED : status; /* it is not before any compute */
 }
 
@@ -181,15 +187,33 @@ enum wf_status wf_resume_check(struct weft_job *job, struct wf_error *err)
     return status;
 }
 
-static enum wf_status note_request(const struct weft_job *job, struct wf_error *err)
+/* The checksum of what of a request may not differ. */
+static enum wf_status find_owner(struct weft_job *job, const char *request, struct wf_error *err)
+{
+    XXH128_canonical_t sum;
+    json_t *root = json_loads(request, 0, NULL);
+    json_object_del(root, "tiling");
+    json_object_del(root, "tile_size");
+    char *text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(root);
+    if (!text)
+        return wf_fail_memory(err, "resume", strlen(request));
+    XXH128_canonicalFromHash(&sum, XXH3_128bits(text, strlen(text)));
+    memcpy(job->resume->owner, &sum, sizeof sum);
+    free(text);
+    return WF_OK;
+}
+
+static enum wf_status note_request(struct weft_job *job, struct wf_error *err)
 {
     char path[WF_RESUME_PATH], *text = NULL;
     struct wf_output *out = NULL;
     bool kept;
     WF_TRY(wf_resume_path(job, "request.json", -1, path, err));
     WF_TRY(wf_recipe_text(job, NULL, &text, err));
-    enum wf_status status =
-        wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err);
+    enum wf_status status = find_owner(job, text, err);
+    if (status == WF_OK)
+        status = wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err);
     if (status == WF_OK)
         status = wf_output_write(out, text, strlen(text), err);
     if (status == WF_OK)

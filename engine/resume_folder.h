@@ -10,6 +10,7 @@ enum { WF_RESUME_PATH = WF_PATH_BYTES + 32, WF_RESUME_STATES = 2 }; /* of a kind
 
 struct wf_resume {
     int folder;                 /* open, and locked */
+    unsigned char owner[16];    /* the request's checksum, in all files that are its */
     struct wf_kept_in *state;   /* found, and not yet loaded */
     int64_t kept;               /* chunks that the decoder need not do again */
     int64_t shown;              /* of those, handed on */

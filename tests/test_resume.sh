@@ -137,6 +137,14 @@ rm steps/state-00039
 with unipc run -s 7 --resume steps -o fourth.y4m
 ok 'nothing whole: from the start' cmp unipc.y4m fourth.y4m
 
+with unipc run -s 8 --resume other -o other.y4m
+cp other/state-00039 other/state-00040 steps
+with unipc run -s 7 --resume steps -o fifth.y4m -y
+ok "another request's state: not taken" cmp unipc.y4m fifth.y4m
+rm other/request.json
+with unipc run -s 7 --resume other -o sixth.y4m -y
+ok "another request's folder without the request: not taken" cmp unipc.y4m sixth.y4m
+
 # --- a seed that was drawn stays ---
 with euler run --resume drawn -o drawn.y4m
 with euler run --resume drawn -o drawn-again.y4m
