@@ -90,9 +90,6 @@ bool wf_backend_suits(const struct wf_backend *be, const char *dtype)
     return be->compute == choose_compute(be, dtype);
 }
 
-/* FLOPs: a tenth of a second to half of one on two cores. */
-static const double piece = 5e10;
-
 static enum wf_status open_with(const struct wf_ops *ops, int ordinal, int threads,
                                 struct wf_mem *mem, struct wf_mem *device_mem, struct wf_error *err,
                                 struct wf_backend **be)
@@ -111,7 +108,6 @@ static enum wf_status open_with(const struct wf_ops *ops, int ordinal, int threa
     opened->err = err;
     opened->threads = threads > 0 ? threads : wf_thread_default();
     const enum wf_status status = opened->ops.open(opened);
-    opened->piece = opened->device.queued ? 0 : piece; /* a queue has bounds of its own */
     if (status == WF_OK)
         *be = opened;
     else
@@ -127,6 +123,8 @@ static enum wf_status open_table(const struct wf_ops *ops, int ordinal, const ch
         WF_TRY(wf_backend_check_dtype(dtype, err));
     WF_TRY(open_with(ops, ordinal, threads, mem, device_mem, err, be));
     (*be)->compute = choose_compute(*be, dtype);
+    if (!(*be)->device.queued)                                  /* a queue has bounds of its own */
+        (*be)->piece = (*be)->compute == WF_BF16 ? 1e11 : 5e10; /* about 0.25 s on two cores */
     return WF_OK;
 }
 

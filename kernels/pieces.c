@@ -70,9 +70,13 @@ static double flops_of(const struct wf_conv *a)
     return 2.0 * (double)wf_tensor_count(&a->y) * (double)w[1] * (double)(w[2] * w[3] * w[4]);
 }
 
+/* One frame. Lines of several frames lie apart, which costs a copy: so only what takes about a
+   second. */
 static enum wf_status conv_lines(struct wf_backend *be, const struct wf_conv *a)
 {
-    const int64_t lines = a->y.dim[1], most = at_a_time(be, lines, flops_of(a), LINES);
+    const double flops = flops_of(a);
+    const int64_t lines = a->y.dim[1];
+    const int64_t most = flops > 4 * be->piece ? at_a_time(be, lines, flops / 2, LINES) : lines;
     for (int64_t from = 0; from < lines; from += most) {
         const int64_t n = smaller(most, lines - from);
         const struct seen s =
