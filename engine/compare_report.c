@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "engine/text/utf8.h"
+#include "io/json.h"
 #include "io/part.h"
 
 /* --- texts --- */
@@ -88,9 +89,9 @@ static json_t *thresholds_json(const struct wf_compared *c)
     wf_compare_thresholds(c->asked, &c->result, t);
     for (int i = 0; i < WF_THRESHOLDS; i++) {
         if (t[i].asked)
-            json_array_append_new(array, json_pack("{s:s, s:f, s:o, s:b}", "option", t[i].option,
-                                                   "limit", t[i].limit, "found", number(t[i].found),
-                                                   "pass", (int)t[i].kept));
+            array = wf_json_plus(array, json_pack("{s:s, s:f, s:o, s:b}", "option", t[i].option,
+                                                  "limit", t[i].limit, "found", number(t[i].found),
+                                                  "pass", (int)t[i].kept));
     }
     return array;
 }
@@ -99,9 +100,9 @@ static json_t *frames_json(const struct wf_compared *c)
 {
     json_t *psnr = json_array(), *ssim = json_array(), *max_abs = json_array();
     for (int64_t i = 0; i < c->result.frames; i++) {
-        json_array_append_new(psnr, number(c->psnr[i]));
-        json_array_append_new(ssim, number(c->ssim[i]));
-        json_array_append_new(max_abs, json_integer(c->max_abs[i]));
+        psnr = wf_json_plus(psnr, number(c->psnr[i]));
+        ssim = wf_json_plus(ssim, number(c->ssim[i]));
+        max_abs = wf_json_plus(max_abs, json_integer(c->max_abs[i]));
     }
     return json_pack("{s:o, s:o, s:o}", "psnr", psnr, "ssim", ssim, "max_abs", max_abs);
 }

@@ -8,14 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/file.h"
+
 enum { PATH = 4096 };
 
 static bool holds(const char *folder, const char *name)
 {
     char path[PATH];
-    struct stat info;
     return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
-           stat(path, &info) == 0;
+           wf_file_is_there(path);
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -1,10 +1,10 @@
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/folder.h"
 #include "engine/models/family.h"
 #include "engine/place.h"
+#include "io/file.h"
 
 enum wf_status wf_model_path(const struct weft_model *model, const char *name,
                              char path[WF_PATH_BYTES], struct wf_error *err)
@@ -113,13 +113,12 @@ static enum wf_status read_settings(const struct wf_json *json, const struct wf_
 static enum wf_status read_defaults(struct weft_model *model, struct wf_error *err)
 {
     char path[WF_PATH_BYTES];
-    struct stat info;
     struct wf_json json = {0};
     model->defaults = model->family->defaults;
     if (model->family->read_defaults && model->kind == WF_FOLDER_MODEL)
         WF_TRY(model->family->read_defaults(model, &model->defaults, err));
     WF_TRY(wf_model_path(model, "weft.json", path, err));
-    if (stat(path, &info) != 0)
+    if (!wf_file_is_there(path))
         return WF_OK;
     WF_TRY(wf_json_open(path, &json, err));
     const enum wf_status status = read_settings(&json, model->family, &model->defaults, err);

@@ -5,33 +5,34 @@
 
 #include "engine/identity.h"
 #include "engine/place.h"
+#include "engine/report.h"
 
 static const char *const tilings[] = {
     [WF_TILING_NONE] = "none", [WF_TILING_EXACT] = "exact", [WF_TILING_BLEND] = "blend"};
 static const char *const fits[] = {
     [WEFT_FIT_STRETCH] = "stretch", [WEFT_FIT_CROP] = "crop", [WEFT_FIT_PAD] = "pad"};
 
-/* --- adding; a NULL value is memory that was short, which is told at the end --- */
+/* --- adding; where memory is short the object becomes NULL, which is told at the end --- */
 
-static void add(json_t *object, const char *key, json_t *value)
+static void add(json_t **object, const char *key, json_t *value)
 {
-    json_object_set_new(object, key, value);
+    *object = wf_json_with(*object, key, value);
 }
 
-static void add_text(json_t *object, const char *key, const char *text)
+static void add_text(json_t **object, const char *key, const char *text)
 {
     if (text)
-        add(object, key, json_string(text));
+        add(object, key, wf_report_string(text));
 }
 
-static void add_size(json_t *object, const char *key, int64_t width, int64_t height)
+static void add_size(json_t **object, const char *key, int64_t width, int64_t height)
 {
     char text[64];
     snprintf(text, sizeof text, "%lldx%lld", (long long)width, (long long)height);
     add_text(object, key, text);
 }
 
-static enum wf_status add_file(json_t *object, const char *key, const char *path,
+static enum wf_status add_file(json_t **object, const char *key, const char *path,
                                struct wf_error *err)
 {
     char hash[WF_HASH_TEXT];
@@ -42,7 +43,7 @@ static enum wf_status add_file(json_t *object, const char *key, const char *path
     return WF_OK;
 }
 
-static enum wf_status add_model(json_t *object, const struct weft_model *m, struct wf_error *err)
+static enum wf_status add_model(json_t **object, const struct weft_model *m, struct wf_error *err)
 {
     char hash[WF_HASH_TEXT], name[WF_PATH_BYTES];
     strcpy(name, m->folder);
@@ -50,7 +51,8 @@ static enum wf_status add_model(json_t *object, const struct weft_model *m, stru
         name[--end] = '\0';
     WF_TRY(wf_identity_of_model(m, hash, err));
     add(object, "model",
-        json_pack("{s:s, s:s}", "name", name + wf_path_folder(name), "hash", hash));
+        json_pack("{s:o, s:s}", "name", wf_report_string(name + wf_path_folder(name)), "hash",
+                  hash));
     add_text(object, "family", m->family->name);
     if (m->variant[0])
         add_text(object, "variant", m->variant);
@@ -59,7 +61,7 @@ static enum wf_status add_model(json_t *object, const struct weft_model *m, stru
 
 /* --- the parts --- */
 
-static void add_guidance(json_t *object, const struct weft_request *r, unsigned takes)
+static void add_guidance(json_t **object, const struct weft_request *r, unsigned takes)
 {
     if (takes & WEFT_TAKES_GUIDANCE)
         add(object, "guidance_scale", json_real(r->guidance_scale));
@@ -75,7 +77,7 @@ static void add_guidance(json_t *object, const struct weft_request *r, unsigned 
         add(object, "flow_shift", json_real(r->flow_shift));
 }
 
-static enum wf_status add_request(json_t *object, const struct weft_job *job, struct wf_error *err)
+static enum wf_status add_request(json_t **object, const struct weft_job *job, struct wf_error *err)
 {
     const struct weft_request *r = &job->request;
     const unsigned takes = job->model->family->takes;
@@ -98,7 +100,7 @@ static enum wf_status add_request(json_t *object, const struct weft_job *job, st
     return add_file(object, "latents", r->latents, err);
 }
 
-static void add_decoding(json_t *object, const struct weft_job *job)
+static void add_decoding(json_t **object, const struct weft_job *job)
 {
     const struct wf_decode_settings *d = &job->decoding;
     const bool tiles = d->tiling != WF_TILING_NONE, blends = d->tiling == WF_TILING_BLEND;
@@ -115,7 +117,7 @@ static void add_decoding(json_t *object, const struct weft_job *job)
         add_size(object, "tile_overlap", d->overlap.width, d->overlap.height);
 }
 
-static void add_machine(json_t *object, const struct weft_job *job)
+static void add_machine(json_t **object, const struct weft_job *job)
 {
     char text[WF_PLACES_BYTES];
     wf_model_devices(job->model, text);
@@ -126,7 +128,7 @@ static void add_machine(json_t *object, const struct weft_job *job)
 }
 
 /* What was asked of the encoder; what was not is its own. */
-static void add_encoder(json_t *object, const struct weft_output *output)
+static void add_encoder(json_t **object, const struct weft_output *output)
 {
     add_text(object, "codec", output->codec);
     add_text(object, "preset", output->preset);
@@ -135,7 +137,7 @@ static void add_encoder(json_t *object, const struct weft_output *output)
         add(object, "crf", json_real(output->crf));
 }
 
-static enum wf_status fill(json_t *object, const struct weft_job *job, struct wf_error *err)
+static enum wf_status fill(json_t **object, const struct weft_job *job, struct wf_error *err)
 {
     char rate[32];
     snprintf(rate, sizeof rate, "%d/%d", job->request.fps_num, job->request.fps_den);
@@ -154,9 +156,9 @@ enum wf_status wf_recipe_text(const struct weft_job *job, const struct weft_outp
 {
     json_t *object = json_object();
     *text = NULL;
-    const enum wf_status status = object ? fill(object, job, err) : WF_OK;
+    const enum wf_status status = fill(&object, job, err);
     if (output)
-        add_encoder(object, output);
+        add_encoder(&object, output);
     if (status == WF_OK)
         *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(object);

@@ -1,6 +1,7 @@
 #include "engine/report.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -13,27 +14,20 @@
 #include "io/part.h"
 #include "kernels/base/threads.h"
 
-/* Bytes of a path that are no UTF-8 become U+FFFD. */
-static json_t *text_of(const char *path)
+json_t *wf_report_string(const char *text)
 {
-    char valid[3 * WF_PATH_BYTES + 4];
+    enum { UNKNOWN = 0xfffd, UNKNOWN_BYTES = 3 };
+    char *valid = malloc(UNKNOWN_BYTES * strlen(text) + 1);
     size_t used = 0;
-    while (*path && used + 4 < sizeof valid) {
+    while (valid && *text) {
         uint32_t point;
-        const size_t bytes = wf_utf8_read(path, &point);
-        used += wf_utf8_write(valid + used, bytes ? point : 0xfffd);
-        path += bytes ? bytes : 1;
+        const size_t bytes = wf_utf8_read(text, &point);
+        used += wf_utf8_write(valid + used, bytes ? point : UNKNOWN);
+        text += bytes ? bytes : 1;
     }
-    return json_stringn(valid, used);
-}
-
-/* root with the keys of more, whose reference is taken; either may be NULL: memory is short. */
-static json_t *joined(json_t *root, json_t *more)
-{
-    if (root && more)
-        json_object_update(root, more);
-    json_decref(more);
-    return root;
+    json_t *string = valid ? json_stringn(valid, used) : NULL;
+    free(valid);
+    return string;
 }
 
 struct wf_tally wf_stage_tally(const struct wf_stage_stats *s)
@@ -73,7 +67,7 @@ static json_t *write_stage(const struct weft_writer_info *w)
         w->quality < 0 ? json_null() : json_real(w->quality), "encode_seconds", w->encode_seconds,
         "queue_peak_bytes", (json_int_t)w->queue_peak_bytes, "queue_limit_bytes",
         (json_int_t)w->queue_limit_bytes);
-    return joined(object, more);
+    return wf_json_joined(object, more);
 }
 
 static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *stats,
@@ -83,16 +77,13 @@ static json_t *stages(const struct weft_job *job, const struct wf_stage_stats *s
     if (!job->decode_only) {
         json_t *steps = json_array();
         for (int i = 0; i < job->steps_done; i++)
-            json_array_append_new(steps, json_real(job->step_seconds[i]));
-        json_t *denoise = stage("denoise", &stats[WEFT_STAGE_DENOISE]);
-        json_object_set_new(denoise, "step_seconds", steps);
-        json_array_append_new(array, stage("encode", &stats[WEFT_STAGE_ENCODE]));
-        json_array_append_new(array, denoise);
+            steps = wf_json_plus(steps, json_real(job->step_seconds[i]));
+        array = wf_json_plus(array, stage("encode", &stats[WEFT_STAGE_ENCODE]));
+        array = wf_json_plus(array, wf_json_with(stage("denoise", &stats[WEFT_STAGE_DENOISE]),
+                                                 "step_seconds", steps));
     }
-    json_array_append_new(array, stage("decode", &stats[WEFT_STAGE_DECODE]));
-    if (write)
-        json_array_append_new(array, write_stage(write));
-    return array;
+    array = wf_json_plus(array, stage("decode", &stats[WEFT_STAGE_DECODE]));
+    return write ? wf_json_plus(array, write_stage(write)) : array;
 }
 
 /* [width, height]; null where it is not asked for. */
@@ -123,18 +114,18 @@ static json_t *request(const struct weft_job *job)
     wf_model_dtypes(job->model, dtypes);
     json_t *root =
         json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:i}", "weft", WEFT_VERSION, "model",
-                  text_of(job->model->folder), "family", job->model->family->name, "device",
-                  devices, "dtype", dtypes, "offload", wf_offload_name(policy.offload), "threads",
-                  wf_thread_granted(job->be->threads));
-    if (root && job->model->has_policy)
-        json_object_set_new(root, "chosen", json_string(job->model->chosen));
-    if (root && job->tiling_chosen[0])
-        json_object_set_new(root, "tiling_chosen", json_string(job->tiling_chosen));
-    if (root && policy.offload == WF_OFFLOAD_GROUP)
-        json_object_set_new(root, "offload_blocks",
-                            json_integer(policy.blocks ? policy.blocks : 1));
-    if (root && !job->decode_only)
-        json_object_set_new(root, "seed", json_integer((json_int_t)job->seed));
+                  wf_report_string(job->model->folder), "family", job->model->family->name,
+                  "device", devices, "dtype", dtypes, "offload", wf_offload_name(policy.offload),
+                  "threads", wf_thread_granted(job->be->threads));
+    if (job->model->has_policy)
+        root = wf_json_with(root, "chosen", json_string(job->model->chosen));
+    if (job->tiling_chosen[0])
+        root = wf_json_with(root, "tiling_chosen", json_string(job->tiling_chosen));
+    if (policy.offload == WF_OFFLOAD_GROUP)
+        root =
+            wf_json_with(root, "offload_blocks", json_integer(policy.blocks ? policy.blocks : 1));
+    if (!job->decode_only)
+        root = wf_json_with(root, "seed", json_integer((json_int_t)job->seed));
     return root;
 }
 
@@ -144,7 +135,7 @@ static json_t *with_stages(json_t *root, const struct weft_job *job, json_t *sta
     json_t *rest =
         json_pack("{s:i, s:i, s:I, s:i, s:o}", "width", job->width, "height", job->height, "frames",
                   (json_int_t)job->frames, "steps", job->request.steps, "stages", stages);
-    return joined(joined(root, decoding(&job->decoding)), rest);
+    return wf_json_joined(wf_json_joined(root, decoding(&job->decoding)), rest);
 }
 
 static json_t *report(const struct weft_job *job, const struct weft_writer_info *write)
@@ -155,15 +146,13 @@ static json_t *report(const struct weft_job *job, const struct weft_writer_info 
     json_t *rest =
         json_pack("{s:f, s:f, s:I}", "first_frame_seconds", job->first_frame_seconds, "seconds",
                   job->seconds, "peak_rss_bytes", (json_int_t)usage.ru_maxrss * 1024);
-    return joined(root, rest);
+    return wf_json_joined(root, rest);
 }
 
 static json_t *plan_report(const struct weft_job *job)
 {
     json_t *root = with_stages(request(job), job, stages(job, job->plan.stats, NULL));
-    if (root)
-        json_object_set_new(root, "seconds", json_real(wf_plan_seconds(&job->plan)));
-    return root;
+    return wf_json_with(root, "seconds", json_real(wf_plan_seconds(&job->plan)));
 }
 
 static int write_piece(const char *buffer, size_t size, void *data)

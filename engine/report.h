@@ -17,6 +17,9 @@ struct wf_stage_stats {
 
 struct wf_tally wf_stage_tally(const struct wf_stage_stats *s); /* of all backends */
 
+/* A text as JSON has it: bytes that are no UTF-8 become U+FFFD. NULL when memory is short. */
+json_t *wf_report_string(const char *text);
+
 /* write NULL: the job had no writer. */
 enum wf_status wf_report_write(const struct weft_job *job, const struct weft_writer_info *write,
                                const char *path, struct wf_error *err);

@@ -7,6 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool wf_file_is_there(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 enum wf_status wf_file_open(const char *path, int *fd, uint64_t *bytes, struct wf_error *err)
 {
     /* Without O_NONBLOCK the opening of a named pipe would wait for a writer. */

@@ -19,6 +19,10 @@ size_t wf_path_folder(const char *path);
 /* The folder that a path lies in, "." where it names none; false when that has no room. */
 bool wf_path_copy_folder(const char *path, char *folder, size_t room);
 
+/* False when nothing has that name. What cannot be looked at (no permission, a circle of links, the
+   disk) is there: what opens it says why it cannot. */
+bool wf_file_is_there(const char *path);
+
 /* Whether two paths, however they are spelled or linked, lead to one file or pipe: one that is
    there, or one that would be made. "-" is standard output. Devices may be shared. */
 bool wf_file_same(const char *a, const char *b);

@@ -205,6 +205,33 @@ enum wf_status wf_json_require(const struct wf_json *json, const char *key, stru
                    json->path, key);
 }
 
+/* --- building --- */
+
+static json_t *whole(json_t *root, int failed)
+{
+    if (!failed)
+        return root;
+    json_decref(root);
+    return NULL;
+}
+
+json_t *wf_json_with(json_t *object, const char *key, json_t *value)
+{
+    return whole(object, json_object_set_new(object, key, value));
+}
+
+json_t *wf_json_plus(json_t *array, json_t *value)
+{
+    return whole(array, json_array_append_new(array, value));
+}
+
+json_t *wf_json_joined(json_t *root, json_t *more)
+{
+    const int failed = json_object_update(root, more);
+    json_decref(more);
+    return whole(root, failed);
+}
+
 bool wf_json_key_in(const char *row, const char *key)
 {
     const size_t length = strlen(key);

@@ -1,5 +1,5 @@
 /* Reading configuration files: jansson underneath, one line of message for everything that is
- * wrong. */
+   wrong; and building what is written. */
 #ifndef WEFT_IO_JSON_H
 #define WEFT_IO_JSON_H
 
@@ -43,6 +43,13 @@ enum wf_status wf_json_bools(const struct wf_json *json, const char *key, int ma
 bool wf_json_is_there(const struct wf_json *json, const char *key);
 /* WF_REFUSED, naming file and key, when the key is missing or null. */
 enum wf_status wf_json_require(const struct wf_json *json, const char *key, struct wf_error *err);
+
+/* Building. Each takes over the references of all its arguments and gives the first one back; NULL
+   where one was NULL or memory was short. So a document that lacks something is none, however it
+   was built. joined: the keys of more are added to root. */
+json_t *wf_json_with(json_t *object, const char *key, json_t *value);
+json_t *wf_json_plus(json_t *array, json_t *value);
+json_t *wf_json_joined(json_t *root, json_t *more);
 
 /* Whether a key is one of a row of words with blanks between them. */
 bool wf_json_key_in(const char *row, const char *key);

@@ -200,6 +200,66 @@ static void files_of_other_kinds_are_refused(void **state)
     free(data);
 }
 
+/* What is there and cannot be looked at is not taken for what is not there. */
+static void a_circle_of_links_is_there(void **state)
+{
+    struct fixture *f = *state;
+    char below[4096];
+    unlink(f->path);
+    assert_false(wf_file_is_there(f->path));
+    assert_int_equal(symlink(f->path, f->path), 0);
+    assert_true(wf_file_is_there(f->path));
+    unlink(f->path);
+    write_file(f, "{}", 2);
+    assert_true(wf_file_is_there(f->path));
+    snprintf(below, sizeof below, "%s/below", f->path);
+    assert_false(wf_file_is_there(below));
+}
+
+/* --- building --- */
+
+static int allocations_left;
+
+static void *short_memory(size_t bytes)
+{
+    return allocations_left-- > 0 ? malloc(bytes) : NULL;
+}
+
+static json_t *built(void)
+{
+    json_t *array = json_array(), *root = json_object();
+    for (int i = 0; i < 20; i++)
+        array = wf_json_plus(array, json_integer(i));
+    root = wf_json_with(root, "array", array);
+    return wf_json_joined(root, wf_json_with(json_object(), "text", json_string("a")));
+}
+
+/* A document is whole or none, whichever of its allocations fails. */
+static void what_lacks_something_is_none(void **state)
+{
+    (void)state;
+    bool whole = false;
+    json_set_alloc_funcs(short_memory, free);
+    for (int n = 0; n < 1000 && !whole; n++) {
+        allocations_left = n;
+        json_t *root = built();
+        whole = allocations_left >= 0;
+        assert_int_equal(root != NULL, whole);
+        if (whole) {
+            assert_int_equal(json_array_size(json_object_get(root, "array")), 20);
+            assert_string_equal(json_string_value(json_object_get(root, "text")), "a");
+        }
+        json_decref(root);
+    }
+    json_set_alloc_funcs(malloc, free);
+    assert_true(whole);
+    assert_null(wf_json_with(NULL, "key", json_true()));
+    assert_null(wf_json_with(json_object(), "key", NULL));
+    assert_null(wf_json_plus(json_array(), NULL));
+    assert_null(wf_json_joined(json_object(), NULL));
+    assert_null(wf_json_joined(NULL, json_object()));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +269,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(arrays, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_object_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_other_kinds_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_circle_of_links_is_there, setup, teardown),
+        cmocka_unit_test(what_lacks_something_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,12 @@
 /* Stable Video Diffusion, image to video: CLIP's image encoder, the VAE's encoder, the UNet and the
    VAE's decoder. */
-#include <unistd.h>
 
 #include "engine/encoders/clip_normalisation.h"
 #include "engine/encoders/clip_vision.h"
 #include "engine/models/family.h"
 #include "engine/models/size.h"
 #include "engine/place.h"
+#include "io/file.h"
 #include "io/image.h"
 #include "temporal/svd_unet.h"
 #include "vae/svd_encoder.h"
@@ -115,7 +115,7 @@ static enum wf_status svd_read_defaults(const struct weft_model *model,
     struct wf_json config = {0};
     int64_t frames = defaults->num_frames;
     WF_TRY(wf_model_path(model, "unet/config.json", path, err));
-    if (access(path, F_OK) != 0)
+    if (!wf_file_is_there(path))
         return WF_OK; /* what decodes alone needs no UNet */
     WF_TRY(wf_json_open(path, &config, err));
     const enum wf_status status = wf_json_int(&config, "num_frames", 1, MOST_FRAMES, &frames, err);

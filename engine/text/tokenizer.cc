@@ -6,7 +6,6 @@
 #include <exception>
 #include <memory>
 #include <new>
-#include <sys/stat.h>
 #include <vector>
 
 extern "C" {
@@ -47,12 +46,6 @@ enum wf_status load(struct wf_tokenizer *tok, const void *model, size_t bytes, c
     return WF_OK;
 }
 
-bool exists(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0;
-}
-
 enum wf_status load_spiece(struct wf_tokenizer *tok, const char *path, struct wf_error *err)
 {
     char *model = nullptr;
@@ -80,7 +73,7 @@ enum wf_status load_folder(struct wf_tokenizer *tok, const char *folder, struct 
     const int json_length = std::snprintf(json, path_bytes, "%s/tokenizer.json", folder);
     if (length < 0 || json_length >= static_cast<int>(path_bytes))
         return wf_fail(err, WF_REFUSED, "%s: path too long; use a shorter one", folder);
-    if (!exists(spiece) && exists(json))
+    if (!wf_file_is_there(spiece) && wf_file_is_there(json))
         return load_json(tok, json, mem, err);
     return load_spiece(tok, spiece, err);
 }

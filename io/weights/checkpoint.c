@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/file.h"
+
 enum { PATH_BYTES = 4096 };
 
 struct wf_checkpoint {
@@ -36,12 +38,6 @@ static enum wf_status join(const struct source *from, char *path, const char *na
     if (length < 0 || length >= PATH_BYTES)
         return wf_fail(from->err, WF_REFUSED, "%s: path too long; use a shorter one", from->folder);
     return WF_OK;
-}
-
-static bool exists(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0;
 }
 
 /* A word that DIR's files of this base carry where a variant stands: "fp16". False when none do. */
@@ -94,7 +90,7 @@ static enum wf_status no_weights(const struct source *from, const char *single, 
              strcmp(from->base, "model") == 0 ? "pytorch_model" : from->base);
     WF_TRY(join(from, pickled, name));
     return wf_fail(from->err, WF_REFUSED,
-                   exists(pickled)
+                   wf_file_is_there(pickled)
                        ? "%s: neither %s nor %s is there, only pickled weights; convert "
                          "the folder to safetensors"
                        : "%s: neither %s nor %s is there; download the folder again",
@@ -175,7 +171,7 @@ static enum wf_status open_shard(struct wf_checkpoint *c, const struct source *f
 {
     char path[PATH_BYTES];
     WF_TRY(join(from, path, shard));
-    if (!exists(path))
+    if (!wf_file_is_there(path))
         return wf_fail(from->err, WF_REFUSED,
                        "%s: the index names this file, and it is not there; download the folder "
                        "again",
@@ -240,9 +236,9 @@ static enum wf_status open_weights(struct wf_checkpoint *c, const struct source 
     WF_TRY(join(from, index_path, index));
     /* Where a folder holds both, transformers takes the one file and diffusers the shards. */
     const bool shards_first = strcmp(from->base, "model") != 0;
-    if (exists(index_path) && (shards_first || !exists(single_path)))
+    if (wf_file_is_there(index_path) && (shards_first || !wf_file_is_there(single_path)))
         return open_shards(c, from, index_path);
-    if (exists(single_path))
+    if (wf_file_is_there(single_path))
         return open_single(c, from, single_path);
     return no_weights(from, single, index);
 }

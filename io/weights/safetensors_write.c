@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/json.h"
 #include "io/output.h"
 #include "io/part.h"
 #include "io/weights/safetensors.h"
@@ -12,7 +13,7 @@ static char *header_text(const char *name, int rank, const int64_t *dims, uint64
 {
     json_t *shape = json_array();
     for (int i = 0; i < rank; i++)
-        json_array_append_new(shape, json_integer(dims[i]));
+        shape = wf_json_plus(shape, json_integer(dims[i]));
     json_t *root = json_pack("{s:{s:s,s:o,s:[I,I]}}", name, "dtype", "F32", "shape", shape,
                              "data_offsets", (json_int_t)0, (json_int_t)bytes);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;

@@ -24,6 +24,8 @@ enum wf_status wf_fail(struct wf_error *err, enum wf_status status, const char *
 
 enum wf_status wf_fail_memory(struct wf_error *err, const char *where, unsigned long long bytes)
 {
+    if (bytes == 0)
+        return wf_fail(err, WF_FAILED, "%s: out of memory; end other programs", where);
     return wf_fail(err, WF_FAILED,
                    "%s: out of memory for %llu bytes; choose a smaller size, fewer frames or a "
                    "smaller --decode-chunk-size",

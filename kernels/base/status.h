@@ -22,7 +22,7 @@ struct wf_error {
 enum wf_status wf_fail(struct wf_error *err, enum wf_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The message of an allocation that failed. */
+/* The message of an allocation that failed; bytes 0: not known how large a one. */
 enum wf_status wf_fail_memory(struct wf_error *err, const char *where, unsigned long long bytes);
 
 /* The message of a job that was told to stop. */
