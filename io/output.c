@@ -259,7 +259,11 @@ int64_t wf_output_read(struct wf_output *out, int64_t position, void *data, size
     do
         n = pread(out->fd, data, bytes, (off_t)position);
     while (n < 0 && errno == EINTR);
-    return n;
+    if (n < 0 && !out->failure)
+        out->failure = errno;
+    if (n == 0 && position < out->size && !out->failure)
+        out->failure = EIO; /* somebody made it shorter */
+    return out->failure ? -1 : n;
 }
 
 void wf_output_abandon(struct wf_output *out)

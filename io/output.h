@@ -30,7 +30,8 @@ enum wf_status wf_output_status(const struct wf_output *out, struct wf_error *er
 /* These three only where it is seekable. */
 void wf_output_seek(struct wf_output *out, int64_t position);
 int64_t wf_output_size(const struct wf_output *out);
-/* The number of bytes read from position on, 0 at the end, -1 with errno set. */
+/* The number of bytes read from position on, 0 at the end, -1 when that failed: wf_output_status
+   then says it. */
 int64_t wf_output_read(struct wf_output *out, int64_t position, void *data, size_t bytes);
 
 int64_t wf_output_position(const struct wf_output *out);

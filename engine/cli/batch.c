@@ -6,6 +6,8 @@
 
 #include "engine/cli/run.h"
 
+enum { MOST_LINE = 1 << 20 };
+
 /* "num_frames" as the command line has it. */
 static void option_name(const char *key, char name[64])
 {
@@ -63,10 +65,10 @@ static int run_request(struct cli_run *batch, const json_t *object)
     return code;
 }
 
-static int run_line(struct cli_run *batch, int number, const char *line)
+static int run_line(struct cli_run *batch, int number, const char *line, size_t bytes)
 {
     json_error_t error;
-    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
+    json_t *object = json_loadb(line, bytes, JSON_REJECT_DUPLICATES, &error);
     int code = CLI_REFUSED;
     if (json_is_object(object))
         code = run_request(batch, object);
@@ -79,33 +81,60 @@ static int run_line(struct cli_run *batch, int number, const char *line)
     return code;
 }
 
-/* All lines; how many failed. A signal ends it: its code is in *stopped. */
-static int run_lines(struct cli_run *batch, FILE *file, int *stopped)
+/* The bytes of the next line; 0 at the end, more than MOST_LINE for one that is too long. */
+static size_t read_line(FILE *file, char *line)
 {
-    char *line = NULL;
-    size_t room = 0;
+    size_t bytes = 0;
+    for (int c; bytes <= MOST_LINE && (c = getc(file)) != EOF;) {
+        line[bytes++] = (char)c;
+        if (c == '\n')
+            break;
+    }
+    line[bytes] = '\0';
+    return bytes;
+}
+
+/* All lines; how many failed. A signal ends it: its code is in *stopped. */
+static int run_lines(struct cli_run *batch, FILE *file, char *line, int *stopped)
+{
+    const char *path = batch->cli->jobs;
     int failed = 0;
-    for (int number = 1; !*stopped && getline(&line, &room, file) > 0; number++) {
-        if (line[strspn(line, " \t\r\n")] == '\0')
+    size_t bytes;
+    for (int number = 1; !*stopped && (bytes = read_line(file, line)); number++) {
+        if (bytes > MOST_LINE) { /* it may have no end */
+            cli_say(
+                "%s: line %d is longer than a request can be (1 MiB); this one and what follows "
+                "it was left out",
+                path, number);
+            return failed + 1;
+        }
+        if (strspn(line, " \t\r\n") == bytes)
             continue;
-        const int code = run_line(batch, number, line);
+        const int code = run_line(batch, number, line, bytes);
         failed += code != CLI_OK;
         *stopped = cli_interrupted() ? code : 0;
     }
-    free(line);
-    return failed;
+    if (!ferror(file))
+        return failed;
+    cli_say("%s: cannot be read to its end (%s); the rest was left out", path, strerror(errno));
+    return failed + 1;
 }
 
 int cli_run_batch(struct cli_run *batch)
 {
-    int stopped = 0;
+    int stopped = 0, failed = 1;
     FILE *file = fopen(batch->cli->jobs, "rb");
     if (!file) {
         cli_say("%s: %s; give --jobs a file of requests", batch->cli->jobs, strerror(errno));
         return CLI_REFUSED;
     }
     cli_accept(batch->cli);
-    const int failed = run_lines(batch, file, &stopped);
+    char *line = malloc(MOST_LINE + 2);
+    if (line)
+        failed = run_lines(batch, file, line, &stopped);
+    else
+        cli_say("%s: out of memory; end other programs", batch->cli->jobs);
+    free(line);
     fclose(file);
     return stopped ? stopped : failed ? CLI_FAILED : CLI_OK;
 }

@@ -37,12 +37,11 @@ static json_t *component_json(const struct weft_component *c)
                      "tensors", c->tensors, "bytes", (json_int_t)c->bytes);
 }
 
-/* Adds a number where the model takes it. */
-static void add_number(json_t *object, const struct weft_model_info *info, unsigned takes,
+/* Adds a number where the model takes it; false when memory is short. */
+static bool add_number(json_t *object, const struct weft_model_info *info, unsigned takes,
                        const char *name, double value)
 {
-    if (info->takes & takes)
-        json_object_set_new(object, name, json_real(value));
+    return !(info->takes & takes) || json_object_set_new(object, name, json_real(value)) == 0;
 }
 
 static json_t *defaults_json(const struct weft_model_info *info)
@@ -50,35 +49,37 @@ static json_t *defaults_json(const struct weft_model_info *info)
     json_t *d = json_pack("{s:i, s:i, s:i, s:i, s:f}", "width", info->width, "height", info->height,
                           "num_frames", info->num_frames, "steps", info->steps, "fps",
                           (double)info->fps_num / info->fps_den);
-    add_number(d, info, WEFT_TAKES_GUIDANCE, "guidance_scale", info->guidance_scale);
-    add_number(d, info, WEFT_TAKES_GUIDANCE_RANGE, "min_guidance_scale", info->min_guidance_scale);
-    add_number(d, info, WEFT_TAKES_GUIDANCE_RANGE, "max_guidance_scale", info->max_guidance_scale);
-    add_number(d, info, WEFT_TAKES_MOTION, "motion_bucket_id", info->motion_bucket_id);
-    add_number(d, info, WEFT_TAKES_MOTION, "noise_aug_strength", info->noise_aug_strength);
-    return d;
+    const unsigned range = WEFT_TAKES_GUIDANCE_RANGE, motion = WEFT_TAKES_MOTION;
+    if (add_number(d, info, WEFT_TAKES_GUIDANCE, "guidance_scale", info->guidance_scale) &&
+        add_number(d, info, range, "min_guidance_scale", info->min_guidance_scale) &&
+        add_number(d, info, range, "max_guidance_scale", info->max_guidance_scale) &&
+        add_number(d, info, motion, "motion_bucket_id", info->motion_bucket_id) &&
+        add_number(d, info, motion, "noise_aug_strength", info->noise_aug_strength))
+        return d;
+    json_decref(d);
+    return NULL;
 }
 
 static json_t *takes_json(const struct weft_model_info *info)
 {
-    json_t *takes = json_array();
-    if (info->takes & WEFT_TAKES_PROMPT)
-        json_array_append_new(takes, json_string("prompt"));
-    if (info->takes & WEFT_TAKES_IMAGE)
-        json_array_append_new(takes, json_string("image"));
-    return takes;
+    const bool prompt = info->takes & WEFT_TAKES_PROMPT, image = info->takes & WEFT_TAKES_IMAGE;
+    if (prompt && image)
+        return json_pack("[s, s]", "prompt", "image");
+    return prompt || image ? json_pack("[s]", prompt ? "prompt" : "image") : json_array();
 }
 
 static int print_json(const struct cli *cli, const struct weft_model_info *info)
 {
+    bool failed = false;
     json_t *components = json_array();
     for (int i = 0; i < info->component_count; i++)
-        json_array_append_new(components, component_json(&info->components[i]));
+        failed |= json_array_append_new(components, component_json(&info->components[i])) != 0;
     json_t *root =
         json_pack("{s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "model", cli_json_text(cli->model),
                   "family", info->family, "pipeline", info->pipeline, "parameters",
                   (json_int_t)info->parameters, "bytes", (json_int_t)info->bytes, "components",
                   components, "takes", takes_json(info), "defaults", defaults_json(info));
-    const int failed = !root || json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    failed = failed || !root || json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(root);
     return failed ? CLI_FAILED : CLI_OK;
@@ -120,15 +121,16 @@ static int print_recipe(const struct cli *cli, const struct weft_recipe *recipe)
 {
     const char *key;
     json_t *value, *root = json_loads(weft_recipe_json(recipe), 0, NULL);
-    if (cli->json) {
-        json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    bool failed = !root;
+    if (root && cli->json) {
+        failed = json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0;
         putchar('\n');
-    } else {
+    } else if (root) {
         printf("%s: made by weft\n", cli->model);
         json_object_foreach(root, key, value) print_value(key, value);
     }
     json_decref(root);
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if (fflush(stdout) == 0 && !ferror(stdout) && !failed)
         return CLI_OK;
     cli_say("standard output: the result could not be written");
     return CLI_FAILED;

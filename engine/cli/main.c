@@ -72,13 +72,23 @@ static int run(struct cli *cli)
     }
 }
 
+/* What --help and --version print. */
+static int printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return CLI_OK;
+    cli_say("standard output: the text could not be written");
+    return CLI_FAILED;
+}
+
 static int run_verb(enum cli_verb verb, int argc, char **argv)
 {
     struct cli cli;
     int code = cli_parse(&cli, verb, argc, argv);
-    if (code == CLI_OK && cli.help)
+    if (code == CLI_OK && cli.help) {
         cli_help(verb, cli.verbose);
-    else if (code == CLI_OK)
+        code = printed();
+    } else if (code == CLI_OK)
         code = run(&cli);
     cli_close(&cli);
     return code;
@@ -103,11 +113,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
         fputs(usage, stdout);
-        return CLI_OK;
+        return printed();
     }
     if (strcmp(word, "--version") == 0) {
         printf("weft %s\n", weft_version());
-        return CLI_OK;
+        return printed();
     }
     if (argc < 2)
         cli_say(

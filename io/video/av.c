@@ -76,7 +76,7 @@ static int read_bytes(void *opaque, uint8_t *data, int bytes)
     struct reader *reader = opaque;
     const int64_t n = wf_output_read(reader->output, reader->position, data, (size_t)bytes);
     if (n < 0)
-        return AVERROR(errno);
+        return AVERROR(EIO);
     reader->position += n;
     return n ? (int)n : AVERROR_EOF;
 }
@@ -191,8 +191,9 @@ static enum wf_status open_muxer(struct av *av, const char *format, bool live, s
     av->muxer->flags |= AVFMT_FLAG_BITEXACT; /* the same frames give the same file */
     if (live)
         av->muxer->flags |= AVFMT_FLAG_FLUSH_PACKETS;
-    av_dict_parse_string(&options, muxer_options(format, live), "=", ",", 0);
-    const int code = avformat_init_output(av->muxer, &options); /* checks; writes nothing */
+    int code = av_dict_parse_string(&options, muxer_options(format, live), "=", ",", 0);
+    if (code >= 0)
+        code = avformat_init_output(av->muxer, &options); /* checks; writes nothing */
     av_dict_free(&options);
     return code < 0 ? wf_av_fail(err, WF_REFUSED, "the container refuses this stream", code)
                     : WF_OK;

@@ -41,13 +41,14 @@ static bool in_av1_or_vpx(enum AVCodecID id)
     return id == AV_CODEC_ID_VP8 || id == AV_CODEC_ID_VP9 || id == AV_CODEC_ID_AV1;
 }
 
-/* Adds name=value to the option `row`, which holds such pairs with : between them. */
-static void add_param(AVDictionary **options, const char *row, const char *name, int value)
+/* Adds name=value to the option `row`, which holds such pairs with : between them. Below 0: memory
+   is short, as of all that sets an option. */
+static int add_param(AVDictionary **options, const char *row, const char *name, int value)
 {
     char text[VALUE_BYTES];
     const char *between = av_dict_get(*options, row, NULL, 0) ? ":" : "";
     snprintf(text, sizeof text, "%s%s=%d", between, name, value);
-    av_dict_set(options, row, text, AV_DICT_APPEND);
+    return av_dict_set(options, row, text, AV_DICT_APPEND);
 }
 
 static enum wf_status set_crf(AVCodecContext *codec, const struct wf_sink_config *config,
@@ -72,10 +73,12 @@ static enum wf_status set_crf(AVCodecContext *codec, const struct wf_sink_config
         const double usual = in_av1_or_vpx(codec->codec_id) ? 31 : 18;
         codec->bit_rate = 0; /* libvpx and libaom: quality alone decides */
         snprintf(value, sizeof value, "%.6g", config->crf >= 0 ? config->crf : usual);
-        av_dict_set(options, "crf", value, 0);
-        if (config->crf >= 0 && config->crf <= 0 && strcmp(codec->codec->name, "libsvtav1") == 0)
-            add_param(options, "svtav1-params", "crf", 0); /* FFmpeg's own option ignores 0 */
-        return WF_OK;
+        int code = av_dict_set(options, "crf", value, 0);
+        if (config->crf >= 0 && config->crf <= 0 && strcmp(codec->codec->name, "libsvtav1") == 0 &&
+            code >= 0)
+            code =
+                add_param(options, "svtav1-params", "crf", 0); /* FFmpeg's own option ignores 0 */
+        return code < 0 ? wf_fail_memory(err, "output", 0) : WF_OK;
     }
     if (codec->codec_id == AV_CODEC_ID_MPEG4 || codec->codec_id == AV_CODEC_ID_MPEG2VIDEO ||
         codec->codec_id == AV_CODEC_ID_MJPEG) { /* whose own default is 200 kbit/s */
@@ -102,8 +105,8 @@ static enum wf_status set_preset(AVCodecContext *codec, const struct wf_sink_con
             "output: %s has no preset '%.40s'; --preset: ultrafast, superfast, veryfast, "
             "faster, fast, medium, slow, slower, veryslow, placebo",
             name, config->preset);
-    av_dict_set(options, "preset", config->preset, 0);
-    return WF_OK;
+    return av_dict_set(options, "preset", config->preset, 0) < 0 ? wf_fail_memory(err, "output", 0)
+                                                                 : WF_OK;
 }
 
 /* A quarter of a second, so that half of a second leaves long before a whole one is encoded. */
@@ -113,29 +116,29 @@ static int frames_ahead(const struct wf_sink_config *config)
     return quarter < 1 ? 1 : quarter < MOST_AHEAD ? quarter : MOST_AHEAD;
 }
 
-static void set_tuning(const struct tuning *tuning, const struct wf_sink_config *config, bool live,
-                       AVDictionary **options)
+static int set_tuning(const struct tuning *tuning, const struct wf_sink_config *config, bool live,
+                      AVDictionary **options)
 {
     const bool is_x265 = strcmp(tuning->codec, "libx265") == 0;
-    av_dict_parse_string(options, live ? tuning->live : tuning->file, "=", ",", 0);
-    if (live && tuning->ahead) {
+    int code = av_dict_parse_string(options, live ? tuning->live : tuning->file, "=", ",", 0);
+    if (live && tuning->ahead && code >= 0) {
         const int held = frames_ahead(config) - tuning->more, frames = held > 0 ? held : 0;
-        if (is_x265)
-            add_param(options, "x265-params", tuning->ahead, frames);
-        else
-            av_dict_set_int(options, tuning->ahead, frames, 0);
+        code = is_x265 ? add_param(options, "x265-params", tuning->ahead, frames)
+                       : av_dict_set_int(options, tuning->ahead, frames, 0);
     }
     /* x265 writes past the end of its own buffers in pictures that are narrower. */
-    if (is_x265 && config->width < X265_CUTREE_WIDTH)
-        add_param(options, "x265-params", "cutree", 0);
+    if (is_x265 && config->width < X265_CUTREE_WIDTH && code >= 0)
+        code = add_param(options, "x265-params", "cutree", 0);
+    return code;
 }
 
 enum wf_status wf_av_encoder_options(AVCodecContext *codec, const struct wf_sink_config *config,
                                      bool live, AVDictionary **options, struct wf_error *err)
 {
     for (size_t i = 0; i < sizeof tunings / sizeof *tunings; i++) {
-        if (strcmp(tunings[i].codec, codec->codec->name) == 0)
-            set_tuning(&tunings[i], config, live, options);
+        if (strcmp(tunings[i].codec, codec->codec->name) == 0 &&
+            set_tuning(&tunings[i], config, live, options) < 0)
+            return wf_fail_memory(err, "output", 0);
     }
     WF_TRY(set_crf(codec, config, options, err));
     return set_preset(codec, config, options, err);

@@ -228,12 +228,13 @@ static enum wf_status write_picture(struct png *png, const unsigned char *rgb, s
     bool kept;
     struct wf_error failure = {.status = WF_OK};
     if (wf_output_commit(&output, &kept, &failure) != WF_OK) {
-        if (png->elsewhere.status == WF_OK)
-            png->elsewhere = failure; /* told at the end: the clip goes on */
         if (!kept) {
-            *err = failure;
+            if (err)
+                *err = failure;
             return failure.status;
         }
+        if (png->elsewhere.status == WF_OK)
+            png->elsewhere = failure; /* told at the end: the clip goes on */
     }
     png->written++;
     return WF_OK;
