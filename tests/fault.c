@@ -170,6 +170,16 @@ static bool chosen(enum kind kind, const char *name, const void *caller)
         }                                                                                          \
     } while (0)
 
+/* The same of a stream, which remembers it. */
+#define FAILS_STREAM(name, is)                                                                     \
+    do {                                                                                           \
+        if (fault.how == ERROR && fault.error != EINTR && chosen(READ, #name, CALLER)) {           \
+            file->_flags |= _IO_ERR_SEEN;                                                          \
+            errno = fault.error;                                                                   \
+            return is;                                                                             \
+        }                                                                                          \
+    } while (0)
+
 /* --- memory --- */
 
 #define NO_MEMORY(name)                                                                            \
@@ -275,21 +285,28 @@ ssize_t pread(int fd, void *data, size_t bytes, off_t offset)
 size_t fread(void *data, size_t size, size_t n, FILE *file)
 {
     NEXT(fread);
-    FAILS(READ, fread, 0);
+    FAILS_STREAM(fread, 0);
     return next(data, size, n, file);
 }
 
 ssize_t getline(char **line, size_t *room, FILE *file)
 {
     NEXT(getline);
-    FAILS(READ, getline, -1);
+    FAILS_STREAM(getline, -1);
     return next(line, room, file);
+}
+
+int getc(FILE *file)
+{
+    NEXT(getc);
+    FAILS_STREAM(getc, EOF);
+    return next(file);
 }
 
 char *fgets(char *line, int room, FILE *file)
 {
     NEXT(fgets);
-    FAILS(READ, fgets, NULL);
+    FAILS_STREAM(fgets, NULL);
     return next(line, room, file);
 }
 

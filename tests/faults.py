@@ -52,7 +52,7 @@ def cases(fixtures, prepared):
         Case("y4m", ["generate", wan, "-p", "@" + str(prepared / "prompt.txt"), *tiny, "--device", "ref", "-o", "x.y4m",
                       "--dump", "dump"], ["x.y4m"]),
         Case("png", [*fox, "-o", "x-%d.png"], [f"x-{i}.png" for i in range(1, 6)]),
-        Case("two", [*fox, "--num-videos", "2", "-f", "1", "-o", "x-%d.safetensors"], ["x-0.safetensors", "x-1.safetensors"]),
+        Case("two", [*fox, "--device", "ref", "--num-videos", "2", "-f", "1", "-o", "x-%d.safetensors"], ["x-0.safetensors", "x-1.safetensors"]),
         Case("resume", [*fox, "--resume", "steps", "-o", "x.mkv"], ["x.mkv"]),
         Case("resumed", [*fox, "--resume", "steps", "-o", "x.y4m"], ["x.y4m"], before="resumed"),
         Case("image", ["generate", svd, "-i", fixtures / "svd_a/image.jpg", *tiny, "-W", "64", "-H", "64", "-f", "3",

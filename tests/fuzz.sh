@@ -34,6 +34,7 @@ fixtures_of() {
     safetensors) find "$fixtures" -name 'latents*.safetensors' -o -name 'image_embeds.safetensors' ;;
     checkpoint) find "$fixtures" -name '*.index.json' -o -name 'latents.safetensors' ;;
     png) find "$fixtures" -name '*.png' ;;
+    tag) find "$fixtures/image" -name '*text*.png' ;;
     jpeg) find "$fixtures" -name '*.jpg' ;;
     exif | xmp) find "$fixtures/image" -name "$1*.jpg" -o -name 'turned*.jpg' ;;
     spiece) find "$fixtures" -name 'spiece.model' ;;

@@ -10,7 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 passed=0
 failed=0
 
-# run_tests FOLDER [CTEST OPTION]...; a run that ends without a count is one failure, and a test that
+# run_tests FOLDER [CTEST OPTION]...: two at a time, but for those that use all cores. A run that ends without a count is one failure, and a test that
 # was skipped counts neither way.
 run_tests() {
     folder=$1
@@ -18,7 +18,7 @@ run_tests() {
     log=$folder/Testing/closing.log
     mkdir -p "$folder/Testing"
     : >"$log"
-    ctest --test-dir "$folder" --output-on-failure -O "$log" "$@" || true
+    ctest --test-dir "$folder" -j 2 --output-on-failure -O "$log" "$@" || true
     count=$(sed -n 's/^.*% tests passed, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log")
     [ -n "$count" ] || count="1 1"
     skipped=$(grep -c '\*\*\*Skipped' "$log") || true

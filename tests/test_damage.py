@@ -476,6 +476,7 @@ def jobs(desk):
         ("a list", b"[1, 2]\n", 1, 2),
         ("an option that is none", b'{"prompt": "fox", "no_such": 1}\n', 1, 2),
         ("a key of a thousand letters", b'{"' + b"k" * 1000 + b'": 1}\n', 1, 2),
+        ("true as a value", b'{"prompt": true, "output": true}\n', 1, 2),
         ("an object as a value", b'{"prompt": {"a": 1}}\n', 1, 2),
         ("a key twice", b'{"prompt": "a", "prompt": "b", "output": "x.y4m"}\n', 1, 2),
         ("no UTF-8", b'{"prompt": "\xff", "output": "x.y4m"}\n', 1, 2),

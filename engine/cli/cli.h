@@ -56,8 +56,8 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2, CLI_BELOW = 3 };
 /* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
 int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
 void cli_close(struct cli *cli);
-/* Takes an option by its name, as the command line has it: of a flag the value is not looked at.
-   CLI_REFUSED after one line on standard error. */
+/* Takes an option by its name, as the command line has it. value NULL: none, as only a flag can do
+   without; of a flag it is not looked at. CLI_REFUSED after one line on standard error. */
 int cli_set(struct cli *cli, const char *name, const char *value);
 /* Whether the request is complete; after it has been set up, by whatever. */
 int cli_check(struct cli *cli);

@@ -584,6 +584,10 @@ int cli_set(struct cli *cli, const char *name, const char *value)
         const struct spec *s = &specs[i];
         if (strcmp(s->name, name) != 0 || !(s->verbs & (unsigned)cli->verb))
             continue;
+        if (!value && s->kind != FLAG) {
+            cli_say("%s: true is no value of it; give a text or a number", name);
+            return CLI_REFUSED;
+        }
         if (!is_shared(s))
             return set(cli, s, value);
         cli_say("%s: is the same for all requests of a batch; give it on the command line", name);

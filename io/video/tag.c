@@ -86,10 +86,16 @@ static enum wf_status read_clip(const char *path, struct wf_mem *mem, char **tex
                                 struct wf_error *err)
 {
     AVFormatContext *clip = NULL;
+    AVDictionary *options = NULL;
     char url[4200];
     av_log_set_level(AV_LOG_QUIET);
     snprintf(url, sizeof url, "file:%s", path); /* a name with a colon is a name */
-    if (avformat_open_input(&clip, url, NULL, NULL) < 0)
+    /* Of what weft writes: playlists, for one, name other files. */
+    int code = av_dict_set(&options, "format_whitelist", "mov,matroska", 0);
+    if (code >= 0)
+        code = avformat_open_input(&clip, url, NULL, &options);
+    av_dict_free(&options);
+    if (code < 0)
         return wf_fail(err, WF_REFUSED, "%s: this is no clip that FFmpeg can read; give another",
                        path);
     const AVDictionaryEntry *tag = av_dict_get(clip->metadata, "comment", NULL, 0);
