@@ -144,19 +144,20 @@ static enum wf_status check_whole(struct wf_kept_in *in, const struct wf_kept_ki
 }
 
 static enum wf_status open_kept(struct wf_kept_in *in, const struct wf_kept_kind *kind,
-                                struct wf_error *err)
+                                uint64_t most, struct wf_error *err)
 {
     uint64_t bytes = 0;
     WF_TRY(wf_file_open(in->path, &in->fd, &bytes, err));
-    if (bytes < sizeof *kind + sizeof(XXH128_canonical_t))
+    const uint64_t around = sizeof *kind + sizeof(XXH128_canonical_t);
+    if (bytes < around || bytes - around > most)
         return fail_damaged(in, err);
     in->at = sizeof *kind;
     in->end = bytes - sizeof(XXH128_canonical_t);
     return check_whole(in, kind, err);
 }
 
-enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, struct wf_mem *mem,
-                            struct wf_kept_in **out, struct wf_error *err)
+enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, uint64_t most,
+                            struct wf_mem *mem, struct wf_kept_in **out, struct wf_error *err)
 {
     *out = NULL;
     struct wf_kept_in *in = wf_alloc(mem, WF_MEM_MISC, sizeof *in);
@@ -165,7 +166,7 @@ enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, s
     in->fd = -1;
     in->path = wf_strdup(mem, path);
     const enum wf_status status =
-        in->path ? open_kept(in, kind, err) : wf_fail_memory(err, "resume", strlen(path) + 1);
+        in->path ? open_kept(in, kind, most, err) : wf_fail_memory(err, "resume", strlen(path) + 1);
     if (status == WF_OK)
         *out = in;
     else

@@ -35,9 +35,10 @@ void wf_kept_discard(struct wf_kept_out **out); /* NULL is allowed */
 
 struct wf_kept_in;
 
-/* WF_REFUSED when there is no such file or it is not whole, of that kind. */
-enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, struct wf_mem *mem,
-                            struct wf_kept_in **in, struct wf_error *err);
+/* WF_REFUSED when there is no such file, or it is not whole, of that kind, with at most so many
+   bytes of content. */
+enum wf_status wf_kept_open(const char *path, const struct wf_kept_kind *kind, uint64_t most,
+                            struct wf_mem *mem, struct wf_kept_in **in, struct wf_error *err);
 uint64_t wf_kept_left(const struct wf_kept_in *in); /* bytes of content not read yet */
 /* The next bytes; WF_FAILED when there are fewer. */
 enum wf_status wf_kept_read(struct wf_kept_in *in, void *data, size_t bytes, struct wf_error *err);

@@ -51,7 +51,7 @@ static struct wf_kept_kind kind_of(const struct weft_job *job, const char *name)
 }
 
 enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int64_t number,
-                              struct wf_kept_in **in, struct wf_error *err)
+                              uint64_t most, struct wf_kept_in **in, struct wf_error *err)
 {
     char path[WF_RESUME_PATH];
     const struct wf_kept_kind kind = kind_of(job, name);
@@ -59,7 +59,7 @@ enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int6
     *in = NULL;
     WF_TRY(wf_resume_path(job, name, number, path, err));
     if (access(path, F_OK) != 0 ||
-        wf_kept_open(path, &kind, job->model->engine->mem, in, &why) == WF_OK)
+        wf_kept_open(path, &kind, most, job->model->engine->mem, in, &why) == WF_OK)
         return WF_OK;
     wf_log(job->model->engine, WEFT_LOG_WARNING, "%s; what came before it is taken", why.text);
     return WF_OK;
@@ -70,7 +70,11 @@ enum wf_status wf_resume_create(const struct weft_job *job, const char *name, in
 {
     char path[WF_RESUME_PATH];
     const struct wf_kept_kind kind = kind_of(job, name);
+    struct stat info;
     WF_TRY(wf_resume_path(job, name, number, path, err));
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* a pipe would wait for its reader */
+        return wf_fail(err, WF_FAILED, "%s: this is not a file; give --resume another folder",
+                       path);
     const enum wf_status status =
         wf_kept_create(path, &kind, &job->inputs, job->model->engine->mem, out, err);
     return status == WF_REFUSED ? WF_FAILED : status; /* it is not before any compute */

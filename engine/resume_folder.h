@@ -26,10 +26,10 @@ enum wf_status wf_resume_path(const struct weft_job *job, const char *name, int6
                               char path[WF_RESUME_PATH], struct wf_error *err);
 /* Removes one; it need not be there. */
 void wf_resume_remove(const struct weft_job *job, const char *name, int64_t number);
-/* Opens one that is whole, of the kind that its name tells. *in NULL where there is none: one that
-   is damaged is told. */
+/* Opens one that is whole, of the kind that its name tells, with at most so many bytes of content.
+ *in NULL where there is none: one that is damaged is told. */
 enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int64_t number,
-                              struct wf_kept_in **in, struct wf_error *err);
+                              uint64_t most, struct wf_kept_in **in, struct wf_error *err);
 enum wf_status wf_resume_create(const struct weft_job *job, const char *name, int64_t number,
                                 struct wf_kept_out **out, struct wf_error *err);
 /* The largest number below `below` that a file of that name has; 0: there is none. */

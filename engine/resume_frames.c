@@ -115,7 +115,8 @@ static enum wf_status open_frames(const struct weft_job *job, int64_t chunk, str
 {
     struct head h = {0};
     const struct head wanted = head_of(job, chunk);
-    WF_TRY(wf_resume_open(job, frames_name, chunk, in, err));
+    const uint64_t most = sizeof h + wanted.frames * frame_bytes(job);
+    WF_TRY(wf_resume_open(job, frames_name, chunk, most, in, err));
     if (!*in)
         return WF_OK;
     if (wf_kept_left(*in) >= sizeof h)
@@ -144,8 +145,10 @@ static enum wf_status go_on(struct weft_job *job, int64_t chunks, struct wf_erro
 {
     struct wf_kept_in *in = NULL;
     int64_t n = chunks + 1;
+    const struct wf_stage_stats *planned = &job->plan.stats[WEFT_STAGE_DECODE];
+    const uint64_t most = planned->peak[WF_HOST] + planned->peak[WF_DEVICE]; /* it was held then */
     while (!in && (n = wf_resume_newest(job, carried_name, n)) > 0)
-        WF_TRY(wf_resume_open(job, carried_name, n, &in, err));
+        WF_TRY(wf_resume_open(job, carried_name, n, most, &in, err));
     if (!in)
         return WF_OK;
     job->resume->kept = n;

@@ -20,7 +20,9 @@ static enum wf_status open_state(struct weft_job *job, int64_t steps, struct wf_
                                  struct wf_error *err)
 {
     struct head h;
-    WF_TRY(wf_resume_open(job, name, steps, in, err));
+    const struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, job->dims);
+    const uint64_t most = sizeof h + MOST_TENSORS * (uint64_t)wf_tensor_bytes(&latents);
+    WF_TRY(wf_resume_open(job, name, steps, most, in, err));
     if (!*in)
         return WF_OK;
     if (wf_kept_left(*in) < sizeof h)
