@@ -8,7 +8,11 @@
 
 #include "engine/weft.h"
 
-enum cli_verb { CLI_GENERATE = 1, CLI_DECODE = 2, CLI_INFO = 4, CLI_COMPARE = 8 };
+/* Verbs in the table of options. */
+#define CLI_GENERATE 1u
+#define CLI_DECODE 2u
+#define CLI_INFO 4u
+#define CLI_COMPARE 8u
 
 enum cli_progress {
     CLI_PROGRESS_AUTO,
@@ -21,8 +25,22 @@ enum cli_progress {
 /* Words that are no options: one more than any verb takes. */
 enum { CLI_WORDS = 3 };
 
+struct cli;
+
+struct cli_verb {
+    const char *name;
+    unsigned bit; /* CLI_GENERATE, ... */
+    struct {
+        const char *name, *noun; /* in the help, in a message; NULL behind the last */
+        bool folder;             /* else a file */
+    } word[CLI_WORDS - 1];
+    const char *brief, *synopsis; /* what follows the words in the help of all verbs, in its own */
+    const char *summary;
+    int (*run)(struct cli *cli); /* the exit code */
+};
+
 struct cli {
-    enum cli_verb verb;
+    const struct cli_verb *verb;
     const char *word[CLI_WORDS];
     int words;
     const char *model, *latents; /* of these; latents of decode */
@@ -54,7 +72,7 @@ struct cli {
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_REFUSED = 2, CLI_BELOW = 3 };
 
 /* Fills *cli from the arguments behind the verb. CLI_REFUSED after one line on standard error. */
-int cli_parse(struct cli *cli, enum cli_verb verb, int argc, char **argv);
+int cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 void cli_close(struct cli *cli);
 /* Takes an option by its name, as the command line has it. value NULL: none, as only a flag can do
    without; of a flag it is not looked at. CLI_REFUSED after one line on standard error. */
@@ -63,7 +81,16 @@ int cli_set(struct cli *cli, const char *name, const char *value);
 int cli_check(struct cli *cli);
 /* Fills in what was not said from the clip of --like. */
 int cli_take_recipe(struct cli *cli);
-void cli_help(enum cli_verb verb, bool all);
+
+/* The table of verbs, and the one of a name; NULL: there is none. */
+const struct cli_verb *cli_verbs(int *count);
+const struct cli_verb *cli_find_verb(const char *name);
+/* "generate, ... or info" */
+enum { CLI_NAMES = 128 };
+const char *cli_verb_names(char room[CLI_NAMES]);
+/* On standard output: of the program, and of a verb's options, the rare ones too. */
+void cli_usage(void);
+void cli_help(const struct cli_verb *verb, bool all);
 
 /* One line on standard error: "weft: ...". */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -49,7 +49,7 @@ enum weft_status cli_make_job(struct cli_run *r, int clip)
         request.seed = r->seed + (uint64_t)clip;
         request.random_seed = 0;
     }
-    enum weft_status status = cli->verb == CLI_DECODE
+    enum weft_status status = cli->verb->bit == CLI_DECODE
                                   ? weft_decode(r->model, cli->latents, &request, &r->job)
                                   : weft_generate(r->model, &request, &r->job);
     if (status == WEFT_OK && cli->recipe)
@@ -97,7 +97,7 @@ static void announce(const struct cli_run *r)
     struct weft_job_info info;
     weft_job_describe(r->job, &info);
     cli_accept(r->cli);
-    if (!r->cli->quiet && r->cli->verb == CLI_GENERATE && r->cli->request.random_seed)
+    if (!r->cli->quiet && r->cli->verb->bit == CLI_GENERATE && r->cli->request.random_seed)
         cli_tell(r->cli, "info", "%sseed %llu", cli_label(r->cli, ": ", label),
                  (unsigned long long)info.seed);
 }

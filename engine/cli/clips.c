@@ -9,7 +9,7 @@
 enum weft_status cli_check_prompt(struct cli_run *r)
 {
     const struct weft_model_info *info;
-    if (r->cli->verb != CLI_GENERATE || r->cli->request.prompt || r->cli->jobs)
+    if (r->cli->verb->bit != CLI_GENERATE || r->cli->request.prompt || r->cli->jobs)
         return WEFT_OK;
     const enum weft_status status = weft_model_describe(r->model, &info);
     if (status != WEFT_OK || !(info->takes & WEFT_TAKES_PROMPT))

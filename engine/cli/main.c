@@ -9,21 +9,6 @@
 
 #include "engine/cli/cli.h"
 
-static const char usage[] =
-    "weft " WEFT_VERSION ": video generation from diffusers model folders\n"
-    "\n"
-    "  weft generate MODEL -p TEXT -o FILE [options]   text to video\n"
-    "  weft decode   MODEL LATENTS -o FILE [options]   latents (safetensors) to video\n"
-    "  weft compare  REFERENCE CLIP [options]          one clip against another\n"
-    "  weft info     MODEL [--json]                    what a model folder holds\n"
-    "  weft VERB --help                                the options of a verb\n"
-    "  weft --version\n"
-    "\n"
-    "MODEL is a folder as the Hugging Face hub has it (with model_index.json); to decode, a VAE's\n"
-    "own folder will do.\n"
-    "Exit: 0 done, 1 failed while running, 2 refused before any compute, 3 compare found the clip\n"
-    "below a threshold, 129 hung up, 130 interrupted, 143 terminated.\n";
-
 /* libgomp reads its settings when it is loaded, before main, and by default a thread that waits for
    the others spins. On virtual or shared cores that costs more than the work itself (measured on
    two: 1.4 s of work took 13 s). So the program starts itself once more with waiting threads
@@ -60,18 +45,6 @@ static void keep_libraries_quiet(void)
     unsetenv("DNNL_VERBOSE");
 }
 
-static int run(struct cli *cli)
-{
-    switch (cli->verb) {
-    case CLI_INFO:
-        return cli_run_info(cli);
-    case CLI_COMPARE:
-        return cli_run_compare(cli);
-    default:
-        return cli_run_clip(cli);
-    }
-}
-
 /* What --help and --version print. */
 static int printed(void)
 {
@@ -81,15 +54,16 @@ static int printed(void)
     return CLI_FAILED;
 }
 
-static int run_verb(enum cli_verb verb, int argc, char **argv)
+static int run_verb(const struct cli_verb *verb, int argc, char **argv)
 {
     struct cli cli;
     int code = cli_parse(&cli, verb, argc, argv);
     if (code == CLI_OK && cli.help) {
         cli_help(verb, cli.verbose);
         code = printed();
-    } else if (code == CLI_OK)
-        code = run(&cli);
+    } else if (code == CLI_OK) {
+        code = verb->run(&cli);
+    }
     cli_close(&cli);
     return code;
 }
@@ -99,32 +73,23 @@ int main(int argc, char **argv)
     occupy_descriptors();
     let_waiting_threads_sleep(argv);
     keep_libraries_quiet();
-    static const struct {
-        const char *name;
-        enum cli_verb verb;
-    } verbs[] = {{"generate", CLI_GENERATE},
-                 {"decode", CLI_DECODE},
-                 {"compare", CLI_COMPARE},
-                 {"info", CLI_INFO}};
     const char *word = argc > 1 ? argv[1] : "";
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
-        if (strcmp(word, verbs[i].name) == 0)
-            return run_verb(verbs[i].verb, argc - 1, argv + 1);
-    }
+    const struct cli_verb *verb = cli_find_verb(word);
+    if (verb)
+        return run_verb(verb, argc - 1, argv + 1);
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        fputs(usage, stdout);
+        cli_usage();
         return printed();
     }
     if (strcmp(word, "--version") == 0) {
         printf("weft %s\n", weft_version());
         return printed();
     }
+    char names[CLI_NAMES];
+    cli_verb_names(names);
     if (argc < 2)
-        cli_say(
-            "usage: a verb is missing; use generate, decode, compare or info, or see weft --help");
+        cli_say("usage: a verb is missing; use %s, or see weft --help", names);
     else
-        cli_say(
-            "usage: %s is not a verb; use generate, decode, compare or info, or see weft --help",
-            word);
+        cli_say("usage: %s is not a verb; use %s, or see weft --help", word, names);
     return CLI_REFUSED;
 }

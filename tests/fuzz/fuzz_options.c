@@ -1,5 +1,5 @@
-/* engine/cli/options.c: the command line, its words between line feeds, the verb by the first byte.
-   A refusal is one line on standard error, anything else none. */
+/* engine/cli/options.c, value.c, check.c: the command line, its words between line feeds, the verb
+   by the first byte. A refusal is one line on standard error, anything else none. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +56,7 @@ static void check_message(int code, const char *said, size_t bytes)
 static void check_values(const struct cli *cli)
 {
     const struct weft_request *r = &cli->request;
-    FUZZ_CHECK(cli->model && (cli->verb != CLI_DECODE || cli->latents));
+    FUZZ_CHECK(cli->model && (cli->verb->bit != CLI_DECODE || cli->latents));
     FUZZ_CHECK(r->width >= 0 && r->height >= 0 && r->num_frames >= 0 && r->steps >= 0);
     FUZZ_CHECK(r->guidance_scale <= 1000 && cli->num_videos >= 0 && cli->num_videos <= 10000);
     FUZZ_CHECK(!r->fps_num || (r->fps_num > 0 && r->fps_den > 0));
@@ -65,7 +65,7 @@ static void check_values(const struct cli *cli)
                cli->progress <= CLI_PROGRESS_NONE);
 }
 
-static void parse(enum cli_verb verb, int count, char **words)
+static void parse(const struct cli_verb *verb, int count, char **words)
 {
     struct cli cli;
     char *said = NULL;
@@ -85,7 +85,11 @@ static void parse(enum cli_verb verb, int count, char **words)
 
 enum wf_status fuzz_parse(struct fuzz *f, const uint8_t *data, size_t size)
 {
-    static const enum cli_verb verbs[] = {CLI_GENERATE, CLI_DECODE, CLI_INFO, CLI_COMPARE};
+    static const struct cli_verb verbs[] = {
+        {.bit = CLI_GENERATE, .word = {{"A", "first", true}}},
+        {.bit = CLI_DECODE, .word = {{"A", "first", true}, {"B", "second", false}}},
+        {.bit = CLI_INFO, .word = {{"A", "first", true}}},
+        {.bit = CLI_COMPARE, .word = {{"A", "first", false}, {"B", "second", false}}}};
     if (size < 1 || f->starved)
         return WF_OK;
     char *words[MOST_WORDS + 1], *text = fuzz_text(data + 1, size - 1);
@@ -93,7 +97,7 @@ enum wf_status fuzz_parse(struct fuzz *f, const uint8_t *data, size_t size)
     fuzz_write_part("a.txt", data + 1, size - 1, 1); /* what stands behind a NUL */
     FUZZ_CHECK(here >= 0 && chdir(fuzz_path(".")) == 0);
     keep_files_here(text);
-    parse(verbs[data[0] % 4], split(text, words), words);
+    parse(&verbs[data[0] % 4], split(text, words), words);
     FUZZ_CHECK(fchdir(here) == 0 && close(here) == 0);
     free(text);
     return WF_OK;
