@@ -1,6 +1,7 @@
 #include "kernels/module.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,16 +11,36 @@
 
 enum { PATH_BYTES = 4096 };
 
-/* The file of that name in the folder of the program or library that this function is in. */
-static bool find_beside(const char *name, char path[PATH_BYTES])
+/* The program or library that this function is in. Of a program the loader knows only the word that
+   it was called by. */
+static bool find_self(char path[PATH_BYTES])
 {
     Dl_info info;
-    if (!dladdr((void *)(uintptr_t)&wf_module_cuda, &info) || !info.dli_fname)
+    struct link_map *object = NULL;
+    if (!dladdr1((void *)(uintptr_t)&wf_module_cuda, &info, (void **)&object, RTLD_DL_LINKMAP))
         return false;
-    const char *slash = strrchr(info.dli_fname, '/');
-    const int folder = slash ? (int)(slash - info.dli_fname) + 1 : 0;
-    const int used = snprintf(path, PATH_BYTES, "%.*s%s", folder, info.dli_fname, name);
-    return used > 0 && used < PATH_BYTES && access(path, R_OK) == 0;
+    if (object->l_name[0])
+        return snprintf(path, PATH_BYTES, "%s", object->l_name) < PATH_BYTES;
+    const ssize_t length = readlink("/proc/self/exe", path, PATH_BYTES - 1);
+    path[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
+/* Beside it, or where an installed one lies from there, wherever all of it was put. */
+static bool find_near(char path[PATH_BYTES])
+{
+    static const char *const places[] = {"", WEFT_MODULES_FROM_PROGRAM "/", "weft/"};
+    char self[PATH_BYTES];
+    if (!find_self(self))
+        return false;
+    const char *slash = strrchr(self, '/');
+    const int folder = slash ? (int)(slash - self) + 1 : 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const int used = snprintf(path, PATH_BYTES, "%.*s%sweft-cuda.so", folder, self, places[i]);
+        if (used > 0 && used < PATH_BYTES && access(path, R_OK) == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool find_module(char path[PATH_BYTES])
@@ -27,7 +48,7 @@ static bool find_module(char path[PATH_BYTES])
     const char *named = getenv("WEFT_CUDA_MODULE");
     if (named && named[0])
         return snprintf(path, PATH_BYTES, "%s", named) < PATH_BYTES;
-    if (find_beside("weft-cuda.so", path))
+    if (find_near(path))
         return true;
     snprintf(path, PATH_BYTES, "%s", WEFT_MODULES "/weft-cuda.so");
     return access(path, R_OK) == 0;

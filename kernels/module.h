@@ -8,8 +8,9 @@
 #include "kernels/backend.h"
 
 /* The table of weft-cuda.so: named by WEFT_CUDA_MODULE in the environment, else beside the program
-   or library that this code is in, else where the library is installed. It stays open to the end of
-   the process. WF_REFUSED names what is missing. */
+   or library that this code is in or in lib/weft of the folder that this is installed in, else
+   where the build was to be installed. It stays open to the end of the process. WF_REFUSED names
+   what is missing. */
 enum wf_status wf_module_cuda(const struct wf_ops **ops, struct wf_error *err);
 /* Whether a driver's library is there. */
 bool wf_module_driver(const char *library);

@@ -27,7 +27,7 @@ run_tests() {
 }
 
 # shellcheck disable=SC2086 # a list of words
-setup_install $setup_packages libcmocka-dev ffmpeg mpv python3
+setup_install $setup_packages libcmocka-dev ffmpeg mpv python3 python3-numpy dpkg-dev file
 setup_build "$root/build" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON
 run_tests "$root/build"
 

@@ -9,13 +9,13 @@ cmake --install "$WEFT_BUILD_DIR" --prefix "$prefix" >"$folder/log" 2>&1 || { ca
 pc=$(find "$prefix" -name weft.pc)
 library=$(find "$prefix" -name 'libweft.so.0')
 [ -n "$pc" ] && [ -n "$library" ]
+[ -f "$prefix/share/man/man1/weft.1" ] && [ -f "$prefix/share/bash-completion/completions/weft" ]
 
 # Outside the tree there is neither our include path nor our flags.
 cp "$WEFT_SOURCE_DIR/samples/stream.c" "$folder/stream.c"
 cd "$folder"
-# weft.pc names the prefix that was configured; this one is elsewhere.
-words=$(sed "s|^\(libdir=\).*|\1$(dirname "$library")|; s|^\(includedir=\).*|\1$prefix/include|" "$pc" >moved.pc &&
-    pkg-config --cflags --libs ./moved.pc)
+# weft.pc goes by its own place: this prefix is not the one that was configured.
+words=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --cflags --libs weft)
 # shellcheck disable=SC2086 # a list of words
 cc -std=c11 -Wall -Wextra -Werror ${WEFT_SANITIZE_FLAG:-} stream.c -o stream $words -lm
 # Nothing but weft_* leaves the library.
