@@ -31,7 +31,8 @@ ok 'depends on nothing of CUDA' sh -c '! grep -i -e cuda -e cudnn -e cublas -e n
 
 dpkg-deb --contents "$deb" >contents
 for file in bin/weft include/weft.h lib/libweft.so.0 lib/libweft.so lib/libweft.a lib/pkgconfig/weft.pc \
-    share/man/man1/weft.1 share/bash-completion/completions/weft share/doc/weft/copyright; do
+    share/man/man1/weft.1 share/bash-completion/completions/weft share/doc/weft/copyright \
+    share/doc/weft/examples/weft.py; do
     ok "holds $file" has contents " \./usr/$file\( \|\$\)"
 done
 ok 'all of it is root'\''s' sh -c '! grep -v " root/root " contents'
