@@ -62,8 +62,9 @@ static void run(const char *path)
 {
     char *words[] = {(char *)(uintptr_t) "generate", (char *)(uintptr_t) "model",
                      (char *)(uintptr_t) "--jobs", (char *)(uintptr_t)path, NULL};
+    static const struct cli_verb generate = {.bit = CLI_GENERATE, .word = {{"A", "first", true}}};
     struct cli cli;
-    FUZZ_CHECK(cli_parse(&cli, CLI_GENERATE, 4, words) == CLI_OK);
+    FUZZ_CHECK(cli_parse(&cli, &generate, 4, words) == CLI_OK);
     struct cli_run batch = {.cli = &cli};
     const int code = cli_run_batch(&batch);
     FUZZ_CHECK(code == CLI_OK || code == CLI_FAILED || code == CLI_REFUSED);
