@@ -7,12 +7,12 @@
 
 /* As it stands: roff would take some characters for others, and a line that begins with a point or
    an apostrophe for a request. */
-static void put(const char *text)
+static void put_some(const char *text, size_t length)
 {
     static const char *const escapes[] = {"-\\-", "\\\\e", "`\\(ga", "~\\(ti", "^\\(ha", "\"\\(dq"};
-    if (*text == '.' || *text == '\'')
+    if (length > 0 && (*text == '.' || *text == '\''))
         fputs("\\&", stdout);
-    for (; *text; text++) {
+    for (; length > 0; text++, length--) {
         size_t i = 0;
         while (i < sizeof escapes / sizeof *escapes && escapes[i][0] != *text)
             i++;
@@ -23,18 +23,21 @@ static void put(const char *text)
     }
 }
 
+static void put(const char *text)
+{
+    put_some(text, strlen(text));
+}
+
 /* Broken into lines, as roff's own tools want them. */
 static void put_text(const char *text)
 {
-    enum { WIDEST = 76, WORD = 64 };
-    char word[WORD];
-    for (int column = 0; *text;) {
-        const int length = (int)strcspn(text, " ");
+    enum { WIDEST = 76 };
+    for (size_t column = 0; *text;) {
+        const size_t length = strcspn(text, " ");
         if (column > 0)
             putchar(column + length < WIDEST ? ' ' : '\n');
         column = column + length < WIDEST ? column + length + 1 : length;
-        snprintf(word, sizeof word, "%.*s", length, text);
-        put(word);
+        put_some(text, length);
         text += length + (text[length] == ' ');
     }
     putchar('\n');
