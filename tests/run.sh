@@ -39,7 +39,7 @@ run_tests "$root/build-asan" --label-exclude long
 setup_build "$root/build-bare" -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON -DWEFT_ONEDNN=OFF \
     -DWEFT_FFMPEG=OFF -DWEFT_CUDA=OFF
 run_tests "$root/build-bare" -R \
-    '^(checkops|test_(parity|bf16|clip|job|files|threads|surroundings|sinks|cli|compar(e|ison)|meet|module|refusals|install))$'
+    '^(checkops|test_(parity|bf16|clip|job|files|threads|surroundings|sinks|cli|compar(e|ison)|meet|module|refusals|install|package|pages|python|utf8))$'
 
 setup_build "$root/build-tsan" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWEFT_TESTS=ON \
     -DWEFT_SANITIZE=thread -DWEFT_CUDA=OFF

@@ -5,8 +5,12 @@ set -eu
 . "$(dirname "$0")/cli.sh"
 : >"$work/stderr"
 has() { grep -q -e "$2" "$1"; }
+kinds='y4m rawvideo safetensors png'
 video=png
-if "$weft" generate --help | grep -q mp4; then video=mp4; fi
+if "$weft" generate --help | grep -q mp4; then
+    kinds="$kinds mp4"
+    video=mp4
+fi
 folder='modèle 赤い'
 prompt='ein Füchslein 🦊 赤い'
 clip='-W 48 -H 32 -f 5 --steps 1 --seed 3'
@@ -30,8 +34,8 @@ in_locale() {
     cd "$1"
     cp -r "$model" "$folder"
     chmod -R u+w "$folder"
-    for kind in y4m rawvideo safetensors png $video; do
-        [ -e "$(name "$kind")" ] || make "$kind" --format "$kind" --report "Bericht-$kind-é.json"
+    for kind in $kinds; do
+        make "$kind" --format "$kind" --report "Bericht-$kind-é.json"
     done
     ok "$1: report" has Bericht-y4m-é.json "\"model\": \"$folder\""
     make y4m -y --dump 'Tensoren-ß' --resume 'Stand-ß'
