@@ -289,6 +289,8 @@ static enum wf_status keep_buffers(struct unipc *s, struct wf_backend *be,
         if (!data)
             return wf_fail_memory(be->err, "sampler", bytes);
         s->kept[i] = wf_tensor_of(data, like->dtype, like->rank, like->dim);
+        /* Those of later steps are written to files before they are first used. */
+        WF_TRY(wf_copy(be, &(struct wf_copy){.y = s->kept[i], .x = *like}));
     }
     return WF_OK;
 }

@@ -64,8 +64,8 @@ static int64_t seek_bytes(void *opaque, int64_t offset, int whence)
     return to;
 }
 
-/* To put the index before the frames, the mp4 muxer reads the file again at a position of its own.
- */
+/* To put the index before the frames, the mp4 muxer reads the file again at a position of its own,
+   from its beginning on: it never goes back. */
 struct reader {
     struct wf_output *output;
     int64_t position;
@@ -81,18 +81,6 @@ static int read_bytes(void *opaque, uint8_t *data, int bytes)
     return n ? (int)n : AVERROR_EOF;
 }
 
-static int64_t seek_reader(void *opaque, int64_t offset, int whence)
-{
-    struct reader *reader = opaque;
-    if (whence & AVSEEK_SIZE)
-        return wf_output_size(reader->output);
-    const int64_t to = resolve(reader->output, reader->position, offset, whence);
-    if (to < 0)
-        return AVERROR(EINVAL);
-    reader->position = to;
-    return to;
-}
-
 static int open_reader(AVFormatContext *muxer, AVIOContext **io, const char *url, int flags,
                        AVDictionary **options)
 {
@@ -104,7 +92,7 @@ static int open_reader(AVFormatContext *muxer, AVIOContext **io, const char *url
     struct reader *reader = av_mallocz(sizeof *reader);
     unsigned char *buffer = av_malloc(BUFFER_BYTES);
     if (reader && buffer)
-        *io = avio_alloc_context(buffer, BUFFER_BYTES, 0, reader, read_bytes, NULL, seek_reader);
+        *io = avio_alloc_context(buffer, BUFFER_BYTES, 0, reader, read_bytes, NULL, NULL);
     if (!*io) {
         av_free(buffer);
         av_free(reader);
