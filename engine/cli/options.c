@@ -265,7 +265,7 @@ int cli_set(struct cli *cli, const char *name, const char *value)
         const struct cli_option *s = &options[i];
         if (strcmp(s->name, name) != 0 || !(s->verbs & cli->verb->bit))
             continue;
-        if (!value && s->kind != FLAG) {
+        if (!value && !cli_is_flag(s)) {
             cli_say("%s: true is no value of it; give a text or a number", name);
             return CLI_REFUSED;
         }
