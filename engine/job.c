@@ -5,6 +5,7 @@
 #include "engine/dump.h"
 #include "engine/latents.h"
 #include "engine/place.h"
+#include "engine/preview.h"
 #include "engine/request.h"
 #include "engine/resume.h"
 
@@ -97,6 +98,8 @@ static enum wf_status prepare_generate(struct weft_job *job, struct wf_error *er
     }
     if (r->dump)
         WF_TRY(wf_dump_check(r->dump, m->family, r->steps, &job->inputs, err));
+    if (r->preview)
+        WF_TRY(wf_preview_open(job, err));
     job->step_seconds = wf_calloc(m->engine->mem, WF_MEM_MISC, (size_t)r->steps, sizeof(double));
     return job->step_seconds ? WF_OK
                              : wf_fail_memory(err, "job", (size_t)r->steps * sizeof(double));
@@ -210,6 +213,7 @@ void weft_job_close(struct weft_job **out)
     wf_arena_close(&job->arena);
     wf_pool_close(&job->pool);
     wf_resume_close(&job->resume);
+    wf_preview_close(&job->preview);
     wf_free(job->inputs.ids);
     wf_free(job->initial);
     wf_free(job->step_seconds);

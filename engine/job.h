@@ -35,6 +35,7 @@ struct wf_job_plan {
     struct wf_stage_stats stats[WF_JOB_STAGES]; /* seconds: 0 until wf_plan_time */
 };
 
+struct wf_preview;
 struct wf_resume;
 
 struct weft_job {
@@ -64,6 +65,7 @@ struct weft_job {
     char tiling_chosen[128];            /* what was, and why; "": what was asked for */
     struct wf_decoder *decoder;
 
+    struct wf_preview *preview;                   /* NULL: none is asked for */
     struct wf_resume *resume;                     /* what --resume has there; see resume.h */
     double started, first_frame_seconds, seconds; /* the clock; since it started */
     struct wf_stage_stats stats[WF_JOB_STAGES];

@@ -6,6 +6,7 @@
 #include "engine/finite.h"
 #include "engine/job.h"
 #include "engine/latents.h"
+#include "engine/preview.h"
 #include "engine/resume.h"
 #include "kernels/base/clock.h"
 
@@ -212,6 +213,7 @@ static enum wf_status denoise_step(struct weft_job *job, int step)
     const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
     WF_TRY(predict(job, step, prediction));
     WF_TRY(guide(job, prediction));
+    WF_TRY(wf_preview_step(job, step, prediction[0], wf_job_error(job)));
     WF_TRY(wf_sampler_step(job->sampler, job->be, step, prediction[0], job->latents));
     WF_TRY(wf_sync(job->be));
     wf_arena_release(&job->arena, mark);

@@ -245,7 +245,11 @@ struct weft_request {
        cheaper than decoding them; else it decodes from the first. NULL: none. Made when missing,
        and left; one job at a time. */
     const char *resume;
-    uint64_t reserved[6]; /* zeros */
+    /* PNG that shows after each step what the clip would be, as the step has it: at most 16 of its
+       frames on a sheet, a small square for each place of the latents, its colours fitted to the
+       model's own VAE. Replaces what is there; changes nothing of the clip. NULL: none. */
+    const char *preview;
+    uint64_t reserved[5]; /* zeros */
 };
 
 /* A rate as the exact fraction that is meant: 29.97 is 30000/1001. 0 when it is not within

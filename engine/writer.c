@@ -53,6 +53,16 @@ static enum wf_status check_dump(const struct weft_job *job, const char *path, s
     return wf_fail(err, WF_REFUSED, "%s: the dump writes there too; choose another name", path);
 }
 
+static enum wf_status check_preview(const struct weft_job *job, const char *path,
+                                    struct wf_error *err)
+{
+    const char *preview = job->request.preview;
+    if (job->decode_only || !preview || !path || !wf_file_same(preview, path))
+        return WF_OK;
+    return wf_fail(err, WF_REFUSED, "%s: the preview is written there too; choose another name",
+                   path);
+}
+
 static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
                                 const struct weft_output *output, struct wf_error *err)
 {
@@ -60,6 +70,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     WF_TRY(WF_CHECK_RESERVED(output, "output", err));
     WF_TRY(collect_inputs(w, job, output->keep, err));
     WF_TRY(check_dump(job, output->path, err));
+    WF_TRY(check_preview(job, output->path, err));
     if (job->request.dump)
         WF_TRY(wf_dump_check(job->request.dump, job->model->family, job->request.steps, &w->keep,
                              err));
@@ -89,6 +100,8 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     const enum wf_status status = wf_sink_open(&config, w->mem, &w->sink, err);
     free(recipe);
     WF_TRY(status);
+    if (job->preview && wf_sink_writes(w->sink, job->request.preview))
+        return check_preview(job, job->request.preview, err); /* a picture of a series */
     if (wf_sink_hint(w->sink))
         wf_log(w->engine, WEFT_LOG_WARNING, "output: %s", wf_sink_hint(w->sink));
     return WF_OK;
@@ -190,6 +203,7 @@ static enum wf_status check_meeting(const struct weft_job *job, const struct wef
                                     const char *path, struct wf_error *err)
 {
     WF_TRY(check_dump(job, path, err));
+    WF_TRY(check_preview(job, path, err));
     if (w && (w->sink ? wf_sink_writes(w->sink, path) : w->path && wf_file_same(w->path, path)))
         return wf_fail(err, WF_REFUSED, "%s: the clip is written there; choose another report",
                        path);

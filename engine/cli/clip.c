@@ -45,6 +45,7 @@ enum weft_status cli_make_job(struct cli_run *r, int clip)
     request.progress = cli_show_progress;
     request.progress_context = (void *)(uintptr_t)cli;
     request.dump = r->names.dump;
+    request.preview = r->names.preview;
     if (clip > 0) {
         request.seed = r->seed + (uint64_t)clip;
         request.random_seed = 0;

@@ -34,14 +34,15 @@ static bool is_pipe(const char *path)
     return path && stat(path, &info) == 0 && S_ISFIFO(info.st_mode);
 }
 
-/* What a later clip writes, opened and let go. A dump is checked by a job of its own. */
+/* What a later clip writes, opened and let go. A dump and a preview are
+   checked by a job of their own. */
 static enum weft_status check_clip(const struct cli_run *first, int clip)
 {
     struct cli_run r = {.cli = first->cli, .engine = first->engine, .model = first->model};
     enum weft_status status = cli_name_clip(r.cli, r.engine, clip, &r.names);
     r.seed = first->seed;
     r.job = first->job;
-    if (status == WEFT_OK && r.names.dump)
+    if (status == WEFT_OK && (r.names.dump || r.names.preview))
         status = cli_make_job(&r, clip);
     if (status == WEFT_OK && !is_pipe(r.names.output))
         status = cli_open_writer(&r);
@@ -97,6 +98,7 @@ static enum weft_status run_clips(struct cli_run *r)
 static enum weft_status plan_clip(struct cli_run *r)
 {
     r->names.dump = r->cli->request.dump;
+    r->names.preview = r->cli->request.preview;
     const enum weft_status status = cli_open_job(r, 0);
     return status == WEFT_OK ? cli_print_plan(r) : status;
 }

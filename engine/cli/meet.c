@@ -130,6 +130,7 @@ static void add_clip(const struct cli *cli, struct weft_engine *engine, int clip
     if (!cli_drops_frames(cli))
         add_output(cli, engine, names.output, frames, all);
     add(all, names.report, false);
+    add(all, names.preview, false);
     add(all, names.dump, true);
 }
 

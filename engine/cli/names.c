@@ -55,5 +55,8 @@ enum weft_status cli_name_clip(const struct cli *cli, struct weft_engine *engine
         status = expand(cli, engine, cli->report, false, clip, names->room[1], &names->report);
     if (status == WEFT_OK)
         status = expand_folder(cli, engine, clip, names->room[2], &names->dump);
+    if (status == WEFT_OK)
+        status =
+            expand(cli, engine, cli->request.preview, false, clip, names->room[3], &names->preview);
     return status;
 }

@@ -7,8 +7,8 @@
 enum { CLI_PATH = 4096 };
 
 struct cli_names {
-    const char *output, *report, *dump; /* NULL: none */
-    char room[3][CLI_PATH];
+    const char *output, *report, *dump, *preview; /* NULL: none */
+    char room[4][CLI_PATH];
 };
 
 /* Those of a clip, from 0: where --num-videos was given the number stands in them. Of one clip,

@@ -209,3 +209,23 @@ enum wf_status wf_sampler_step(struct wf_sampler *s, struct wf_backend *be, int 
 {
     return s->driver->step(s, be, step, prediction, latents);
 }
+
+/* By what enum wf_prediction says of each. */
+enum wf_status wf_sampler_estimate(const struct wf_sampler *s, struct wf_backend *be, int step,
+                                   struct wf_tensor prediction, struct wf_tensor latents,
+                                   struct wf_tensor clip)
+{
+    const double sigma = (double)s->sigma[step], square = sigma * sigma + 1;
+    double of_latents = 1, of_prediction = -sigma;
+    if (s->prediction == WF_PREDICT_V) {
+        of_latents = 1 / square;
+        of_prediction = -sigma / sqrt(square);
+    } else if (s->prediction == WF_PREDICT_SAMPLE) {
+        of_latents = 0;
+        of_prediction = 1;
+    }
+    return wf_lincomb(be, &(struct wf_lincomb){.x = {latents, prediction},
+                                               .c = {(float)of_latents, (float)of_prediction},
+                                               .terms = 2,
+                                               .y = clip});
+}

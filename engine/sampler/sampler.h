@@ -57,6 +57,11 @@ double wf_sampler_input_scale(const struct wf_sampler *sampler, int step);
    WF_FAILED for memory that is short, and what the backend says. */
 enum wf_status wf_sampler_step(struct wf_sampler *sampler, struct wf_backend *be, int step,
                                struct wf_tensor prediction, struct wf_tensor latents);
+/* clip <- what the prediction says of the clip, at the latents before that step: of the same dims,
+   on the backend. */
+enum wf_status wf_sampler_estimate(const struct wf_sampler *sampler, struct wf_backend *be,
+                                   int step, struct wf_tensor prediction, struct wf_tensor latents,
+                                   struct wf_tensor clip);
 /* What is kept of the steps so far, for a state that can be gone on from: into tensors, of at most
    `room`; how many. Theirs are the latents' dims and type; the sampler's, valid until the next
    call. */

@@ -1,0 +1,343 @@
+#include "engine/preview.h"
+
+#include <png.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "engine/dump.h"
+#include "io/output.h"
+#include "io/part.h"
+
+enum {
+    SHOWN = 16,     /* frames of latents on the sheet, at most */
+    GAP = 2,        /* pixels between them */
+    SIDE = 1024,    /* of the sheet, at most, where cells are enlarged */
+    FIT_CELLS = 32, /* the colours are fitted to a window of so many a side, at most, ... */
+    FIT_FRAMES = 3  /* ... of so many frames of latents */
+};
+
+static const double faded = 0.25; /* what earlier examples weigh beside new ones */
+
+/* How the frames lie on the sheet. */
+struct sheet {
+    int64_t frames, columns, rows, scale; /* scale: pixels of a cell */
+    int64_t width, height;                /* of the sheet */
+};
+
+struct wf_preview {
+    struct wf_colours colours;
+    struct sheet sheet;
+    unsigned char *rgb; /* [sheet.height, sheet.width, 3]: black between the frames */
+    float *latents;     /* [T,h,w,C], on the host */
+    bool fitted, warned;
+};
+
+/* The i-th of `count` frames that are spread evenly over all. */
+static int64_t nth_of(int64_t i, int64_t count, int64_t all)
+{
+    return count > 1 ? i * (all - 1) / (count - 1) : 0;
+}
+
+/* --- opening --- */
+
+static struct sheet lay_out(const int64_t dims[4], int64_t most_scale)
+{
+    struct sheet s = {.frames = dims[0] < SHOWN ? dims[0] : SHOWN, .columns = 1, .scale = 1};
+    while (s.columns * s.columns < s.frames)
+        s.columns++;
+    s.rows = (s.frames + s.columns - 1) / s.columns;
+    const int64_t cells =
+        s.columns * dims[2] > s.rows * dims[1] ? s.columns * dims[2] : s.rows * dims[1];
+    while (s.scale < most_scale && (s.scale + 1) * cells <= SIDE)
+        s.scale++;
+    s.width = s.columns * (dims[2] * s.scale + GAP) - GAP;
+    s.height = s.rows * (dims[1] * s.scale + GAP) - GAP;
+    return s;
+}
+
+static enum wf_status check_path(const struct weft_job *job, struct wf_error *err)
+{
+    const char *path = job->request.preview, *dot = strrchr(path, '.');
+    struct wf_output *out;
+    struct stat info;
+    if (!dot || strcasecmp(dot, ".png") != 0)
+        return wf_fail(err, WF_REFUSED,
+                       "%s: a preview is a PNG; give it a name that ends with .png", path);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return wf_fail(err, WF_REFUSED, "%s: this is no file; give the preview another name", path);
+    if (job->request.dump &&
+        wf_dump_writes(job->request.dump, job->model->family, job->request.steps, path))
+        return wf_fail(err, WF_REFUSED, "%s: the dump writes there too; choose another name", path);
+    WF_TRY(wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err));
+    wf_output_discard(&out);
+    wf_part_sweep(path, 0, 0);
+    return WF_OK;
+}
+
+static enum wf_status take_memory(struct weft_job *job, struct wf_preview *p, struct wf_error *err)
+{
+    struct wf_mem *mem = job->model->engine->mem;
+    const struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, job->dims);
+    p->sheet = lay_out(job->dims, job->model->vae->geometry.spatial);
+    p->rgb = wf_calloc(mem, WF_MEM_FRAMES, (size_t)(p->sheet.height * p->sheet.width), 3);
+    p->latents = wf_alloc(mem, WF_MEM_CACHE, wf_tensor_bytes(&latents));
+    if (!p->rgb || !p->latents)
+        return wf_fail_memory(err, "preview", wf_tensor_bytes(&latents));
+    return wf_colours_open(job->dims[3], mem, &p->colours, err);
+}
+
+enum wf_status wf_preview_open(struct weft_job *job, struct wf_error *err)
+{
+    if (!job->be->is_plan)
+        WF_TRY(check_path(job, err));
+    job->preview = wf_calloc(job->model->engine->mem, WF_MEM_MISC, 1, sizeof *job->preview);
+    if (!job->preview)
+        return wf_fail_memory(err, "preview", sizeof *job->preview);
+    return take_memory(job, job->preview, err);
+}
+
+void wf_preview_close(struct wf_preview **preview)
+{
+    struct wf_preview *p = *preview;
+    if (!p)
+        return;
+    wf_colours_close(&p->colours);
+    wf_free(p->rgb);
+    wf_free(p->latents);
+    wf_free(p);
+    *preview = NULL;
+}
+
+/* --- the colours --- */
+
+/* What of the guess is decoded: a window in the middle of some frames. */
+struct sample {
+    int64_t dims[4]; /* [F,h,w,C] */
+    int64_t top, left;
+};
+
+static struct sample choose_sample(const int64_t dims[4])
+{
+    struct sample s = {.dims = {dims[0] < FIT_FRAMES ? dims[0] : FIT_FRAMES,
+                                dims[1] < FIT_CELLS ? dims[1] : FIT_CELLS,
+                                dims[2] < FIT_CELLS ? dims[2] : FIT_CELLS, dims[3]}};
+    s.top = (dims[1] - s.dims[1]) / 2;
+    s.left = (dims[2] - s.dims[2]) / 2;
+    return s;
+}
+
+static void copy_sample(const struct weft_job *job, const struct sample *s, float *to)
+{
+    const int64_t *dims = job->dims, line = s->dims[2] * dims[3];
+    for (int64_t i = 0; i < s->dims[0]; i++) {
+        const int64_t t = nth_of(i, s->dims[0], dims[0]);
+        for (int64_t y = 0; y < s->dims[1]; y++, to += line)
+            memcpy(to,
+                   job->preview->latents +
+                       ((t * dims[1] + s->top + y) * dims[2] + s->left) * dims[3],
+                   (size_t)line * sizeof *to);
+    }
+}
+
+/* The mean of the pixels of a cell, in a frame that is `columns` cells wide. */
+static void cell_colour(const float *frame, int64_t columns, int64_t side, int64_t row,
+                        int64_t column, double rgb[3])
+{
+    rgb[0] = rgb[1] = rgb[2] = 0;
+    for (int64_t y = 0; y < side; y++) {
+        const float *pixel = frame + ((row * side + y) * columns + column) * side * 3;
+        for (int64_t i = 0; i < side * 3; i++)
+            rgb[i % 3] += (double)pixel[i] / (double)(side * side);
+    }
+}
+
+/* A frame, and the frame of latents [h,w,C] that it is of. */
+static void learn(struct wf_colours *colours, const struct sample *s, const float *latents,
+                  const float *frame, int64_t side)
+{
+    double rgb[3];
+    for (int64_t row = 0; row < s->dims[1]; row++) {
+        for (int64_t column = 0; column < s->dims[2]; column++, latents += s->dims[3]) {
+            cell_colour(frame, s->dims[2], side, row, column, rgb);
+            wf_colours_add(colours, latents, rgb);
+        }
+    }
+}
+
+static enum wf_status learn_all(struct weft_job *job, const struct sample *s, const float *values,
+                                struct wf_decoder *decoder, struct wf_error *err)
+{
+    const struct wf_vae *vae = job->model->vae;
+    const struct wf_vae_geometry *g = &vae->geometry;
+    const float *frame;
+    int64_t from = 0;
+    for (int64_t i = 0;; i++) {
+        WF_TRY(wf_decoder_next(decoder, &frame, err));
+        if (!frame)
+            return WF_OK;
+        from += i == wf_vae_frames(vae, from + 1, true);
+        if (!vae->be->is_plan)
+            learn(&job->preview->colours, s, values + from * s->dims[1] * s->dims[2] * s->dims[3],
+                  frame, g->spatial);
+    }
+}
+
+/* latents: on the VAE's backend; values: the same on the host. */
+static enum wf_status decode_sample(struct weft_job *job, const struct sample *s,
+                                    struct wf_tensor latents, const float *values,
+                                    struct wf_error *err)
+{
+    struct wf_vae *vae = job->model->vae;
+    struct wf_decode_settings settings = {.chunk_overlap = -1};
+    struct wf_decoder *decoder;
+    WF_TRY(wf_upload(vae->be, latents, values));
+    WF_TRY(wf_decode_settle(vae, s->dims, &settings, err));
+    WF_TRY(wf_decoder_open(vae, latents, &settings, 0, &decoder, err));
+    const enum wf_status status = learn_all(job, s, values, decoder, err);
+    wf_decoder_close(&decoder);
+    wf_model_stage_end(job->model, WEFT_STAGE_DECODE);
+    return status;
+}
+
+static enum wf_status place_sample(struct weft_job *job, const struct sample *s, float *values,
+                                   struct wf_error *err)
+{
+    struct wf_backend *be = job->model->vae->be;
+    struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, s->dims);
+    if (!be->is_plan)
+        copy_sample(job, s, values);
+    latents.data = be->ops.take(be, WF_MEM_CACHE, wf_tensor_bytes(&latents));
+    if (!latents.data)
+        return wf_fail_memory(err, "preview", wf_tensor_bytes(&latents));
+    const enum wf_status status = decode_sample(job, s, latents, values, err);
+    be->ops.give(be, latents.data);
+    return status;
+}
+
+/* Fits the colours to the guess itself: to latents as they occur, which random ones are not. */
+static enum wf_status fit(struct weft_job *job, struct wf_error *err)
+{
+    const struct sample s = choose_sample(job->dims);
+    const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, 4, s.dims);
+    struct wf_preview *p = job->preview;
+    float *values = wf_alloc(job->model->engine->mem, WF_MEM_MISC, wf_tensor_bytes(&shape));
+    if (!values)
+        return wf_fail_memory(err, "preview", wf_tensor_bytes(&shape));
+    wf_colours_fade(&p->colours, faded);
+    const enum wf_status status = place_sample(job, &s, values, err);
+    wf_free(values);
+    if (status == WF_OK && !job->be->is_plan)
+        wf_colours_solve(&p->colours);
+    p->fitted = true;
+    return status;
+}
+
+/* In this job's first step, and whenever as many steps were done again as before: the more there
+   is to see, the less it changes. */
+static bool is_due(const struct wf_preview *p, int step)
+{
+    const int done = step + 1;
+    return !p->fitted || (done & (done - 1)) == 0;
+}
+
+/* --- the picture --- */
+
+/* Frame number i of the sheet, each cell a square. */
+static void paint_frame(struct wf_preview *p, const int64_t dims[4], int64_t i)
+{
+    const struct sheet *s = &p->sheet;
+    const int64_t t = nth_of(i, s->frames, dims[0]);
+    const int64_t left = i % s->columns * (dims[2] * s->scale + GAP);
+    const int64_t top = i / s->columns * (dims[1] * s->scale + GAP);
+    const size_t line = (size_t)(dims[2] * s->scale) * 3, pitch = (size_t)s->width * 3;
+    for (int64_t y = 0; y < dims[1]; y++) {
+        unsigned char *to = p->rgb + (size_t)(top + y * s->scale) * pitch + (size_t)left * 3;
+        for (int64_t x = 0; x < dims[2] * s->scale; x += s->scale) {
+            wf_colours_apply(&p->colours,
+                             p->latents + ((t * dims[1] + y) * dims[2] + x / s->scale) * dims[3],
+                             to + x * 3);
+            for (int64_t k = 1; k < s->scale; k++)
+                memcpy(to + (x + k) * 3, to + x * 3, 3);
+        }
+        for (int64_t k = 1; k < s->scale; k++)
+            memcpy(to + (size_t)k * pitch, to, line);
+    }
+}
+
+static enum wf_status encode(const struct wf_preview *p, void *file, png_alloc_size_t *bytes,
+                             struct wf_error *err)
+{
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)p->sheet.width,
+                       .height = (png_uint_32)p->sheet.height,
+                       .format = PNG_FORMAT_RGB,
+                       .flags = PNG_IMAGE_FLAG_FAST};
+    if (png_image_write_to_memory(&image, file, bytes, 0, p->rgb, 0, NULL))
+        return WF_OK;
+    return wf_fail(err, WF_FAILED, "preview: the png encoder failed: %.200s; leave it away",
+                   image.message);
+}
+
+static enum wf_status put_file(const char *path, const void *file, size_t bytes, struct wf_mem *mem,
+                               struct wf_error *err)
+{
+    struct wf_output *out;
+    bool kept;
+    WF_TRY(wf_output_open(path, true, NULL, mem, &out, err));
+    const enum wf_status status = wf_output_write(out, file, bytes, err);
+    if (status == WF_OK)
+        return wf_output_commit(&out, &kept, err);
+    wf_output_discard(&out);
+    return status;
+}
+
+static enum wf_status write_sheet(const struct weft_job *job, struct wf_error *err)
+{
+    struct wf_mem *mem = job->model->engine->mem;
+    png_image image = {.width = (png_uint_32)job->preview->sheet.width,
+                       .height = (png_uint_32)job->preview->sheet.height,
+                       .format = PNG_FORMAT_RGB};
+    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
+    unsigned char *file = wf_alloc(mem, WF_MEM_MISC, bytes);
+    if (!file)
+        return wf_fail_memory(err, "preview", bytes);
+    enum wf_status status = WF_OK;
+    if (!job->be->is_plan) {
+        status = encode(job->preview, file, &bytes, err);
+        if (status == WF_OK)
+            status = put_file(job->request.preview, file, bytes, mem, err);
+    }
+    wf_free(file);
+    return status;
+}
+
+/* The clip matters more than its preview. */
+static void show(struct weft_job *job)
+{
+    struct wf_preview *p = job->preview;
+    struct wf_error failure = {.status = WF_OK};
+    for (int64_t i = 0; i < p->sheet.frames && !job->be->is_plan; i++)
+        paint_frame(p, job->dims, i);
+    if (write_sheet(job, &failure) == WF_OK || p->warned)
+        return;
+    p->warned = true;
+    wf_log(job->model->engine, WEFT_LOG_WARNING, "preview: %s (the clip goes on)", failure.text);
+}
+
+enum wf_status wf_preview_step(struct weft_job *job, int step, struct wf_tensor prediction,
+                               struct wf_error *err)
+{
+    struct wf_tensor estimate;
+    if (!job->preview)
+        return WF_OK;
+    const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
+    WF_TRY(wf_tensor_new(&job->arena, WF_F32, &estimate, err, 4, job->dims));
+    WF_TRY(wf_sampler_estimate(job->sampler, job->be, step, prediction, job->latents, estimate));
+    WF_TRY(wf_download(job->be, job->preview->latents, estimate));
+    wf_arena_release(&job->arena, mark);
+    if (is_due(job->preview, step))
+        WF_TRY(fit(job, err));
+    show(job);
+    return WF_OK;
+}
