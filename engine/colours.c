@@ -96,10 +96,12 @@ void wf_colours_solve(struct wf_colours *c)
 
 void wf_colours_apply(const struct wf_colours *c, const float *latent, unsigned char rgb[3])
 {
-    for (int k = 0; k < RGB; k++) {
-        double sum = c->weight[c->channels * RGB + k];
-        for (int64_t i = 0; i < c->channels; i++)
-            sum += (double)latent[i] * c->weight[i * RGB + k];
-        rgb[k] = (unsigned char)(sum > 0 ? fmin(sum, 1) * 255 + 0.5 : 0);
+    const double *w = c->weight, *last = w + c->channels * RGB;
+    double sum[RGB] = {last[0], last[1], last[2]};
+    for (int64_t i = 0; i < c->channels; i++, w += RGB) {
+        for (int k = 0; k < RGB; k++)
+            sum[k] += (double)latent[i] * w[k];
     }
+    for (int k = 0; k < RGB; k++)
+        rgb[k] = (unsigned char)(sum[k] > 0 ? (sum[k] < 1 ? sum[k] : 1) * 255 + 0.5 : 0);
 }

@@ -380,6 +380,7 @@ static enum wf_status compare_frame(struct comparing *c, int64_t index, struct w
     const struct wf_picture same = c->convert ? wf_convert_run(c->convert, &clip) : clip;
     const struct wf_metric_frame found = wf_metric_measure(c->metric, &reference, &same);
     const struct weft_compared_frame frame = {.index = index,
+                                              .frames = c->out->result.frames,
                                               .psnr = wf_metric_psnr(found.mse),
                                               .ssim = found.ssim,
                                               .max_abs = found.max_abs};

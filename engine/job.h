@@ -71,6 +71,7 @@ struct weft_job {
     struct wf_stage_stats stats[WF_JOB_STAGES];
     double *step_seconds; /* request.steps of them */
     int steps_done;
+    double told; /* of the whole job, the last time: wf_progress_tell */
 };
 
 /* Opens a job and checks all of the request; latents: the file of a decoding job, or NULL. Nothing

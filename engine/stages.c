@@ -7,39 +7,11 @@
 #include "engine/job.h"
 #include "engine/latents.h"
 #include "engine/preview.h"
+#include "engine/progress.h"
 #include "engine/resume.h"
 #include "kernels/base/clock.h"
 
 /* --- what a unit took --- */
-
-/* Seconds until the last frame, where they are planned. What was spent so far corrects the plan, by
-   its share of the whole: the first units are the least like the others. */
-static double remaining(const struct weft_job *job, enum weft_stage stage, int done, int total)
-{
-    const double part = done / (double)total, own = job->plan.stats[stage].seconds;
-    double spent = 0, passed = own * part, later = 0;
-    for (int i = 0; i < WF_JOB_STAGES; i++) {
-        spent += job->stats[i].seconds;
-        passed += i < (int)stage ? job->plan.stats[i].seconds : 0;
-        later += i > (int)stage ? job->plan.stats[i].seconds : 0;
-    }
-    const double whole = passed + own * (1 - part) + later, trust = 0.1 * whole;
-    if (whole <= 0)
-        return done ? job->stats[stage].seconds / done * (total - done) : -1;
-    return (whole - passed) * (spent + trust) / (passed + trust);
-}
-
-static void tell(const struct weft_job *job, enum weft_stage stage, int done, int total)
-{
-    if (!job->request.progress)
-        return;
-    const struct weft_progress progress = {.stage = stage,
-                                           .done = done,
-                                           .total = total,
-                                           .seconds = wf_clock() - job->started,
-                                           .remaining_seconds = remaining(job, stage, done, total)};
-    job->request.progress(job->request.progress_context, &progress);
-}
 
 /* Begins a unit; other jobs may have used the engine since the last one. */
 static double unit_begin(struct weft_job *job)
@@ -109,11 +81,11 @@ static enum wf_status run_encode(struct weft_job *job)
 {
     const double began = unit_begin(job);
     const struct wf_arena_mark mark = wf_arena_mark(&job->arena);
-    tell(job, WEFT_STAGE_ENCODE, 0, 1);
+    wf_progress_tell(job, WEFT_STAGE_ENCODE, 0, 1);
     WF_TRY(encode(job));
     wf_arena_release(&job->arena, mark);
     unit_end(job, WEFT_STAGE_ENCODE, began);
-    tell(job, WEFT_STAGE_ENCODE, 1, 1);
+    wf_progress_tell(job, WEFT_STAGE_ENCODE, 1, 1);
     log_stage(job, WEFT_STAGE_ENCODE);
     job->phase = WF_JOB_DENOISING;
     return WF_OK;
@@ -229,7 +201,7 @@ static enum wf_status go_on(struct weft_job *job)
 {
     WF_TRY(new_latents(job));
     WF_TRY(wf_resume_load(job, wf_job_error(job)));
-    tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
+    wf_progress_tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
     return WF_OK;
 }
 
@@ -241,7 +213,7 @@ static enum wf_status begin_denoise(struct weft_job *job)
     if (wf_resume_has_state(job))
         return go_on(job);
     WF_TRY(place_latents(job));
-    tell(job, WEFT_STAGE_DENOISE, 0, job->request.steps);
+    wf_progress_tell(job, WEFT_STAGE_DENOISE, 0, job->request.steps);
     WF_TRY(dump_latents(job, "latents_initial"));
     return sigma == 1 ? WF_OK : scale(job, job->latents, sigma, job->latents);
 }
@@ -294,7 +266,7 @@ static enum wf_status run_denoise(struct weft_job *job)
     if (job->resume)
         WF_TRY(wf_resume_save(job, wf_job_error(job)));
     unit_end(job, WEFT_STAGE_DENOISE, began);
-    tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
+    wf_progress_tell(job, WEFT_STAGE_DENOISE, job->steps_done, job->request.steps);
     return job->steps_done == job->request.steps ? end_denoise(job) : WF_OK;
 }
 
@@ -330,7 +302,7 @@ static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
     frame->index = job->given++;
     if (job->resume && !kept)
         WF_TRY(wf_resume_keep_frame(job, frame->rgb, wf_job_error(job)));
-    tell(job, WEFT_STAGE_DECODE, (int)job->given, (int)job->frames);
+    wf_progress_tell(job, WEFT_STAGE_DECODE, (int)job->given, (int)job->frames);
     return WF_OK;
 }
 

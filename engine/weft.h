@@ -195,7 +195,12 @@ struct weft_progress {
     /* Of the job, by its plan and the pace so far; of the stage, where a job is too short to be
        planned in seconds. Below 0: not known yet. */
     double remaining_seconds;
-    uint64_t reserved[4]; /* zeros */
+    double fraction;     /* of the whole job, 0..1, by its plan and the pace so far; never falls */
+    double unit_seconds; /* a step or a frame of this stage, measured so far; 0: not known yet */
+    /* Held at most since the job began: of a device's own memory where that is used, else of the
+       host's; counted as in the report. */
+    uint64_t peak_bytes;
+    uint64_t reserved[1]; /* zeros */
 };
 
 /* What becomes of a picture of another aspect than the clip's. */
@@ -417,7 +422,8 @@ struct weft_compared_frame {
     double psnr;          /* dB; infinite where nothing differs */
     double ssim;          /* at most 1; not a number where the picture is below 8 pixels a side */
     int max_abs;          /* largest difference of two samples, 0..255 */
-    uint64_t reserved[4]; /* zeros */
+    int64_t frames;       /* of the clip */
+    uint64_t reserved[3]; /* zeros */
 };
 
 /* Paths: anything that FFmpeg reads (where the library has it), y4m, a pattern of png such as

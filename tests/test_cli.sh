@@ -66,6 +66,9 @@ ok 'progress: standard output' empty "$work/stdout"
 ok 'progress: steps' has "$work/stderr" 'denoise 2/2'
 gen -o fifth.y4m --progress json
 ok 'progress: json' has "$work/stderr" '"stage": *"denoise"'
+for key in fraction frames peak_bytes remaining_seconds unit_seconds; do
+    ok "progress: json: $key" has "$work/stderr" "\"stage\": *\"decode\".*\"$key\": *[0-9]"
+done
 ok 'progress: json alone' sh -c "! grep -v '^{.*}\$' '$work/stderr'"
 run generate "$model" -p fox -W 48 -H 32 -f 5 --steps 1 -o sixth.y4m
 ok 'a random seed is printed' has "$work/stderr" 'seed [0-9]'

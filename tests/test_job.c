@@ -422,7 +422,7 @@ static void a_map_places_components(void **state)
 }
 
 struct told {
-    double first, last;
+    double first, last, fraction;
     int count;
 };
 
@@ -432,6 +432,11 @@ static void note_progress(void *context, const struct weft_progress *progress)
     if (!told->count++)
         told->first = progress->remaining_seconds;
     told->last = progress->remaining_seconds;
+    assert_true(progress->fraction >= told->fraction && progress->fraction <= 1);
+    told->fraction = progress->fraction;
+    assert_true(progress->peak_bytes > 0);
+    assert_true((progress->unit_seconds > 0) ==
+                (progress->stage != WEFT_STAGE_ENCODE && progress->done > 0));
 }
 
 /* A job too short to be planned in seconds says nothing at first; else the plan speaks. */
@@ -453,7 +458,7 @@ static void what_is_left_comes_from_the_plan(void **state)
         }
         assert_int_equal(run(job, &sum), WEFT_OK);
         assert_true(planned ? fabs(told.first - 6) < 1e-9 : told.first < 0);
-        assert_true(told.last == 0);
+        assert_true(told.last == 0 && told.fraction > 0.999);
         close_all(&o, &job);
     }
 }

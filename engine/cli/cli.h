@@ -65,7 +65,8 @@ struct cli {
     /* The warnings so far, each with a line feed. Before that they are held back, since a refusal
        says one line; in later clips none of them is said again. */
     char held[2048];
-    int unheld; /* warnings that had no room there */
+    double began; /* of a comparison, on a clock of its own */
+    int unheld;   /* warnings that had no room there */
 };
 
 /* Exit codes. */
@@ -122,6 +123,12 @@ void cli_accept(struct cli *cli);
 
 /* Shows progress as cli->progress says; context is the cli. */
 void cli_show_progress(void *context, const struct weft_progress *progress);
+/* The bar while a clip's last frames are written; nothing without one. */
+void cli_show_writing(const struct cli *cli);
+/* The bar of a comparison, which has no other form: for weft_comparison.frame; context is the cli.
+   It counts from cli_begin_progress on. */
+int cli_show_compared(void *context, const struct weft_compared_frame *frame);
+void cli_begin_progress(struct cli *cli);
 /* Ends a bar's line, so that a message can follow. */
 void cli_end_progress(const struct cli *cli);
 

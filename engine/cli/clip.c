@@ -136,8 +136,10 @@ enum weft_status cli_pull_clip(struct cli_run *r)
 {
     announce(r);
     enum weft_status status = pull_frames(r);
-    if (status == WEFT_OK)
+    if (status == WEFT_OK) {
+        cli_show_writing(r->cli);
         status = weft_writer_finish(r->writer);
+    }
     if (status == WEFT_OK && r->names.report)
         status = weft_job_report(r->job, r->writer, r->names.report);
     cli_end_progress(r->cli);

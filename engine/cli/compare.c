@@ -91,8 +91,12 @@ int cli_run_compare(struct cli *cli)
     weft_settings_defaults(&settings);
     settings.device = "cpu"; /* nothing is computed on another */
     enum weft_status status = weft_engine_open(&settings, &engine);
+    cli->comparison.frame = cli_show_compared;
+    cli->comparison.frame_context = cli;
+    cli_begin_progress(cli);
     if (status == WEFT_OK)
         status = weft_compare(engine, &cli->comparison, &result);
+    cli_end_progress(cli);
     if (status != WEFT_OK)
         cli_say("%s", weft_engine_error(engine));
     const int code = status == WEFT_OK        ? print(cli, &result)

@@ -121,7 +121,7 @@ static const struct cli_option options[] = {
      "write embeddings and the latents of each step there"},
     {NULL, "resume", 0, TEXT, G, AT(request.resume), 0, 0, "DIR",
      "keep each step there; the same line goes on after a kill"},
-    {NULL, "preview", 0, TEXT, G, AT(request.preview), 0, 0, "FILE.png",
+    {NULL, "preview", 0, TEXT, G | RARE, AT(request.preview), 0, 0, "FILE.png",
      "the current guess of some frames, after each step"},
     {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
      "write what each stage took and what the encoder made, JSON"},
