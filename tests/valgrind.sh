@@ -13,8 +13,7 @@ job() {
     want=$2
     shift 2
     code=0
-    valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
-        --suppressions="$root/tests/valgrind.supp" "$weft" "$@" \
+    valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "$weft" "$@" \
         >"$work/stdout" 2>"$work/stderr" || code=$?
     result "$name" "$([ "$code" = "$want" ] || echo "exit $code instead of $want")"
 }
