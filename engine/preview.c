@@ -13,7 +13,7 @@ enum {
     SHOWN = 16, /* frames of latents on the sheet, at most */
     GAP = 2,    /* pixels between them */
     SIDE = 640, /* of the sheet, where cells are enlarged: a larger one takes longer to encode */
-    FIT_CELLS = 32, /* the colours are fitted to a window of so many a side, at most, ... */
+    FIT_CELLS = 24, /* the colours are fitted to a window of so many a side, at most, ... */
     FIT_FRAMES = 3  /* ... of so many frames of latents */
 };
 

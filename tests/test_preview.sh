@@ -72,7 +72,7 @@ printf '{"output": "a.y4m", "preview": "a.png"}\n{"output": "b.y4m"}\n' >jobs
 run generate "$model" -p fox $small -q --jobs jobs
 ok 'a batch' [ "$code" = 0 -a -s a.png ]
 gen -o a.y4m -y --preview p.png --resume state
-rm -r state/state-0003 p.png
+rm -r state/state-00003 p.png
 gen -o b.y4m -y --preview p.png --resume state
 ok 'a run that goes on' [ "$code" = 0 -a -s p.png ]
 ok 'a run that goes on: the same bytes' cmp a.y4m b.y4m

@@ -559,6 +559,56 @@ static void impossible_step_counts_are_refused(void **state)
     }
 }
 
+/* What the network gives of a clip and a noise, by enum wf_prediction's own words; and the latents.
+ */
+static float predicted(enum wf_prediction kind, double sigma, double clip, double noise,
+                       float *latent)
+{
+    *latent = (float)(clip + sigma * noise);
+    if (kind == WF_PREDICT_FLOW) {
+        *latent = (float)((1 - sigma) * clip + sigma * noise);
+        return (float)(noise - clip);
+    }
+    if (kind == WF_PREDICT_V)
+        return (float)((noise - sigma * clip) / sqrt(sigma * sigma + 1));
+    return (float)(kind == WF_PREDICT_EPSILON ? noise : clip);
+}
+
+static void check_estimate(struct fixture *f, json_t *config)
+{
+    enum { STEPS = 6 };
+    assert_int_equal(open_config(f, config, 0), WF_OK);
+    json_decref(config);
+    assert_int_equal(wf_sampler_prepare(f->sampler, STEPS, &f->err), WF_OK);
+    for (int step = 0; step < STEPS; step++) {
+        const double sigma = (double)wf_sampler_sigma(f->sampler, step);
+        float latents[VALUES], prediction[VALUES], clip[VALUES];
+        for (int i = 0; i < VALUES; i++)
+            prediction[i] = predicted(wf_sampler_prediction(f->sampler), sigma, 0.25 * i - 1,
+                                      cos(i), &latents[i]);
+        assert_int_equal(wf_sampler_estimate(f->sampler, f->be, step,
+                                             wf_tensor_of(prediction, WF_F32, WF_DIMS(VALUES)),
+                                             wf_tensor_of(latents, WF_F32, WF_DIMS(VALUES)),
+                                             wf_tensor_of(clip, WF_F32, WF_DIMS(VALUES))),
+                         WF_OK);
+        for (int i = 0; i < VALUES; i++)
+            assert_true(fabs((double)clip[i] - (0.25 * i - 1)) < 1e-6 * (1 + sigma));
+    }
+}
+
+static void the_clip_is_estimated(void **state)
+{
+    static const char *const kinds[] = {"epsilon", "v_prediction", "sample"};
+    struct fixture *f = *state;
+    check_estimate(f, config_of("unipc", 3));
+    check_estimate(f, config_of("euler", 3));
+    for (int i = 0; i < 3; i++) {
+        json_t *config = config_of("euler_discrete", 1);
+        json_object_set_new(config, "prediction_type", json_string(kinds[i]));
+        check_estimate(f, config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -574,6 +624,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unknown_settings_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(stable_video_diffusions_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(each_class_says_what_its_network_gives, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_clip_is_estimated, setup, teardown),
         cmocka_unit_test_setup_teardown(a_shift_is_refused_where_there_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(noise_that_rises_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_of_one_noise_are_refused, setup, teardown),
