@@ -47,6 +47,7 @@ struct weft_job {
 
     int64_t dims[4]; /* of the latents: [T,h,w,C] */
     int64_t frames, given;
+    int64_t kept; /* of those given, decoded by an earlier run */
     int width, height;
     int halves; /* 2 when guidance is on */
     bool decode_only;

@@ -15,6 +15,7 @@ struct pace {
 static int steps_here(const struct weft_job *job, double *seconds)
 {
     int count = 0;
+    *seconds = 0;
     for (int i = 0; i < job->steps_done; i++) {
         count += job->step_seconds[i] > 0;
         *seconds += job->step_seconds[i];
@@ -51,11 +52,11 @@ static struct pace find_pace(const struct weft_job *job, enum weft_stage stage, 
     const double own = job->plan.stats[stage].seconds;
     struct pace p = {.own = own * (total - done) / total};
     int here = done;
-    double seconds = 0;
+    double seconds = job->stats[stage].seconds;
     if (stage == WEFT_STAGE_DENOISE)
         here = steps_here(job, &seconds);
-    else
-        seconds = job->stats[stage].seconds;
+    else if (stage == WEFT_STAGE_DECODE)
+        here = done - (int)job->kept;
     p.unit = here && seconds > 0 ? seconds / here : 0;
     p.passed = own * here / total;
     for (int i = 0; i < WF_JOB_STAGES; i++) {

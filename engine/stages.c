@@ -300,6 +300,7 @@ static enum wf_status run_decode(struct weft_job *job, struct weft_frame *frame)
     if (!job->given)
         job->first_frame_seconds = job->seconds;
     frame->index = job->given++;
+    job->kept += kept;
     if (job->resume && !kept)
         WF_TRY(wf_resume_keep_frame(job, frame->rgb, wf_job_error(job)));
     wf_progress_tell(job, WEFT_STAGE_DECODE, (int)job->given, (int)job->frames);

@@ -245,4 +245,15 @@ printf 'ffconcat version 1.0\nfile e.mp4\n' >list.ffconcat
 refused 'list.ffconcat' compare e.mkv list.ffconcat
 encode -f lavfi -i sine=d=1 sound.wav
 refused 'holds no video' compare e.mkv sound.wav
+
+# A signal between two frames: one line, and no report.
+encode -f lavfi -i testsrc=s=1280x720:r=25:d=40 -preset ultrafast long.mp4
+env --default-signal=TERM "$weft" compare long.mp4 long.mp4 --report stopped.html >"$work/stdout" 2>"$work/stderr" &
+sleep 1
+kill -TERM $!
+code=0
+wait $! || code=$?
+ok 'a signal: exit' [ "$code" = 143 ]
+ok 'a signal: one line' [ "$(wc -l <"$work/stderr")" = 1 ]
+ok 'a signal: no report' [ -z "$(find . -name 'stopped*')" ]
 finish

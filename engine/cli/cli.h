@@ -127,7 +127,7 @@ void cli_show_progress(void *context, const struct weft_progress *progress);
 void cli_show_writing(const struct cli *cli);
 /* The bar of a comparison, which has no other form: for weft_comparison.frame; context is the cli.
    It counts from cli_begin_progress on. */
-int cli_show_compared(void *context, const struct weft_compared_frame *frame);
+void cli_show_compared(const struct cli *cli, const struct weft_compared_frame *frame);
 void cli_begin_progress(struct cli *cli);
 /* Ends a bar's line, so that a message can follow. */
 void cli_end_progress(const struct cli *cli);

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "engine/cli/cli.h"
+#include "engine/cli/run.h"
 
 /* --- text --- */
 
@@ -83,6 +83,13 @@ static int print(const struct cli *cli, const struct weft_comparison_result *r)
     return r->pass ? CLI_OK : CLI_BELOW;
 }
 
+/* A signal is heard between two frames: a report is whole or not there. */
+static int on_frame(void *context, const struct weft_compared_frame *frame)
+{
+    cli_show_compared(context, frame);
+    return cli_interrupted();
+}
+
 int cli_run_compare(struct cli *cli)
 {
     struct weft_engine *engine = NULL;
@@ -91,17 +98,15 @@ int cli_run_compare(struct cli *cli)
     weft_settings_defaults(&settings);
     settings.device = "cpu"; /* nothing is computed on another */
     enum weft_status status = weft_engine_open(&settings, &engine);
-    cli->comparison.frame = cli_show_compared;
+    cli->comparison.frame = on_frame;
     cli->comparison.frame_context = cli;
+    cli_catch_signals();
     cli_begin_progress(cli);
     if (status == WEFT_OK)
         status = weft_compare(engine, &cli->comparison, &result);
     cli_end_progress(cli);
-    if (status != WEFT_OK)
-        cli_say("%s", weft_engine_error(engine));
-    const int code = status == WEFT_OK        ? print(cli, &result)
-                     : status == WEFT_REFUSED ? CLI_REFUSED
-                                              : CLI_FAILED;
+    const struct cli_run run = {.cli = cli, .engine = engine};
+    const int code = status == WEFT_OK ? print(cli, &result) : cli_exit_code(&run, status);
     weft_engine_close(&engine);
     return code;
 }

@@ -184,13 +184,12 @@ void cli_show_writing(const struct cli *cli)
         show_bar(cli_label(cli, " ", label), stage_names[p.stage], &p);
 }
 
-int cli_show_compared(void *context, const struct weft_compared_frame *frame)
+void cli_show_compared(const struct cli *cli, const struct weft_compared_frame *frame)
 {
     enum { TIMES = 200 }; /* that the bar is drawn, at most: frames can be many and quick */
-    struct cli *cli = context;
     const int64_t done = frame->index + 1, every = (frame->frames + TIMES - 1) / TIMES;
     if (mode_of(cli) != CLI_PROGRESS_BAR || (done % every && done != frame->frames))
-        return 0;
+        return;
     const double seconds = now() - cli->began, pace = seconds / (double)done;
     const struct weft_progress p = {.stage = WEFT_STAGE_DECODE,
                                     .done = (int)done,
@@ -200,7 +199,6 @@ int cli_show_compared(void *context, const struct weft_compared_frame *frame)
                                     .unit_seconds = pace,
                                     .remaining_seconds = pace * (double)(frame->frames - done)};
     show_bar("", "compare", &p);
-    return 0;
 }
 
 void cli_begin_progress(struct cli *cli)
