@@ -30,7 +30,7 @@ CHOICES = {
     "fit": ("stretch", "crop", "pad"),
 }
 NAMES = {"num_inference_steps": "steps"}
-PATHS = "image", "latents", "dump", "resume"
+PATHS = "image", "latents", "dump", "resume", "preview"
 
 
 class Error(RuntimeError):
@@ -54,7 +54,8 @@ class Settings(c.Structure):
 class Progress(c.Structure):
     _fields_ = [
         ("stage", c.c_int), ("done", c.c_int), ("total", c.c_int), ("seconds", c.c_double),
-        ("remaining_seconds", c.c_double), ("reserved", c.c_uint64 * 4),
+        ("remaining_seconds", c.c_double), ("fraction", c.c_double), ("unit_seconds", c.c_double),
+        ("peak_bytes", c.c_uint64), ("reserved", c.c_uint64 * 1),
     ]  # fmt: skip
 
 
@@ -71,7 +72,8 @@ class Request(c.Structure):
         ("tile_height", c.c_int), ("tile_overlap_width", c.c_int), ("tile_overlap_height", c.c_int),
         ("image", c.c_char_p), ("fit", c.c_int), ("motion_bucket_id", c.c_int),
         ("min_guidance_scale", c.c_double), ("max_guidance_scale", c.c_double),
-        ("noise_aug_strength", c.c_double), ("resume", c.c_char_p), ("reserved", c.c_uint64 * 6),
+        ("noise_aug_strength", c.c_double), ("resume", c.c_char_p), ("preview", c.c_char_p),
+        ("reserved", c.c_uint64 * 5),
     ]  # fmt: skip
 
 
