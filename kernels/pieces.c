@@ -77,6 +77,8 @@ static enum wf_status conv_lines(struct wf_backend *be, const struct wf_conv *a)
     const double flops = flops_of(a);
     const int64_t lines = a->y.dim[1];
     const int64_t most = flops > 4 * be->piece ? at_a_time(be, lines, flops / 2, LINES) : lines;
+    if (most == lines)
+        return be->ops.conv(be, a);
     for (int64_t from = 0; from < lines; from += most) {
         const int64_t n = smaller(most, lines - from);
         const struct seen s =
@@ -95,8 +97,10 @@ static enum wf_status conv_lines(struct wf_backend *be, const struct wf_conv *a)
 enum wf_status wf_conv_in_pieces(struct wf_backend *be, const struct wf_conv *a)
 {
     const int64_t frames = a->y.dim[0], most = at_a_time(be, frames, flops_of(a), 1);
-    if (!can_be_shared_out(a))
+    if (!can_be_shared_out(a) || (most == frames && frames > 1))
         return be->ops.conv(be, a);
+    if (frames == 1)
+        return conv_lines(be, a);
     for (int64_t from = 0; from < frames; from += most) {
         const int64_t n = smaller(most, frames - from);
         const struct seen s =
