@@ -120,8 +120,8 @@ static enum wf_status check_pair(struct comparing *c, struct wf_error *err)
 
 /* --- edges --- */
 
-/* What the clip says of how it was decoded, where the caller does not. Chunks of a family that has
-   no edges between them have no overlap either, not even one of 0. */
+/* What the clip says of how it was decoded, where the caller does not and it can be. Chunks of a
+   family that has no edges between them have no overlap either, not even one of 0. */
 static void ask_clip(struct weft_comparison *a)
 {
     struct weft_recipe *recipe;
@@ -132,13 +132,14 @@ static void ask_clip(struct weft_comparison *a)
         return;
     weft_recipe_request(recipe, &r);
     weft_recipe_close(&recipe);
-    if (!a->tile_width && r.tile_height > 0) {
+    if (!a->tile_width && r.tile_width > r.tile_overlap_width &&
+        r.tile_height > r.tile_overlap_height && r.tile_width > 0 && r.tile_height > 0) {
         a->tile_width = r.tile_width;
         a->tile_height = r.tile_height;
         a->tile_overlap_width = r.tile_overlap_width > 0 ? r.tile_overlap_width : 0;
         a->tile_overlap_height = r.tile_overlap_height > 0 ? r.tile_overlap_height : 0;
     }
-    if (!a->decode_chunk_size && r.chunk_overlap >= 0) {
+    if (!a->decode_chunk_size && r.chunk_overlap >= 0 && r.decode_chunk_size > r.chunk_overlap) {
         a->decode_chunk_size = r.decode_chunk_size;
         a->chunk_overlap = r.chunk_overlap;
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,11 +54,88 @@ static enum wf_status add_tensor(XXH3_state_t *state, const struct wf_st_tensor 
     return WF_OK;
 }
 
+/* --- configuration --- */
+
+/* Keys with a line in front are notes of the program that wrote the file, but for the class. */
+static void drop_notes(json_t *object)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(object, next, key, value)
+    {
+        if (key[0] == '_' && strcmp(key, "_class_name") != 0)
+            json_object_del(object, key);
+    }
+}
+
+static enum wf_status add_json(XXH3_state_t *state, const struct wf_json *file,
+                               struct wf_error *err)
+{
+    json_t *copy = json_copy(file->root);
+    drop_notes(copy);
+    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    json_decref(copy);
+    if (!text)
+        return wf_fail_memory(err, "hash", 0);
+    XXH3_128bits_update(state, text, strlen(text) + 1);
+    free(text);
+    return WF_OK;
+}
+
+static enum wf_status add_file(XXH3_state_t *state, const char *path, struct wf_error *err)
+{
+    char hash[WF_HASH_TEXT];
+    WF_TRY(wf_identity_of_file(path, hash, err));
+    XXH3_128bits_update(state, hash, sizeof hash);
+    return WF_OK;
+}
+
+/* One that the model need not have. */
+static enum wf_status add_setting(XXH3_state_t *state, const struct weft_model *m, const char *name,
+                                  struct wf_error *err)
+{
+    char path[WF_PATH_BYTES];
+    struct wf_json file = {0};
+    WF_TRY(wf_model_path(m, name, path, err));
+    if (!wf_file_is_there(path))
+        return WF_OK;
+    WF_TRY(wf_json_open(path, &file, err));
+    XXH3_128bits_update(state, name, strlen(name) + 1);
+    const enum wf_status status = add_json(state, &file, err);
+    wf_json_close(&file);
+    return status;
+}
+
+/* Of the tokenizer the file that is read. */
+static enum wf_status add_tokenizer(XXH3_state_t *state, const struct weft_model *m,
+                                    struct wf_error *err)
+{
+    static const char *const names[] = {"tokenizer/spiece.model", "tokenizer/tokenizer.json"};
+    char path[WF_PATH_BYTES];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        WF_TRY(wf_model_path(m, names[i], path, err));
+        if (wf_file_is_there(path))
+            return add_file(state, path, err);
+    }
+    return WF_OK;
+}
+
+/* What a pipeline's clips depend on beside its components. */
+static enum wf_status add_settings(XXH3_state_t *state, const struct weft_model *m,
+                                   struct wf_error *err)
+{
+    WF_TRY(add_setting(state, m, "scheduler/scheduler_config.json", err));
+    WF_TRY(add_setting(state, m, "feature_extractor/preprocessor_config.json", err));
+    return add_tokenizer(state, m, err);
+}
+
 static enum wf_status add_component(XXH3_state_t *state, const struct weft_model *m, int i,
                                     struct wf_error *err)
 {
     const char *name = m->family->components[i].name;
     XXH3_128bits_update(state, name, strlen(name) + 1);
+    WF_TRY(add_json(state, wf_checkpoint_config(m->ckpts[i]), err));
     for (int t = 0; t < wf_checkpoint_count(m->ckpts[i]); t++)
         WF_TRY(add_tensor(state, wf_checkpoint_at(m->ckpts[i], t), err));
     return WF_OK;
@@ -66,10 +144,10 @@ static enum wf_status add_component(XXH3_state_t *state, const struct weft_model
 enum wf_status wf_identity_of_model(const struct weft_model *m, char hash[WF_HASH_TEXT],
                                     struct wf_error *err)
 {
-    enum wf_status status = WF_OK;
     XXH3_state_t *state = new_state(err);
     if (!state)
         return err->status;
+    enum wf_status status = m->pipeline ? add_settings(state, m, err) : WF_OK;
     for (int i = 0; m->family->components[i].name && status == WF_OK; i++) {
         if (m->ckpts[i])
             status = add_component(state, m, i, err);

@@ -7,8 +7,10 @@
 
 enum { WF_HASH_TEXT = 33 };
 
-/* Of the names, types and dims of all tensors of the components that are open, and of the first
-   4 KiB of each: fine-tuned models have the same headers. */
+/* Of the names, types and dims of all tensors of the components that are open, of the first 4 KiB
+   of each, since fine-tuned models have the same headers, and of what is configured: the
+   components', the scheduler's and the image processor's JSON as it means, the tokenizer's file.
+   What of a tensor comes after its first 4 KiB is not looked at. */
 enum wf_status wf_identity_of_model(const struct weft_model *model, char hash[WF_HASH_TEXT],
                                     struct wf_error *err);
 /* Of a file's bytes. */

@@ -66,8 +66,9 @@ struct weft_job {
     char tiling_chosen[128];            /* what was, and why; "": what was asked for */
     struct wf_decoder *decoder;
 
-    struct wf_preview *preview;                   /* NULL: none is asked for */
-    struct wf_resume *resume;                     /* what --resume has there; see resume.h */
+    struct wf_preview *preview;           /* NULL: none is asked for */
+    char noted_tiling[8], noted_tile[48]; /* that a run before this one chose; "": none did */
+    struct wf_resume *resume;             /* what --resume has there; see resume.h */
     double started, first_frame_seconds, seconds; /* the clock; since it started */
     struct wf_stage_stats stats[WF_JOB_STAGES];
     double *step_seconds; /* request.steps of them */

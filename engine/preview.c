@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "engine/dump.h"
+#include "engine/resume.h"
 #include "io/output.h"
 #include "io/part.h"
 
@@ -69,6 +70,9 @@ static enum wf_status check_path(const struct weft_job *job, struct wf_error *er
     if (job->request.dump &&
         wf_dump_writes(job->request.dump, job->model->family, job->request.steps, path))
         return wf_fail(err, WF_REFUSED, "%s: the dump writes there too; choose another name", path);
+    if (wf_resume_writes(job, path))
+        return wf_fail(err, WF_REFUSED, "%s: --resume keeps its files there; choose another name",
+                       path);
     WF_TRY(wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err));
     wf_output_discard(&out);
     wf_part_sweep(path, 0, 0);

@@ -110,8 +110,11 @@ static void add_decoding(json_t **object, const struct weft_job *job)
     } else if (d->chunk_size) {
         add(object, "decode_chunk_size", json_integer(d->chunk_size));
     }
-    add_text(object, "tiling", tilings[d->tiling]);
-    if (tiles && d->tile.width)
+    const bool noted = job->noted_tiling[0];
+    add_text(object, "tiling", noted ? job->noted_tiling : tilings[d->tiling]);
+    if (noted && job->noted_tile[0])
+        add_text(object, "tile_size", job->noted_tile);
+    else if (!noted && tiles && d->tile.width)
         add_size(object, "tile_size", d->tile.width, d->tile.height);
     if (blends)
         add_size(object, "tile_overlap", d->overlap.width, d->overlap.height);

@@ -18,7 +18,7 @@
 #include "io/output.h"
 #include "io/part.h"
 
-static const size_t most_request = (size_t)8 << 20;
+static const size_t most_request = (size_t)64 << 20;
 
 /* --- files --- */
 
@@ -105,9 +105,20 @@ int64_t wf_resume_newest(const struct weft_job *job, const char *name, int64_t b
 
 /* --- the request --- */
 
-/* Keys that may differ: what `auto` took for the memory that was free, and no pixel depends on. */
+/* A model is told by its hash, whatever its folder is called. */
+static bool same_model(const json_t *before, const json_t *now)
+{
+    const json_t *a = json_object_get(json_object_get(before, "model"), "hash");
+    const json_t *b = json_object_get(json_object_get(now, "model"), "hash");
+    return a && json_equal(a, b);
+}
+
+/* Keys that may differ: names, and what `auto` took for the memory that was free, and no pixel
+   depends on. */
 static bool may_differ(const char *key, const json_t *before, const json_t *now)
 {
+    if (strcmp(key, "model") == 0)
+        return same_model(before, now);
     const char *a = json_string_value(json_object_get(before, "tiling"));
     const char *b = json_string_value(json_object_get(now, "tiling"));
     const bool exact = a && b && strcmp(a, "blend") != 0 && strcmp(b, "blend") != 0;
@@ -142,6 +153,15 @@ static void take_seed(struct weft_job *job, const json_t *before)
     wf_generator_seed(&job->generator, job->be, job->noise_of_gpu, job->seed);
 }
 
+/* The clip says what the run before it chose. */
+static void take_tiling(struct weft_job *job, const json_t *before)
+{
+    const char *tiling = json_string_value(json_object_get(before, "tiling"));
+    const char *tile = json_string_value(json_object_get(before, "tile_size"));
+    snprintf(job->noted_tiling, sizeof job->noted_tiling, "%s", tiling ? tiling : "");
+    snprintf(job->noted_tile, sizeof job->noted_tile, "%s", tile ? tile : "");
+}
+
 static enum wf_status compare(struct weft_job *job, const json_t *before, struct wf_error *err)
 {
     char *text = NULL;
@@ -156,27 +176,63 @@ static enum wf_status compare(struct weft_job *job, const json_t *before, struct
     if (key)
         snprintf(changed, sizeof changed, "%s", key);
     json_decref(now);
-    if (!changed[0])
+    if (!changed[0]) {
+        take_tiling(job, before);
         return WF_OK;
+    }
     return wf_fail(err, WF_REFUSED,
                    "%s: it holds the state of another request: %s differs; take the same request, "
                    "or another folder",
                    job->request.resume, changed);
 }
 
-static enum wf_status check_folder(const char *folder, struct wf_error *err)
+/* Whether two paths lead to one folder. */
+static bool same_folder(const char *a, const char *b)
 {
+    struct stat left, right;
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
+}
+
+/* In the model's folder or in one of its, a request would be taken for a file of the model. */
+static enum wf_status check_folder(const struct weft_job *job, struct wf_error *err)
+{
+    const char *folder = job->request.resume, *model = job->model->folder;
+    char above[WF_RESUME_PATH];
     struct stat info;
-    if (stat(folder, &info) == 0 && !S_ISDIR(info.st_mode))
+    const bool there = stat(folder, &info) == 0;
+    if (there && !S_ISDIR(info.st_mode))
         return wf_fail(err, WF_REFUSED, "%s: this is not a folder; give --resume a folder", folder);
+    if (there)
+        WF_TRY(wf_resume_path(job, "..", -1, above, err));
+    else if (!wf_path_copy_folder(folder, above, sizeof above))
+        return wf_fail(err, WF_REFUSED, "resume: the folder's name is too long");
+    if (same_folder(folder, model) || same_folder(above, model))
+        return wf_fail(err, WF_REFUSED,
+                       "%s: lies among the model's files; give --resume another folder", folder);
     return WF_OK;
+}
+
+bool wf_resume_writes(const struct weft_job *job, const char *path)
+{
+    static const char *const names[] = {"request.json", "output", "state-", "frames-", "decoder-"};
+    char folder[WF_RESUME_PATH];
+    const char *name = path + wf_path_folder(path);
+    if (!job->request.resume || !wf_path_copy_folder(path, folder, sizeof folder) ||
+        !same_folder(folder, job->request.resume))
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strncmp(name, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return false;
 }
 
 enum wf_status wf_resume_check(struct weft_job *job, struct wf_error *err)
 {
     char path[WF_RESUME_PATH], *text = NULL;
     size_t bytes;
-    WF_TRY(check_folder(job->request.resume, err));
+    WF_TRY(check_folder(job, err));
     WF_TRY(wf_resume_path(job, "request.json", -1, path, err));
     if (access(path, F_OK) != 0)
         return WF_OK;
@@ -198,6 +254,7 @@ static enum wf_status find_owner(struct weft_job *job, const char *request, stru
     json_t *root = json_loads(request, 0, NULL);
     json_object_del(root, "tiling");
     json_object_del(root, "tile_size");
+    json_object_del(json_object_get(root, "model"), "name");
     char *text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(root);
     if (!text)
@@ -208,23 +265,55 @@ static enum wf_status find_owner(struct weft_job *job, const char *request, stru
     return WF_OK;
 }
 
-static enum wf_status note_request(struct weft_job *job, struct wf_error *err)
+static enum wf_status write_text(const struct weft_job *job, const char *name, const char *text,
+                                 struct wf_error *err)
 {
-    char path[WF_RESUME_PATH], *text = NULL;
+    char path[WF_RESUME_PATH];
     struct wf_output *out = NULL;
     bool kept;
-    WF_TRY(wf_resume_path(job, "request.json", -1, path, err));
-    WF_TRY(wf_recipe_text(job, NULL, &text, err));
-    enum wf_status status = find_owner(job, text, err);
-    if (status == WF_OK)
-        status = wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err);
+    WF_TRY(wf_resume_path(job, name, -1, path, err));
+    enum wf_status status =
+        wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err);
     if (status == WF_OK)
         status = wf_output_write(out, text, strlen(text), err);
     if (status == WF_OK)
         status = wf_output_commit(&out, &kept, err);
     wf_output_discard(&out);
+    return status;
+}
+
+static enum wf_status note_request(struct weft_job *job, struct wf_error *err)
+{
+    char *text = NULL;
+    WF_TRY(wf_recipe_text(job, NULL, &text, err));
+    enum wf_status status = find_owner(job, text, err);
+    if (status == WF_OK)
+        status = write_text(job, "request.json", text, err);
     free(text);
     return status;
+}
+
+/* --- pictures --- */
+
+bool wf_resume_wrote(const struct weft_job *job, const char *output)
+{
+    char path[WF_RESUME_PATH], *noted = NULL;
+    size_t bytes;
+    struct wf_error ignored = {0};
+    if (!job->request.resume || !output || !strchr(output, '%') ||
+        wf_resume_path(job, "output", -1, path, &ignored) != WF_OK ||
+        wf_file_read(path, WF_PATH_BYTES, &noted, &bytes, &ignored) != WF_OK)
+        return false;
+    const bool same = strcmp(noted, output) == 0;
+    free(noted);
+    return same;
+}
+
+enum wf_status wf_resume_note_output(const struct weft_job *job, const char *output,
+                                     struct wf_error *err)
+{
+    const bool pictures = output && strchr(output, '%');
+    return job->resume && pictures ? write_text(job, "output", output, err) : WF_OK;
 }
 
 /* --- the folder --- */
@@ -234,11 +323,11 @@ static enum wf_status note_request(struct weft_job *job, struct wf_error *err)
 static enum wf_status lock(struct wf_resume *r, const char *folder, struct wf_error *err)
 {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return wf_fail(err, WF_FAILED, "%s: %s; give --resume a folder that can be made", folder,
+        return wf_fail(err, WF_REFUSED, "%s: %s; give --resume a folder that can be made", folder,
                        strerror(errno));
     r->folder = wf_file_above_standard(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (r->folder < 0)
-        return wf_fail(err, WF_FAILED, "%s: %s; give --resume another folder", folder,
+        return wf_fail(err, WF_REFUSED, "%s: %s; give --resume another folder", folder,
                        strerror(errno));
     if (flock(r->folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return wf_fail(err, WF_REFUSED,

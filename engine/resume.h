@@ -12,6 +12,13 @@
    be used, or holds another request's state: the message says which part of the request changed. A
    seed that was to be drawn becomes that of the state. Writes nothing. */
 enum wf_status wf_resume_check(struct weft_job *job, struct wf_error *err);
+/* Whether a file of that path would be taken for the folder's own. */
+bool wf_resume_writes(const struct weft_job *job, const char *path);
+/* Pictures are many files: a run that goes on writes over those of the run before it. Whether that
+   one wrote to this path; and notes it, once the job has begun. path NULL: standard output. */
+bool wf_resume_wrote(const struct weft_job *job, const char *path);
+enum wf_status wf_resume_note_output(const struct weft_job *job, const char *path,
+                                     struct wf_error *err);
 /* The job begins: makes the folder and holds it, notes the request, and looks for the newest state
    that is whole. job->steps_done is then what is done already. WF_REFUSED while another run has the
    folder. */

@@ -40,6 +40,9 @@ enum wf_status wf_resume_find_state(struct weft_job *job, struct wf_error *err)
         WF_TRY(open_state(job, n, &r->state, err));
         job->steps_done = r->state ? (int)n : 0;
     }
+    if (r->state && job->request.dump)
+        wf_log(job->model->engine, WEFT_LOG_WARNING,
+               "dump: the %d steps of the run before are not dumped again", job->steps_done);
     if (r->state)
         wf_log(job->model->engine, WEFT_LOG_INFO, "resume: %d of %d steps are there",
                job->steps_done, job->request.steps);

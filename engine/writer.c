@@ -5,6 +5,7 @@
 #include "engine/dump.h"
 #include "engine/plan.h"
 #include "engine/recipe.h"
+#include "engine/resume.h"
 #include "io/video/sink.h"
 
 struct weft_writer {
@@ -45,11 +46,20 @@ static enum wf_status collect_inputs(struct weft_writer *w, const struct weft_jo
     return WF_OK;
 }
 
+static enum wf_status check_resume(const struct weft_job *job, const char *path,
+                                   struct wf_error *err)
+{
+    if (!path || !wf_resume_writes(job, path))
+        return WF_OK;
+    return wf_fail(err, WF_REFUSED, "%s: --resume keeps its files there; choose another name",
+                   path);
+}
+
 static enum wf_status check_dump(const struct weft_job *job, const char *path, struct wf_error *err)
 {
     const char *dump = job->request.dump;
     if (!dump || !path || !wf_dump_writes(dump, job->model->family, job->request.steps, path))
-        return WF_OK;
+        return check_resume(job, path, err);
     return wf_fail(err, WF_REFUSED, "%s: the dump writes there too; choose another name", path);
 }
 
@@ -85,7 +95,7 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     config.frames = job->frames;
     config.fps_num = job->request.fps_num;
     config.fps_den = job->request.fps_den;
-    config.overwrite = output->overwrite != 0;
+    config.overwrite = output->overwrite != 0 || wf_resume_wrote(job, output->path);
     config.inputs = &w->keep;
     config.codec = output->codec;
     config.crf = output->crf;
@@ -147,7 +157,12 @@ enum weft_status weft_writer_write(struct weft_writer *w, const struct weft_fram
             err, WF_FAILED, "output: a frame of %dx%d%s for a clip of %dx%d; give it the job's own",
             frame->width, frame->height, frame->rgb ? "" : " without samples", w->job->width,
             w->job->height);
-    return (enum weft_status)wf_sink_write(w->sink, frame->rgb, err);
+    enum wf_status status = WF_OK;
+    if (frame->index == 0)
+        status = wf_resume_note_output(w->job, w->path, err);
+    if (status == WF_OK)
+        status = wf_sink_write(w->sink, frame->rgb, err);
+    return (enum weft_status)status;
 }
 
 enum weft_status weft_writer_finish(struct weft_writer *w)

@@ -246,6 +246,9 @@ refused 'list.ffconcat' compare e.mkv list.ffconcat
 encode -f lavfi -i sine=d=1 sound.wav
 refused 'holds no video' compare e.mkv sound.wav
 
+encode -i e.mp4 -c copy -metadata:s:v rotate=90 turned.mp4
+refused 'turned' compare e.mp4 turned.mp4
+
 # A signal between two frames: one line, and no report.
 encode -f lavfi -i testsrc=s=1280x720:r=25:d=40 -preset ultrafast long.mp4
 env --default-signal=TERM "$weft" compare long.mp4 long.mp4 --report stopped.html >"$work/stdout" 2>"$work/stderr" &

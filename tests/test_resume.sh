@@ -118,6 +118,27 @@ rm decayed/frames-00003
 decoding causal run --resume decayed -o causal.mp4 -y
 ok 'frames are missing: the same bytes' cmp causal-whole.mp4 causal.mp4
 
+# Pictures are written over by the run that goes on, and by no other.
+decoding causal run --format png -o whole-%03d.png
+decoding causal "taken 40" -q --resume pictures
+# shellcheck disable=SC2016
+seconds=1.2
+decoding causal killed --resume pictures --format png -o part-%03d.png
+while [ ! -e part-081.png ]; do decoding causal run --resume pictures --format png -o part-%03d.png; [ "$code" = 0 ] || break; done
+ok 'pictures: goes on' [ "$code" = 0 ]
+for n in 001 040 081; do ok "picture $n" cmp whole-$n.png part-$n.png; done
+
+# The model is told by its hash, and its settings are part of it.
+cp -r "$model" moved
+model=moved decoding causal run --resume decoding-moved -o moved.mp4
+mv moved elsewhere
+model=elsewhere decoding causal run --resume decoding-moved -o moved.mp4 -y
+ok 'the model under another name' [ "$code" = 0 ]
+sed 's/"flow_shift": *[0-9.]*/"flow_shift": 7.5/' elsewhere/scheduler/scheduler_config.json >changed.json
+cp changed.json elsewhere/scheduler/scheduler_config.json
+run generate elsewhere -p fox -f 81 --steps 2 -W 128 -H 96 --dtype f32 --threads 2 -s 7 --resume decoding-moved -o moved.mp4 -y
+ok 'another schedule: refused' [ "$code" = 2 ]
+
 # --- what is there is used ---
 with unipc run -s 7 --resume steps -o first.y4m
 ok 'all of it: two states, the frames and the request' [ \
@@ -165,6 +186,11 @@ until ! flock -n steps true; do sleep 0.1; done
 changed 'another' --steps 40
 : >gate
 wait
+changed 'keeps' --steps 40 --report steps/request.json
+changed 'keeps' --steps 40 --format png -o steps/frames-%05d
+cp -r "$model" inner
+refused "lies among the model's files" generate inner -p fox -W 48 -H 32 -f 5 --resume inner/vae -o new.y4m
+refused "lies among the model's files" generate inner -p fox -W 48 -H 32 -f 5 --resume inner/new -o new.y4m
 changed 'one' --num-videos 3 -o new-%d.y4m
 echo '{' >steps/request.json
 changed 'damaged' --steps 40

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/cli/run.h"
 
@@ -120,14 +121,26 @@ static int run_lines(struct cli_run *batch, FILE *file, char *line, int *stopped
     return failed + 1;
 }
 
+static FILE *open_requests(const char *path)
+{
+    struct stat info;
+    FILE *file = fopen(path, "rb");
+    if (file && fstat(fileno(file), &info) == 0 && S_ISDIR(info.st_mode)) {
+        fclose(file);
+        file = NULL;
+        errno = EISDIR;
+    }
+    if (!file)
+        cli_say("%s: %s; give --jobs a file of requests", path, strerror(errno));
+    return file;
+}
+
 int cli_run_batch(struct cli_run *batch)
 {
     int stopped = 0, failed = 1;
-    FILE *file = fopen(batch->cli->jobs, "rb");
-    if (!file) {
-        cli_say("%s: %s; give --jobs a file of requests", batch->cli->jobs, strerror(errno));
+    FILE *file = open_requests(batch->cli->jobs);
+    if (!file)
         return CLI_REFUSED;
-    }
     cli_accept(batch->cli);
     char *line = malloc(MOST_LINE + 2);
     if (line)

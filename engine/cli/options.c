@@ -237,9 +237,10 @@ int cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **arg
         cli->settings.offload = offloads[cli->offload];
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;
-    for (int i = 0, kept = 0; i < 2; i++) {
-        if (cli->read[i])
-            cli->keep[kept++] = cli->read[i];
+    const char *const files[] = {cli->read[0], cli->read[1], cli->jobs};
+    for (int i = 0, kept = 0; i < 3; i++) {
+        if (files[i])
+            cli->keep[kept++] = files[i];
     }
     cli->output.keep = cli->keep;
     cli->settings.profile = cli->verbose;

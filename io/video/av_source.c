@@ -1,11 +1,13 @@
 /* Anything that libavformat reads. It sees one open file and may open no other; the first frame is
    decoded at once, since it alone tells all of the format. */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/display.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
@@ -99,6 +101,31 @@ static enum wf_status open_io(struct av *av, struct wf_error *err)
     return WF_OK;
 }
 
+/* How the stream is to be shown; NULL: as it is. */
+static const int32_t *display_matrix(const AVStream *stream)
+{
+#if LIBAVFORMAT_VERSION_INT < AV_VERSION_INT(60, 15, 100)
+    return (const int32_t *)av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, NULL);
+#else
+    const AVPacketSideData *data =
+        av_packet_side_data_get(stream->codecpar->coded_side_data,
+                                stream->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+    return data ? (const int32_t *)data->data : NULL;
+#endif
+}
+
+/* Players would show another picture than the one that is compared. */
+static enum wf_status check_upright(const struct av *av, struct wf_error *err)
+{
+    const int32_t *matrix = display_matrix(av->stream);
+    const double angle = matrix ? av_display_rotation_get(matrix) : 0;
+    if (!(fabs(angle) > 0.5))
+        return WF_OK;
+    return wf_fail(err, WF_REFUSED,
+                   "%s: is shown turned by %.0f degrees; compare a clip whose pictures are turned",
+                   av->path, -angle);
+}
+
 static enum wf_status open_demuxer(struct av *av, struct wf_error *err)
 {
     WF_TRY(open_io(av, err));
@@ -121,7 +148,7 @@ static enum wf_status open_demuxer(struct av *av, struct wf_error *err)
             av->demuxer->streams[i]->discard = AVDISCARD_ALL;
     }
     av->stream = av->demuxer->streams[code];
-    return WF_OK;
+    return check_upright(av, err);
 }
 
 /* The next packet of the video; *has tells whether there was one. */
