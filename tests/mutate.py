@@ -221,7 +221,7 @@ def row(index, change):
 
 def child_limits():
     os.setsid()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 30, 4 << 30))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 40, 4 << 40))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
