@@ -79,5 +79,10 @@ refused 'cut.png' generate "$model" --like cut.png -o new.y4m
 echo text >text.mp4
 refused 'text.mp4' generate "$model" --like text.mp4 -o new.y4m
 refused 'another model' generate "$fixtures/sharded/model" --like a-1.png -o new.y4m
+cp -r "$model" tuned
+sed 's/"flow_shift": *[0-9.]*/"flow_shift": 7.5/' "$model/scheduler/scheduler_config.json" >tuned/scheduler/scheduler_config.json
+refused 'another model' generate tuned --like a-1.png -o new.y4m
+head -c 66000 /dev/zero | tr '\0' x >long.txt
+refused 'mov' generate "$model" -p @long.txt -W 48 -H 32 -f 5 -o new.mov
 
 finish

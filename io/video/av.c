@@ -187,6 +187,19 @@ static enum wf_status open_muxer(struct av *av, const char *format, bool live, s
                     : WF_OK;
 }
 
+/* QuickTime counts a text's bytes in 16 bits; libavformat cuts the count, not the text. */
+static enum wf_status add_metadata(struct av *av, const char *format, const char *text,
+                                   struct wf_error *err)
+{
+    if (text && strcmp(format, "mov") == 0 && strlen(text) > UINT16_MAX)
+        return wf_fail(err, WF_REFUSED,
+                       "mov: has no room for metadata with texts this long; choose mp4 or mkv, or "
+                       "--no-metadata");
+    if (text && av_dict_set(&av->muxer->metadata, "comment", text, 0) < 0)
+        return wf_fail_memory(err, "output", strlen(text));
+    return WF_OK;
+}
+
 static enum wf_status open_parts(struct av *av, const char *format,
                                  const struct wf_sink_config *config, struct wf_error *err)
 {
@@ -201,8 +214,7 @@ static enum wf_status open_parts(struct av *av, const char *format,
     WF_TRY(wf_av_encoder_open(&av->encoder, config, av->muxer->oformat, live, err));
     WF_TRY(open_io(av, err));
     WF_TRY(open_stream(av, err));
-    if (config->metadata && av_dict_set(&av->muxer->metadata, "comment", config->metadata, 0) < 0)
-        return wf_fail_memory(err, "output", strlen(config->metadata));
+    WF_TRY(add_metadata(av, format, config->metadata, err));
     return open_muxer(av, format, live, err);
 }
 
