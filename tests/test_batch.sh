@@ -58,6 +58,18 @@ for word in 'one.y4m: exists' 'width: 50' 'image: ' 'line 4 is no JSON' 'prompt:
 done
 
 # --- what cannot be ---
+printf '{"prompt": "fox", "output": "-", "format": "y4m"}\n{"prompt": "fox", "output": "-", "format": "y4m"}\n' >pipe.jsonl
+# shellcheck disable=SC2086
+run generate "$model" --jobs pipe.jsonl $clip
+ok 'one pipe, two clips: exit' [ "$code" = 1 ]
+ok 'one pipe, two clips: one is there' [ "$(grep -a -c YUV4MPEG2 "$work/stdout")" = 1 ]
+printf '{"prompt": "fox", "report": "kept.jsonl", "format": "null"}\n' >kept.jsonl
+# shellcheck disable=SC2086
+run generate "$model" --jobs kept.jsonl $clip
+ok 'the requests are not written over' [ "$code" = 1 ]
+ok 'the requests are there' grep -q kept.jsonl kept.jsonl
+run generate "$model" --jobs .
+ok 'a folder of requests' [ "$code" = 2 ]
 refused 'missing.jsonl' generate "$model" --jobs missing.jsonl
 refused 'each request names its own output' generate "$model" --jobs jobs.jsonl -o new.y4m
 

@@ -50,6 +50,18 @@ static int take_all(struct cli *cli, const json_t *object)
     return cli_check(cli);
 }
 
+/* Standard output holds one clip. */
+static int take_pipe(struct cli_run *batch, const struct cli *cli)
+{
+    const bool asks = cli->output.path && strcmp(cli->output.path, "-") == 0;
+    if (asks && batch->piped) {
+        cli_say("output: a request before has standard output; name a file");
+        return CLI_REFUSED;
+    }
+    batch->piped |= asks;
+    return CLI_OK;
+}
+
 static int run_request(struct cli_run *batch, const json_t *object)
 {
     struct cli cli = *batch->cli;
@@ -58,6 +70,8 @@ static int run_request(struct cli_run *batch, const json_t *object)
     cli.prompt_text = cli.negative_text = NULL; /* its own, if any; the batch's stay */
     cli.recipe = NULL;
     int code = take_all(&cli, object);
+    if (code == CLI_OK)
+        code = take_pipe(batch, &cli);
     if (code == CLI_OK && cli_check_prompt(&r) != WEFT_OK)
         code = cli_exit_code(&r, WEFT_REFUSED);
     if (code == CLI_OK)

@@ -16,6 +16,7 @@ struct cli_run {
     struct cli_names names;
     uint64_t seed; /* of the first clip; the others' follow */
     bool told;     /* what went wrong */
+    bool piped;    /* of a batch: a request has standard output */
 };
 
 /* Before the first job: from then on a signal cancels the one that is open. */
