@@ -279,8 +279,7 @@ static enum wf_status encode(const struct wf_preview *p, void *file, png_alloc_s
                        .flags = PNG_IMAGE_FLAG_FAST};
     if (png_image_write_to_memory(&image, file, bytes, 0, p->rgb, 0, NULL))
         return WF_OK;
-    return wf_fail(err, WF_FAILED, "preview: the png encoder failed: %.200s; leave it away",
-                   image.message);
+    return wf_fail(err, WF_FAILED, "the png encoder failed: %.200s", image.message);
 }
 
 static enum wf_status put_file(const char *path, const void *file, size_t bytes, struct wf_mem *mem,

@@ -77,17 +77,19 @@ enum wf_status wf_resume_create(const struct weft_job *job, const char *name, in
                        path);
     const enum wf_status status =
         wf_kept_create(path, &kind, &job->inputs, job->model->engine->mem, out, err);
-    return status == WF_REFUSED ? WF_FAILED : status; /* it is not before any compute */
+    return wf_fail_late(status, err);
 }
 
 /* The number in a file's name, or 0. */
 static int64_t number_in(const char *file, const char *name)
 {
     const size_t length = strlen(name);
-    int number = 0, end = 0;
-    if (strncmp(file, name, length) != 0 || sscanf(file + length, "-%9d%n", &number, &end) != 1)
+    char spelled[64];
+    int number = 0;
+    if (strncmp(file, name, length) != 0 || sscanf(file + length, "-%9d", &number) != 1)
         return 0;
-    return !file[length + (size_t)end] && number > 0 ? number : 0;
+    snprintf(spelled, sizeof spelled, "%s-%05d", name, number);
+    return number > 0 && strcmp(file, spelled) == 0 ? number : 0;
 }
 
 int64_t wf_resume_newest(const struct weft_job *job, const char *name, int64_t below)
@@ -194,6 +196,20 @@ static bool same_folder(const char *a, const char *b)
            left.st_ino == right.st_ino;
 }
 
+/* That a folder lies in which is not there yet, however many slashes its name ends with. */
+static bool parent_of(const char *folder, char above[WF_RESUME_PATH])
+{
+    char name[WF_RESUME_PATH];
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    if (length >= sizeof name)
+        return false;
+    memcpy(name, folder, length);
+    name[length] = '\0';
+    return wf_path_copy_folder(name, above, WF_RESUME_PATH);
+}
+
 /* In the model's folder or in one of its, a request would be taken for a file of the model. */
 static enum wf_status check_folder(const struct weft_job *job, struct wf_error *err)
 {
@@ -205,8 +221,11 @@ static enum wf_status check_folder(const struct weft_job *job, struct wf_error *
         return wf_fail(err, WF_REFUSED, "%s: this is not a folder; give --resume a folder", folder);
     if (there)
         WF_TRY(wf_resume_path(job, "..", -1, above, err));
-    else if (!wf_path_copy_folder(folder, above, sizeof above))
+    else if (!parent_of(folder, above))
         return wf_fail(err, WF_REFUSED, "resume: the folder's name is too long");
+    if (access(there ? folder : above, W_OK | X_OK) != 0)
+        return wf_fail(err, WF_REFUSED, "%s: %s; give --resume a folder that can be written to",
+                       folder, strerror(errno));
     if (same_folder(folder, model) || same_folder(above, model))
         return wf_fail(err, WF_REFUSED,
                        "%s: lies among the model's files; give --resume another folder", folder);
@@ -252,8 +271,11 @@ static enum wf_status find_owner(struct weft_job *job, const char *request, stru
 {
     XXH128_canonical_t sum;
     json_t *root = json_loads(request, 0, NULL);
-    json_object_del(root, "tiling");
-    json_object_del(root, "tile_size");
+    const char *tiling = json_string_value(json_object_get(root, "tiling"));
+    if (tiling && strcmp(tiling, "blend") != 0) { /* as in may_differ */
+        json_object_del(root, "tiling");
+        json_object_del(root, "tile_size");
+    }
     json_object_del(json_object_get(root, "model"), "name");
     char *text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(root);

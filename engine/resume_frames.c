@@ -104,7 +104,11 @@ static enum wf_status load_carried(struct weft_job *job, struct wf_kept_in *in,
     for (int64_t i = 0; (cache = wf_decoder_cache(job->decoder, i)); i++)
         WF_TRY(load_cache(in, job->be, cache, err));
     const struct wf_tensor shared = wf_decoder_shared(job->decoder);
-    return wf_kept_read(in, shared.data, wf_tensor_bytes(&shared), err);
+    WF_TRY(wf_kept_read(in, shared.data, wf_tensor_bytes(&shared), err));
+    if (wf_kept_left(in))
+        return wf_fail(err, WF_FAILED, "%s: its decoder files are of another size; remove them",
+                       job->request.resume);
+    return WF_OK;
 }
 
 /* --- what is there --- */
@@ -248,8 +252,8 @@ static enum wf_status end_chunk(struct weft_job *job, struct wf_error *err)
         stop_keeping(job);
         return WF_OK;
     }
-    for (int64_t n; (n = wf_resume_newest(job, carried_name, INT64_MAX)) > 0;) /* all are there */
-        wf_resume_remove(job, carried_name, n);
+    for (int64_t n = INT64_MAX; (n = wf_resume_newest(job, carried_name, n)) > 0;)
+        wf_resume_remove(job, carried_name, n); /* all frames are there */
     return WF_OK;
 }
 

@@ -81,6 +81,9 @@ static enum wf_status open_sink(struct weft_writer *w, struct weft_job *job,
     WF_TRY(collect_inputs(w, job, output->keep, err));
     WF_TRY(check_dump(job, output->path, err));
     WF_TRY(check_preview(job, output->path, err));
+    if (job->request.preview && wf_file_set_has(&w->keep, job->request.preview))
+        return wf_fail(err, WF_REFUSED, "%s: is a file that this run reads; choose another preview",
+                       job->request.preview);
     if (job->request.dump)
         WF_TRY(wf_dump_check(job->request.dump, job->model->family, job->request.steps, &w->keep,
                              err));

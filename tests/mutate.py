@@ -43,6 +43,7 @@ SVD = ["test_svd_vae", "test_svd_encoder", "test_svd_unet", "test_clip_vision", 
 KNOWN = [
     ("kernels/base", ["test_base", "test_threads", "test_job", "test_surroundings"]),
     ("kernels/cpu", ["checkops", "test_group_norm", *NUMBERS, *SVD]),
+    ("kernels/pieces", ["checkops_pieces", "checkops", *NUMBERS]),
     ("kernels/", ["checkops", *NUMBERS]),
     ("io/weights", ["test_weights", "test_files", "test_job", "test_damage"]),
     ("io/image", ["test_image", "test_image_clip"]),
@@ -53,7 +54,12 @@ KNOWN = [
     ("temporal/svd", SVD),
     ("temporal", [*NUMBERS, "test_chunks", *SVD]),
     ("vae", ["test_decode", "test_tiles", "test_chunks", *NUMBERS, *SVD]),
-    ("engine/cli", CLI),
+    ("engine/cli", [*CLI, "test_utf8", "test_pages"]),
+    ("engine/preview", ["test_preview"]),
+    ("engine/colours", ["test_latent_colours", "test_preview"]),
+    ("engine/progress", ["test_job", "test_cli"]),
+    ("engine/kept", ["test_resume", "test_damage"]),
+    ("engine/resume", ["test_resume", "test_damage"]),
     ("engine/compare", COMPARISON),
     ("engine/text", ["test_text", "test_umt5"]),
     ("engine/encoders", ["test_umt5", "test_clip_vision", "test_parity"]),
@@ -249,7 +255,9 @@ def prepare(tree, log):
     """A clone that is built, and whose tests succeed as it is."""
     if not tree.exists():
         subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
-    subprocess.run(["git", "-C", tree, "checkout", "-q", "--", "."], check=True)
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run(["git", "-C", tree, "fetch", "-q", "origin", head], check=True)
+    subprocess.run(["git", "-C", tree, "reset", "-q", "--hard", head], check=True)
     subprocess.run(["cmake", "-G", "Ninja", "-S", tree, "-B", tree / "build", "-DCMAKE_BUILD_TYPE=Release", "-DWEFT_CUDA=OFF"],
                    check=True, stdout=log)
     if not build(tree, log, 3600) or run_tests(tree, OTHERS, log) != 0:
@@ -296,6 +304,9 @@ def work(tree, folder, todo, end, lock):
 def run_all(options):
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["git", "-C", ROOT, "diff", "--quiet", "HEAD", "--", *FOLDERS]).returncode != 0:
+        sys.exit(f"{ROOT}: the changes are drawn from its files, and tried on its HEAD; commit what differs")
+    (folder / "log.jsonl").unlink(missing_ok=True)
     todo = itertools.islice(enumerate(drawn(options.seed)), options.first, options.first + MOST_DRAWN)
     trees = [folder / f"tree-{i}" for i in range(options.workers)]
     with open(folder / "prepare.log", "w", encoding="utf-8") as log:

@@ -246,6 +246,13 @@ refused 'list.ffconcat' compare e.mkv list.ffconcat
 encode -f lavfi -i sine=d=1 sound.wav
 refused 'holds no video' compare e.mkv sound.wav
 
+for size in 640x480 48x32; do
+    encode -f lavfi -i testsrc=s=$size:r=8:d=1 -f mjpeg $size.mjpeg
+done
+cat 640x480.mjpeg 48x32.mjpeg >sizes.mjpeg
+run compare sizes.mjpeg sizes.mjpeg
+ok 'a size that changes: exit' [ "$code" = 1 ]
+ok 'a size that changes: said' grep -q 'frame 8 is 48x32 .*unlike the first' "$work/stderr"
 encode -i e.mp4 -c copy -metadata:s:v rotate=90 turned.mp4
 refused 'turned' compare e.mp4 turned.mp4
 

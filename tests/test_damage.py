@@ -441,6 +441,20 @@ def recipes(desk):
         desk.run(f"info of a recipe: {name}", (0, 2), ["info", path])
 
 
+def lose_to(*names):
+    """The file goes; files of these names come, or with a slash folders."""
+
+    def damage(path):
+        path.unlink()
+        for name in names:
+            if name.endswith("/"):
+                (path.parent / name).mkdir()
+            else:
+                (path.parent / name).write_text("rubbish")
+
+    return damage
+
+
 def resumes(desk):
     line = ["generate", FIXTURES / "basic/model", "-p", "fox", *SMALL, "--steps", "3", "--resume", "steps", "-o", "x.y4m"]
     rows = [
@@ -463,6 +477,8 @@ def resumes(desk):
         ("frames of rubbish", "frames-00000", edit(lambda d: d[:100] + b"\xff" * (len(d) - 100)), 0),
         ("frames a folder", "frames-00000", become_folder, (0, 1, 2)),
         ("frames a terabyte", "frames-00000", become_huge, (0, 1, 2)),
+        ("decoder files that none of ours is", "frames-00000", lose_to("decoder-1", "decoder-00009/"), 0),
+        ("decoder files of rubbish", "frames-00000", lose_to("decoder-00001"), 0),
     ]
     for name, file, damage, codes in rows:
         out = desk.fresh()

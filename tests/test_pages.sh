@@ -65,7 +65,7 @@ expect '' weft other ''
 expect '(dirnames)' weft generate ''
 expect '(dirnames)' weft generate --steps 5 ''
 expect '(dirnames)' weft generate --tiling = none ''
-expect '(dirnames)' weft info --json ''
+expect '(default)' weft info --json ''
 expect '(default)' weft decode folder ''
 expect '(default)' weft compare a.mp4 b
 expect '--tiling --tile-size --tile-overlap' weft generate folder --til

@@ -24,7 +24,7 @@ check 0 "$model" references
 ok 'both clips' has "$work/stdout" '^2 of 2 clips'
 for seed in 3 4; do
     ok 'the same bytes' cmp "references/clip $seed.mp4" "results/clip $seed.mp4"
-    ok 'JUnit' has "results/clip $seed.xml" '<testsuite.* failures="0"'
+    ok 'JUnit' has "results/clip $seed.mp4.xml" '<testsuite.* failures="0"'
 done
 check 0 "$model" references --max-abs 0
 # A build whose pixels are others.
@@ -37,7 +37,7 @@ chmod +x worse
 export REAL="$weft" WEFT=./worse
 check 1 "$model" references --min-ssim 0.9999
 ok 'none of the clips' has "$work/stdout" '^0 of 2 clips'
-ok 'failures in JUnit' has 'results/clip 3.xml' '<failure'
+ok 'failures in JUnit' has 'results/clip 3.mp4.xml' '<failure'
 export WEFT="$weft"
 check 1 "$model" empty
 check 1 missing references

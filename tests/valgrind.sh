@@ -45,7 +45,9 @@ wan() {
         job 'mp4' 0 generate "$model" $(wan -o k.mp4)
         job 'mkv to a pipe' 0 generate "$model" $(wan --format mkv -o -)
         job 'compare mp4' 0 compare k.mp4 a.y4m
-        job 'like mp4' 0 info k.mp4
+        job 'info mp4' 0 info k.mp4
+        job 'like mp4' 0 generate "$model" $(wan --like k.mp4 -o n.mp4)
+        job 'preview' 0 generate "$model" $(wan --preview guess.png -o o.y4m)
     fi
     printf '{"prompt": "a", "output": "l.y4m"}\n{"prompt": 1}\n[]\n' >jobs.jsonl
     job 'a batch that fails in part' 1 generate "$model" $(wan --jobs jobs.jsonl)

@@ -67,6 +67,7 @@ static int run_request(struct cli_run *batch, const json_t *object)
     struct cli cli = *batch->cli;
     struct cli_run r = {.cli = &cli, .engine = batch->engine, .model = batch->model};
     cli.jobs = NULL;
+    cli.batch = batch->cli->jobs;
     cli.prompt_text = cli.negative_text = NULL; /* its own, if any; the batch's stay */
     cli.recipe = NULL;
     int code = take_all(&cli, object);

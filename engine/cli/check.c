@@ -78,7 +78,21 @@ int cli_check_jobs(const struct cli *cli)
     return CLI_REFUSED;
 }
 
+/* Files that are read here, and not by the engine, are not to be written over either. */
+static void keep_files(struct cli *cli)
+{
+    const char *const files[] = {cli->read[0], cli->read[1], cli->like, cli->batch};
+    int kept = 0;
+    memset(cli->keep, 0, sizeof cli->keep);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i])
+            cli->keep[kept++] = files[i];
+    }
+    cli->output.keep = cli->keep;
+}
+
 int cli_check(struct cli *cli)
 {
+    keep_files(cli);
     return cli_take_recipe(cli) == CLI_OK ? check_clip(cli) : CLI_REFUSED;
 }

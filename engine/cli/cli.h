@@ -60,7 +60,8 @@ struct cli {
     bool quiet, verbose, json, plan, help;
     char *prompt_text, *negative_text; /* of @FILE; freed by cli_close */
     const char *read[2];               /* these files, or NULL; the second the negative one's */
-    const char *keep[4];               /* those and jobs, where they are, for output.keep */
+    const char *keep[5];               /* those, like and the batch's file, for output.keep */
+    const char *batch;                 /* the file that this request is from; NULL: none */
     bool accepted;                     /* the request: from then on warnings are shown at once */
     /* The warnings so far, each with a line feed. Before that they are held back, since a refusal
        says one line; in later clips none of them is said again. */

@@ -121,8 +121,8 @@ static const struct cli_option options[] = {
      "write embeddings and the latents of each step there"},
     {NULL, "resume", 0, TEXT, G, AT(request.resume), 0, 0, "DIR",
      "keep each step there; the same line goes on after a kill"},
-    {NULL, "preview", 0, TEXT, G | RARE, AT(request.preview), 0, 0, "FILE.png",
-     "the current guess of some frames, after each step"},
+    {NULL, "preview", 0, TEXT, G | RARE, AT(request.preview), 0, 0, "FILE",
+     "PNG of the current guess of some frames, after each step"},
     {NULL, "report", 0, TEXT, G | D, AT(report), 0, 0, "FILE",
      "write what each stage took and what the encoder made, JSON"},
     {NULL, "plan", 0, FLAG, G | D, AT(plan), 0, 0, NULL,
@@ -237,12 +237,6 @@ int cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **arg
         cli->settings.offload = offloads[cli->offload];
     if (cli->quiet)
         cli->progress = CLI_PROGRESS_NONE;
-    const char *const files[] = {cli->read[0], cli->read[1], cli->jobs};
-    for (int i = 0, kept = 0; i < 3; i++) {
-        if (files[i])
-            cli->keep[kept++] = files[i];
-    }
-    cli->output.keep = cli->keep;
     cli->settings.profile = cli->verbose;
     if (cli_check_words(cli) != CLI_OK)
         return CLI_REFUSED;

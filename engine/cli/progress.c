@@ -59,11 +59,12 @@ static void tell_left(double seconds, char out[PART])
 
 static void tell_pace(const struct weft_progress *p, char out[PART])
 {
-    const bool brief = p->unit_seconds<0.1, fits = p->unit_seconds> 0 && p->unit_seconds < 1e9;
+    const double seconds = p->unit_seconds;
+    const bool brief = seconds < 0.1;
     out[0] = '\0';
-    if (fits)
-        snprintf(out, PART, "%.*f %s/%s", brief || p->unit_seconds >= 1 ? 1 : 2,
-                 p->unit_seconds * (brief ? 1000 : 1), brief ? "ms" : "s",
+    if (seconds > 0 && seconds < 1e9)
+        snprintf(out, PART, "%.*f %s/%s", brief || seconds >= 1 ? 1 : 2,
+                 seconds * (brief ? 1000 : 1), brief ? "ms" : "s",
                  p->stage == WEFT_STAGE_DENOISE ? "step" : "frame");
 }
 

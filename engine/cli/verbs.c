@@ -27,10 +27,10 @@ static const struct cli_verb verbs[] = {
      cli_run_compare},
     {"info",
      CLI_INFO,
-     {{"MODEL", "model folder", true}},
+     {{"MODEL|CLIP", "model folder or clip", false}},
      "[--json]",
      "[options]",
-     "what a model folder holds",
+     "what a model folder holds, or how a clip was made",
      cli_run_info},
 };
 

@@ -28,7 +28,8 @@ struct av {
     AVPacket *packet;
     AVFrame *frame, *planar; /* as decoded; in planes, where it was not */
     struct SwsContext *scaler;
-    enum AVPixelFormat pix_fmt; /* of the first frame */
+    enum AVPixelFormat pix_fmt; /* of the first frame, ... */
+    int width, height;          /* ... which the decoder's own change with the stream */
     bool waiting, drained;      /* the first frame has not been given; the file has ended */
     int64_t given;
 };
@@ -378,6 +379,8 @@ static enum wf_status open_first(struct av *av, struct wf_video_info *info, stru
         return wf_fail(err, WF_REFUSED, "%s: holds no frame; give it a clip", av->path);
     av->waiting = true;
     av->pix_fmt = (enum AVPixelFormat)av->frame->format;
+    av->width = av->frame->width;
+    av->height = av->frame->height;
     if (!av_pix_fmt_desc_get(av->pix_fmt) || planar_of(av->pix_fmt) == AV_PIX_FMT_NONE)
         return wf_fail(err, WF_REFUSED,
                        "%s: its pixels cannot be compared; write it in another form", av->path);
@@ -426,9 +429,8 @@ static enum wf_status av_open(const char *path, struct wf_mem *mem, struct wf_vi
 static enum wf_status check_frame(const struct av *av, struct wf_error *err)
 {
     const AVFrame *frame = av->frame;
-    const AVCodecContext *codec = av->codec;
-    if (!frame->data[0] || (frame->format == (int)av->pix_fmt && frame->width == codec->width &&
-                            frame->height == codec->height))
+    if (!frame->data[0] || (frame->format == (int)av->pix_fmt && frame->width == av->width &&
+                            frame->height == av->height))
         return WF_OK;
     return wf_fail(err, WF_FAILED,
                    "%s: frame %lld is %dx%d in %s, unlike the first; compare clips of one size",
