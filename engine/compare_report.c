@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "engine/report.h"
 #include "engine/text/utf8.h"
 #include "io/json.h"
 #include "io/part.h"
@@ -49,18 +50,6 @@ void wf_report_escaped(struct wf_report_out *out, const char *text)
         const size_t bytes = entity ? strlen(entity) : wf_utf8_write(utf8, point);
         wf_output_write(out->file, entity ? entity : utf8, bytes, NULL);
     }
-}
-
-static json_t *json_of_text(const char *text)
-{
-    char valid[3 * WF_PATH_BYTES + 4];
-    size_t used = 0;
-    while (*text && used + 4 < sizeof valid) {
-        uint32_t point;
-        text += read_point(text, &point);
-        used += wf_utf8_write(valid + used, point);
-    }
-    return json_stringn(valid, used);
 }
 
 /* --- JSON --- */
@@ -110,14 +99,14 @@ static json_t *frames_json(const struct wf_compared *c)
 static json_t *root_json(const struct wf_compared *c)
 {
     const struct weft_comparison_result *r = &c->result;
-    return json_pack("{s:s, s:o, s:o, s:i, s:i, s:I, s:o, s:o, s:o, s:i, s:o, s:o, s:b, s:o, s:f}",
-                     "weft", weft_version(), "reference", json_of_text(c->asked->reference), "clip",
-                     json_of_text(c->asked->clip), "width", r->width, "height", r->height, "frames",
-                     (json_int_t)r->frames, "psnr", metric(r->psnr, r->min_psnr, r->min_psnr_frame),
-                     "ssim", metric(r->ssim, r->min_ssim, r->min_ssim_frame), "per_frame",
-                     frames_json(c), "max_abs", r->max_abs, "seam", score_json(r->seam),
-                     "chunk_edge", score_json(r->chunk_edge), "pass", r->pass, "thresholds",
-                     thresholds_json(c), "seconds", c->seconds);
+    return json_pack(
+        "{s:s, s:o, s:o, s:i, s:i, s:I, s:o, s:o, s:o, s:i, s:o, s:o, s:b, s:o, s:f}", "weft",
+        weft_version(), "reference", wf_report_string(c->asked->reference), "clip",
+        wf_report_string(c->asked->clip), "width", r->width, "height", r->height, "frames",
+        (json_int_t)r->frames, "psnr", metric(r->psnr, r->min_psnr, r->min_psnr_frame), "ssim",
+        metric(r->ssim, r->min_ssim, r->min_ssim_frame), "per_frame", frames_json(c), "max_abs",
+        r->max_abs, "seam", score_json(r->seam), "chunk_edge", score_json(r->chunk_edge), "pass",
+        r->pass, "thresholds", thresholds_json(c), "seconds", c->seconds);
 }
 
 static int write_bytes(const char *bytes, size_t size, void *out)

@@ -268,5 +268,5 @@ enum wf_status wf_resume_keep_frame(struct weft_job *job, const float *frame, st
         WF_TRY(wf_kept_write(r->frames, &h, sizeof h, err));
     }
     WF_TRY(wf_kept_write(r->frames, frame, frame_bytes(job), err));
-    return wf_decoder_edge(job->decoder) < 0 ? WF_OK : end_chunk(job, err);
+    return wf_decoder_at_edge(job->decoder) ? end_chunk(job, err) : WF_OK;
 }

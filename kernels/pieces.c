@@ -1,12 +1,9 @@
 #include "kernels/pieces.h"
 
+#include "kernels/base/number.h"
+
 /* Rows and queries are shared out by so many, which the fast paths take at a time. */
 enum { ROWS = 64, LINES = 8 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Of `count` equal parts that take so many FLOPs together, how many are done at a time: a multiple
    of unit, or all of them. */
@@ -15,7 +12,7 @@ static int64_t at_a_time(const struct wf_backend *be, int64_t count, double flop
     if (!be->piece || flops <= be->piece)
         return count;
     const int64_t n = (int64_t)((double)count * (be->piece / flops)) / unit * unit;
-    return n < unit ? smaller(unit, count) : n;
+    return n < unit ? wf_smaller(unit, count) : n;
 }
 
 static enum wf_status go_on(struct wf_backend *be, int64_t from)
@@ -30,7 +27,7 @@ enum wf_status wf_gemm_in_pieces(struct wf_backend *be, const struct wf_gemm *a)
     const double flops = 2.0 * (double)rows * (double)a->w->dim[0] * (double)a->w->dim[1];
     const int64_t most = at_a_time(be, rows, flops, ROWS);
     for (int64_t from = 0; from < rows; from += most) {
-        const int64_t n = smaller(most, rows - from);
+        const int64_t n = wf_smaller(most, rows - from);
         struct wf_gemm piece = *a;
         piece.x = wf_tensor_slice(a->x, 0, from, n);
         piece.y = wf_tensor_slice(a->y, 0, from, n);
@@ -53,7 +50,7 @@ static struct seen seen_by(int64_t from, int64_t n, int64_t length, int64_t kern
                            int pad)
 {
     const int64_t begin = from * stride - pad, end = (from + n - 1) * stride - pad + kernel;
-    const int64_t first = begin < 0 ? 0 : begin, last = smaller(end, length);
+    const int64_t first = begin < 0 ? 0 : begin, last = wf_smaller(end, length);
     return (struct seen){first, last - first, (int)(first - begin), (int)(end - last)};
 }
 
@@ -80,7 +77,7 @@ static enum wf_status conv_lines(struct wf_backend *be, const struct wf_conv *a)
     if (most == lines)
         return be->ops.conv(be, a);
     for (int64_t from = 0; from < lines; from += most) {
-        const int64_t n = smaller(most, lines - from);
+        const int64_t n = wf_smaller(most, lines - from);
         const struct seen s =
             seen_by(from, n, a->x.dim[1], a->w->dim[3], a->stride_hw, a->pad_h[0]);
         struct wf_conv piece = *a;
@@ -102,7 +99,7 @@ enum wf_status wf_conv_in_pieces(struct wf_backend *be, const struct wf_conv *a)
     if (frames == 1)
         return conv_lines(be, a);
     for (int64_t from = 0; from < frames; from += most) {
-        const int64_t n = smaller(most, frames - from);
+        const int64_t n = wf_smaller(most, frames - from);
         const struct seen s =
             seen_by(from, n, a->x.dim[0], a->w->dim[2], a->stride_t, a->pad_front);
         struct wf_conv piece = *a;
@@ -122,7 +119,7 @@ enum wf_status wf_upconv_in_pieces(struct wf_backend *be, const struct wf_upconv
     const double flops = 2.0 * (double)wf_tensor_count(&a->y) * (double)a->w->dim[1] * 4;
     const int64_t most = at_a_time(be, frames, flops, 1);
     for (int64_t from = 0; from < frames; from += most) {
-        const int64_t n = smaller(most, frames - from);
+        const int64_t n = wf_smaller(most, frames - from);
         struct wf_upconv piece = *a;
         piece.x = wf_tensor_slice(a->x, 0, from, n);
         piece.y = wf_tensor_slice(a->y, 0, from, n);
@@ -147,7 +144,7 @@ static enum wf_status attend_queries(struct wf_backend *be, const struct wf_atte
 {
     const int64_t queries = a->q.dim[1];
     for (int64_t from = 0; from < queries; from += most) {
-        const int64_t n = smaller(most, queries - from);
+        const int64_t n = wf_smaller(most, queries - from);
         struct wf_attention piece = *a;
         piece.q = wf_tensor_slice(a->q, 1, from, n);
         piece.y = wf_tensor_slice(a->y, 1, from, n);
@@ -163,7 +160,7 @@ static enum wf_status attend_batches(struct wf_backend *be, const struct wf_atte
 {
     const int64_t batches = a->q.dim[0];
     for (int64_t from = 0; from < batches; from += most) {
-        const int64_t n = smaller(most, batches - from);
+        const int64_t n = wf_smaller(most, batches - from);
         struct wf_attention piece = *a;
         piece.q = wf_tensor_slice(a->q, 0, from, n);
         piece.k = wf_tensor_slice(a->k, 0, from, n);

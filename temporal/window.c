@@ -1,14 +1,6 @@
 #include "temporal/window.h"
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+#include "kernels/base/number.h"
 
 struct wf_size wf_size_scaled(struct wf_size size, int64_t scale)
 {
@@ -37,9 +29,9 @@ struct wf_window wf_window_tile(struct wf_size frame, int64_t top, int64_t left,
 /* The next window grows as this one does. */
 static struct wf_span grown(struct wf_span s, int64_t reach, int64_t length)
 {
-    return (struct wf_span){.from = larger(s.from - reach, 0),
-                            .to = smaller(s.to + reach, length),
-                            .next = larger(s.next - reach, 0)};
+    return (struct wf_span){.from = wf_larger(s.from - reach, 0),
+                            .to = wf_smaller(s.to + reach, length),
+                            .next = wf_larger(s.next - reach, 0)};
 }
 
 struct wf_window wf_window_grown(struct wf_window at, int64_t reach, struct wf_size frame)
@@ -61,8 +53,9 @@ struct wf_window wf_window_coarser(struct wf_window at, int64_t scale)
 
 static struct wf_span finer(struct wf_span s, int64_t scale)
 {
-    return (struct wf_span){
-        .from = s.from * scale, .to = s.to * scale, .next = smaller(s.next * scale, WF_SPAN_LAST)};
+    return (struct wf_span){.from = s.from * scale,
+                            .to = s.to * scale,
+                            .next = wf_smaller(s.next * scale, WF_SPAN_LAST)};
 }
 
 struct wf_window wf_window_finer(struct wf_window at, int64_t scale)
@@ -94,8 +87,8 @@ struct wf_tensor wf_part_slice(struct wf_part part, struct wf_window at)
 
 static void pads(struct wf_span s, int64_t reach, int64_t length, int pad[2])
 {
-    pad[0] = (int)larger(reach - s.from, 0);
-    pad[1] = (int)larger(s.to + reach - length, 0);
+    pad[0] = (int)wf_larger(reach - s.from, 0);
+    pad[1] = (int)wf_larger(s.to + reach - length, 0);
 }
 
 void wf_window_pads(struct wf_window at, int64_t reach, struct wf_size frame, int pad_h[2],

@@ -1,5 +1,7 @@
 #include "vae/compose.h"
 
+#include "kernels/base/number.h"
+
 #include <string.h>
 
 struct wf_composer {
@@ -14,15 +16,10 @@ struct wf_composer {
     int64_t row_values;      /* of a piece */
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* What of a tile is kept for the next one along an axis, where it has that much. */
 static int64_t overlap_of(int64_t tile, int64_t stride, int64_t frame)
 {
-    return tile > stride ? smaller(tile - stride, frame) : 0;
+    return tile > stride ? wf_smaller(tile - stride, frame) : 0;
 }
 
 static enum wf_status make_room(struct wf_composer *c, int64_t frames, struct wf_error *err)
@@ -83,7 +80,7 @@ static void copy(struct wf_tensor to, struct wf_tensor from)
 /* The last `count` rows or columns of a tile, into values of ours. */
 static struct wf_tensor keep(struct wf_tensor tile, int axis, int64_t count, float *values)
 {
-    const int64_t n = smaller(count, tile.dim[axis]);
+    const int64_t n = wf_smaller(count, tile.dim[axis]);
     if (n <= 0)
         return (struct wf_tensor){0};
     const struct wf_tensor last = wf_tensor_slice(tile, axis, tile.dim[axis] - n, n);

@@ -334,11 +334,10 @@ void wf_decoder_look_ahead(struct wf_decoder *d, bool ahead)
     d->waits = !ahead;
 }
 
-int64_t wf_decoder_edge(const struct wf_decoder *d)
+bool wf_decoder_at_edge(const struct wf_decoder *d)
 {
-    const bool between = d->begun == d->taken &&
-                         (!d->taken || d->given == wf_decode_final(&d->layout, d->taken - 1));
-    return between ? d->taken : -1;
+    return d->begun == d->taken &&
+           (!d->taken || d->given == wf_decode_final(&d->layout, d->taken - 1));
 }
 
 struct wf_causal_cache *wf_decoder_cache(const struct wf_decoder *d, int64_t i)

@@ -52,8 +52,8 @@ int64_t wf_decoder_chunks(const struct wf_decoder *dec);
 int64_t wf_decoder_chunk_frames(const struct wf_decoder *dec, int64_t i);
 /* Whether the device may decode a chunk while the one before is handed on, as it does at first. */
 void wf_decoder_look_ahead(struct wf_decoder *dec, bool ahead);
-/* Chunks whose frames were handed on, all of them, where none has begun since; else -1. */
-int64_t wf_decoder_edge(const struct wf_decoder *dec);
+/* Whether the last chunk's frames were handed on, all of them, and none has begun since. */
+bool wf_decoder_at_edge(const struct wf_decoder *dec);
 /* What the chunks to come need of those before an edge, beside the latents. The i-th causal cache,
    NULL after the last; and frames that the next chunk blends with, dense f32 in host memory: of dim
    0 none. */

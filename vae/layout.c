@@ -1,19 +1,11 @@
 #include "vae/layout.h"
 
+#include "kernels/base/number.h"
+
 enum { BLEND_TILE = 256, BLEND_OVERLAP = 64 }; /* pixels; diffusers' */
 
 /* Latent frames of a causal decoder's chunk: a device with a queue wants more to do at a time. */
 enum { CHUNK_LATENTS = 1, CHUNK_LATENTS_QUEUED = 4 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t divided_up(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
 
 /* --- chunks --- */
 
@@ -27,8 +19,8 @@ static enum wf_status lay_out_causal(const struct wf_decode_settings *s, struct 
         return wf_fail(err, WF_REFUSED,
                        "chunk-overlap: this decoder carries what it has seen from chunk to chunk, "
                        "so that there are no edges to blend; the nearest is 0");
-    l->first = smaller(l->whole, size ? 1 + divided_up(size - 1, temporal) : usual);
-    l->rest = smaller(l->whole, size ? divided_up(size, temporal) : usual);
+    l->first = wf_smaller(l->whole, size ? 1 + wf_divided_up(size - 1, temporal) : usual);
+    l->rest = wf_smaller(l->whole, size ? wf_divided_up(size, temporal) : usual);
     return WF_OK;
 }
 
@@ -38,7 +30,7 @@ static enum wf_status lay_out_chunks(const struct wf_decode_settings *s, struct 
     if (l->vae->geometry.causal)
         return lay_out_causal(s, l, err);
     const int64_t size = s->chunk_size ? s->chunk_size : l->whole;
-    const int64_t usual = smaller(l->vae->geometry.chunk_overlap, size - 1);
+    const int64_t usual = wf_smaller(l->vae->geometry.chunk_overlap, size - 1);
     return wf_chunks_init(&l->chunks, l->whole, size,
                           s->chunk_overlap < 0 ? usual : s->chunk_overlap, err);
 }
@@ -50,12 +42,13 @@ struct wf_chunk wf_decode_chunk(const struct wf_decode_layout *l, int64_t i)
     if (i == 0)
         return (struct wf_chunk){0, l->first};
     const int64_t first = l->first + (i - 1) * l->rest;
-    return (struct wf_chunk){first, smaller(l->rest, l->whole - first)};
+    return (struct wf_chunk){first, wf_smaller(l->rest, l->whole - first)};
 }
 
 int64_t wf_decode_chunk_count(const struct wf_decode_layout *l)
 {
-    return l->vae->geometry.causal ? 1 + divided_up(l->whole - l->first, l->rest) : l->chunks.count;
+    return l->vae->geometry.causal ? 1 + wf_divided_up(l->whole - l->first, l->rest)
+                                   : l->chunks.count;
 }
 
 int64_t wf_decode_shared(const struct wf_decode_layout *l, int64_t i)
@@ -94,7 +87,7 @@ static struct wf_size usual_tile(struct wf_size tile, int64_t unit)
 
 static int64_t usual_overlap(int64_t overlap, int64_t tile, int64_t unit)
 {
-    return overlap < 0 ? smaller(BLEND_OVERLAP, tile / 2) / unit * unit : overlap;
+    return overlap < 0 ? wf_smaller(BLEND_OVERLAP, tile / 2) / unit * unit : overlap;
 }
 
 static struct wf_size usual_overlaps(struct wf_size overlap, struct wf_size tile, int64_t unit)

@@ -1,5 +1,6 @@
 #include "vae/row.h"
 
+#include "kernels/base/number.h"
 #include "temporal/work.h"
 
 /* Frames between two stages. */
@@ -139,11 +140,6 @@ static enum wf_status run_window(const struct wf_row *row, const struct segment 
 
 /* --- a segment --- */
 
-static int64_t divided_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* The tiles of the segment's result, in its own pixels: one, where a tile in its input's place
    would spoil what its neighbours have to see. */
 static enum wf_status tiles_of(const struct wf_row *row, const struct segment *g,
@@ -154,8 +150,8 @@ static enum wf_status tiles_of(const struct wf_row *row, const struct segment *g
     const bool whole = stage->barrier == WF_VAE_FRAME || (g->stays && stage->reach);
     struct wf_size tile = g->out;
     if (row->tile.height && !whole)
-        tile = (struct wf_size){divided_up(row->tile.height, scale),
-                                divided_up(row->tile.width, scale)};
+        tile = (struct wf_size){wf_divided_up(row->tile.height, scale),
+                                wf_divided_up(row->tile.width, scale)};
     return wf_tiles_exact(tiles, g->out, tile, err);
 }
 
@@ -168,7 +164,7 @@ static int64_t lines_for(const struct wf_row *row, const struct segment *g, int6
     for (int s = g->end - 1; s >= g->begin; s--) {
         const struct wf_vae_stage *stage = &stages_of(row)[s];
         from = from / stage->scale - stage->reach;
-        to = divided_up(to, stage->scale) + stage->reach;
+        to = wf_divided_up(to, stage->scale) + stage->reach;
         sum += to - from;
     }
     return sum;

@@ -1,9 +1,6 @@
 #include "vae/tiles.h"
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+#include "kernels/base/number.h"
 
 /* --- what can be ---------------------------------------------------------------------------------
  */
@@ -114,15 +111,15 @@ struct wf_tile wf_tiles_at(const struct wf_tiles *tiles, int64_t i)
     const int64_t left = i % tiles->columns * tiles->stride.width;
     return (struct wf_tile){.top = top,
                             .left = left,
-                            .height = smaller(tiles->tile.height, tiles->frame.height - top),
-                            .width = smaller(tiles->tile.width, tiles->frame.width - left)};
+                            .height = wf_smaller(tiles->tile.height, tiles->frame.height - top),
+                            .width = wf_smaller(tiles->tile.width, tiles->frame.width - left)};
 }
 
 struct wf_tile wf_tiles_kept(const struct wf_tiles *tiles, int64_t i)
 {
     struct wf_tile kept = wf_tiles_at(tiles, i);
-    kept.height = smaller(kept.height, tiles->stride.height);
-    kept.width = smaller(kept.width, tiles->stride.width);
+    kept.height = wf_smaller(kept.height, tiles->stride.height);
+    kept.width = wf_smaller(kept.width, tiles->stride.width);
     return kept;
 }
 
@@ -132,9 +129,9 @@ struct wf_size wf_tiles_ramp(const struct wf_tiles *tiles, int64_t i)
     const struct wf_tile tile = wf_tiles_at(tiles, i);
     struct wf_size ramp = {0, 0};
     if (tile.top > 0)
-        ramp.height = smaller(tile.height, tiles->tile.height - tiles->stride.height);
+        ramp.height = wf_smaller(tile.height, tiles->tile.height - tiles->stride.height);
     if (tile.left > 0)
-        ramp.width = smaller(tile.width, tiles->tile.width - tiles->stride.width);
+        ramp.width = wf_smaller(tile.width, tiles->tile.width - tiles->stride.width);
     return ramp;
 }
 
