@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "engine/dump.h"
+#include "engine/preview_fit.h"
 #include "engine/resume.h"
 #include "io/output.h"
 #include "io/part.h"
@@ -13,9 +14,7 @@
 enum {
     SHOWN = 16, /* frames of latents on the sheet, at most */
     GAP = 2,    /* pixels between them */
-    SIDE = 640, /* of the sheet, where cells are enlarged: a larger one takes longer to encode */
-    FIT_CELLS = 24, /* the colours are fitted to a window of so many a side, at most, ... */
-    FIT_FRAMES = 3  /* ... of so many frames of latents */
+    SIDE = 640  /* of the sheet, where cells are enlarged: a larger one takes longer to encode */
 };
 
 static const double faded = 0.25; /* what earlier examples weigh beside new ones */
@@ -33,12 +32,6 @@ struct wf_preview {
     float *latents;     /* [T,h,w,C], on the host */
     bool fitted, warned;
 };
-
-/* The i-th of `count` frames that are spread evenly over all. */
-static int64_t nth_of(int64_t i, int64_t count, int64_t all)
-{
-    return count > 1 ? i * (all - 1) / (count - 1) : 0;
-}
 
 /* --- opening --- */
 
@@ -115,126 +108,16 @@ void wf_preview_close(struct wf_preview **preview)
 
 /* --- the colours --- */
 
-/* What of the guess is decoded: a window in the middle of some frames. */
-struct sample {
-    int64_t dims[4]; /* [F,h,w,C] */
-    int64_t top, left;
-};
-
-static struct sample choose_sample(const int64_t dims[4])
-{
-    struct sample s = {.dims = {dims[0] < FIT_FRAMES ? dims[0] : FIT_FRAMES,
-                                dims[1] < FIT_CELLS ? dims[1] : FIT_CELLS,
-                                dims[2] < FIT_CELLS ? dims[2] : FIT_CELLS, dims[3]}};
-    s.top = (dims[1] - s.dims[1]) / 2;
-    s.left = (dims[2] - s.dims[2]) / 2;
-    return s;
-}
-
-static void copy_sample(const struct weft_job *job, const struct sample *s, float *to)
-{
-    const int64_t *dims = job->dims, line = s->dims[2] * dims[3];
-    for (int64_t i = 0; i < s->dims[0]; i++) {
-        const int64_t t = nth_of(i, s->dims[0], dims[0]);
-        for (int64_t y = 0; y < s->dims[1]; y++, to += line)
-            memcpy(to,
-                   job->preview->latents +
-                       ((t * dims[1] + s->top + y) * dims[2] + s->left) * dims[3],
-                   (size_t)line * sizeof *to);
-    }
-}
-
-/* The mean of the pixels of a cell, in a frame that is `columns` cells wide. */
-static void cell_colour(const float *frame, int64_t columns, int64_t side, int64_t row,
-                        int64_t column, double rgb[3])
-{
-    rgb[0] = rgb[1] = rgb[2] = 0;
-    for (int64_t y = 0; y < side; y++) {
-        const float *pixel = frame + ((row * side + y) * columns + column) * side * 3;
-        for (int64_t i = 0; i < side * 3; i++)
-            rgb[i % 3] += (double)pixel[i] / (double)(side * side);
-    }
-}
-
-/* A frame, and the frame of latents [h,w,C] that it is of. */
-static void learn(struct wf_colours *colours, const struct sample *s, const float *latents,
-                  const float *frame, int64_t side)
-{
-    double rgb[3];
-    for (int64_t row = 0; row < s->dims[1]; row++) {
-        for (int64_t column = 0; column < s->dims[2]; column++, latents += s->dims[3]) {
-            cell_colour(frame, s->dims[2], side, row, column, rgb);
-            wf_colours_add(colours, latents, rgb);
-        }
-    }
-}
-
-static enum wf_status learn_all(struct weft_job *job, const struct sample *s, const float *values,
-                                struct wf_decoder *decoder, struct wf_error *err)
-{
-    const struct wf_vae *vae = job->model->vae;
-    const struct wf_vae_geometry *g = &vae->geometry;
-    const float *frame;
-    int64_t from = 0;
-    for (int64_t i = 0;; i++) {
-        WF_TRY(wf_decoder_next(decoder, &frame, err));
-        if (!frame)
-            return WF_OK;
-        from += i == wf_vae_frames(vae, from + 1, true);
-        if (!vae->be->is_plan)
-            learn(&job->preview->colours, s, values + from * s->dims[1] * s->dims[2] * s->dims[3],
-                  frame, g->spatial);
-    }
-}
-
-/* latents: on the VAE's backend; values: the same on the host. */
-static enum wf_status decode_sample(struct weft_job *job, const struct sample *s,
-                                    struct wf_tensor latents, const float *values,
-                                    struct wf_error *err)
-{
-    struct wf_vae *vae = job->model->vae;
-    struct wf_decode_settings settings = {.chunk_overlap = -1};
-    struct wf_decoder *decoder;
-    WF_TRY(wf_upload(vae->be, latents, values));
-    WF_TRY(wf_decode_settle(vae, s->dims, &settings, err));
-    WF_TRY(wf_decoder_open(vae, latents, &settings, 0, &decoder, err));
-    const enum wf_status status = learn_all(job, s, values, decoder, err);
-    wf_decoder_close(&decoder);
-    wf_model_stage_end(job->model, WEFT_STAGE_DECODE);
-    return status;
-}
-
-static enum wf_status place_sample(struct weft_job *job, const struct sample *s, float *values,
-                                   struct wf_error *err)
-{
-    struct wf_backend *be = job->model->vae->be;
-    struct wf_tensor latents = wf_tensor_of(NULL, WF_F32, 4, s->dims);
-    if (!be->is_plan)
-        copy_sample(job, s, values);
-    latents.data = be->ops.take(be, WF_MEM_CACHE, wf_tensor_bytes(&latents));
-    if (!latents.data)
-        return wf_fail_memory(err, "preview", wf_tensor_bytes(&latents));
-    const enum wf_status status = decode_sample(job, s, latents, values, err);
-    be->ops.give(be, latents.data);
-    return status;
-}
-
 /* Fits the colours to the guess itself: to latents as they occur, which random ones are not. */
 static enum wf_status fit(struct weft_job *job, struct wf_error *err)
 {
-    const struct sample s = choose_sample(job->dims);
-    const struct wf_tensor shape = wf_tensor_of(NULL, WF_F32, 4, s.dims);
     struct wf_preview *p = job->preview;
-    float *values = wf_alloc(job->model->engine->mem, WF_MEM_MISC, wf_tensor_bytes(&shape));
-    if (!values)
-        return wf_fail_memory(err, "preview", wf_tensor_bytes(&shape));
     wf_colours_fade(&p->colours, faded);
-    const enum wf_status status = place_sample(job, &s, values, err);
-    wf_free(values);
-    if (status == WF_OK && !job->be->is_plan)
+    WF_TRY(wf_preview_examples(job, p->latents, &p->colours, err));
+    if (!job->be->is_plan)
         wf_colours_solve(&p->colours);
     p->fitted = true;
-    return status;
+    return WF_OK;
 }
 
 /* In this job's first step, and whenever as many steps were done again as before: the more there
@@ -251,7 +134,7 @@ static bool is_due(const struct wf_preview *p, int step)
 static void paint_frame(struct wf_preview *p, const int64_t dims[4], int64_t i)
 {
     const struct sheet *s = &p->sheet;
-    const int64_t t = nth_of(i, s->frames, dims[0]);
+    const int64_t t = wf_preview_nth(i, s->frames, dims[0]);
     const int64_t left = i % s->columns * (dims[2] * s->scale + GAP);
     const int64_t top = i / s->columns * (dims[1] * s->scale + GAP);
     const size_t line = (size_t)(dims[2] * s->scale) * 3, pitch = (size_t)s->width * 3;
