@@ -1,10 +1,10 @@
 /* The report for people: one file that opens anywhere, without scripts. */
 #include <math.h>
-#include <png.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/compare_report.h"
+#include "io/image.h"
 
 static const char style[] =
     ":root{color-scheme:light dark;--paper:#fff;--card:#f5f6f8;--ink:#1b1f24;--soft:#5c6570;"
@@ -225,21 +225,17 @@ static void write_base64(struct wf_report_out *out, const unsigned char *bytes, 
 static enum wf_status write_png(struct wf_report_out *out, const struct wf_compared *c,
                                 const unsigned char *rgb, struct wf_error *err)
 {
-    png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)c->result.width,
-                       .height = (png_uint_32)c->result.height,
-                       .format = PNG_FORMAT_RGB};
-    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
+    const int width = c->result.width, height = c->result.height;
+    size_t bytes = wf_image_png_room(width, height);
     unsigned char *file = wf_alloc(out->mem, WF_MEM_MISC, bytes);
     if (!file)
         return wf_fail_memory(err, "report", bytes);
-    if (png_image_write_to_memory(&image, file, &bytes, 0, rgb, 0, NULL))
+    const enum wf_status status =
+        wf_image_encode_png(width, height, rgb, false, file, &bytes, err);
+    if (status == WF_OK)
         write_base64(out, file, bytes);
-    else
-        wf_fail(err, WF_FAILED, "report: the png encoder failed: %.200s; choose .json",
-                image.message);
     wf_free(file);
-    return PNG_IMAGE_FAILED(image) ? WF_FAILED : WF_OK;
+    return status;
 }
 
 static enum wf_status write_picture(struct wf_report_out *out, const struct wf_compared *c,

@@ -1,6 +1,5 @@
 #include "engine/preview.h"
 
-#include <png.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -8,6 +7,7 @@
 #include "engine/dump.h"
 #include "engine/preview_fit.h"
 #include "engine/resume.h"
+#include "io/image.h"
 #include "io/output.h"
 #include "io/part.h"
 
@@ -152,19 +152,6 @@ static void paint_frame(struct wf_preview *p, const int64_t dims[4], int64_t i)
     }
 }
 
-static enum wf_status encode(const struct wf_preview *p, void *file, png_alloc_size_t *bytes,
-                             struct wf_error *err)
-{
-    png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)p->sheet.width,
-                       .height = (png_uint_32)p->sheet.height,
-                       .format = PNG_FORMAT_RGB,
-                       .flags = PNG_IMAGE_FLAG_FAST};
-    if (png_image_write_to_memory(&image, file, bytes, 0, p->rgb, 0, NULL))
-        return WF_OK;
-    return wf_fail(err, WF_FAILED, "the png encoder failed: %.200s", image.message);
-}
-
 static enum wf_status put_file(const char *path, const void *file, size_t bytes, struct wf_mem *mem,
                                struct wf_error *err)
 {
@@ -181,16 +168,15 @@ static enum wf_status put_file(const char *path, const void *file, size_t bytes,
 static enum wf_status write_sheet(const struct weft_job *job, struct wf_error *err)
 {
     struct wf_mem *mem = job->model->engine->mem;
-    png_image image = {.width = (png_uint_32)job->preview->sheet.width,
-                       .height = (png_uint_32)job->preview->sheet.height,
-                       .format = PNG_FORMAT_RGB};
-    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
+    const struct wf_preview *p = job->preview;
+    const int width = (int)p->sheet.width, height = (int)p->sheet.height;
+    size_t bytes = wf_image_png_room(width, height);
     unsigned char *file = wf_alloc(mem, WF_MEM_MISC, bytes);
     if (!file)
         return wf_fail_memory(err, "preview", bytes);
     enum wf_status status = WF_OK;
     if (!job->be->is_plan) {
-        status = encode(job->preview, file, &bytes, err);
+        status = wf_image_encode_png(width, height, p->rgb, true, file, &bytes, err);
         if (status == WF_OK)
             status = put_file(job->request.preview, file, bytes, mem, err);
     }
