@@ -230,8 +230,7 @@ static enum wf_status write_png(struct wf_report_out *out, const struct wf_compa
     unsigned char *file = wf_alloc(out->mem, WF_MEM_MISC, bytes);
     if (!file)
         return wf_fail_memory(err, "report", bytes);
-    const enum wf_status status =
-        wf_image_encode_png(width, height, rgb, false, file, &bytes, err);
+    const enum wf_status status = wf_image_encode_png(width, height, rgb, false, file, &bytes, err);
     if (status == WF_OK)
         write_base64(out, file, bytes);
     wf_free(file);

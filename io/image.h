@@ -66,8 +66,8 @@ enum wf_status wf_image_antialias(const struct wf_image *from, int width, int he
 
 /* Bytes that a PNG of that size takes at most. */
 size_t wf_image_png_room(int width, int height);
-/* A PNG of rgb [height,width,3] into a file of that room; *bytes of it. quick: a little larger, in a
-   part of the time. */
+/* A PNG of rgb [height,width,3] into a file of that room; *bytes of it. quick: a little larger, in
+   a part of the time. */
 enum wf_status wf_image_encode_png(int width, int height, const unsigned char *rgb, bool quick,
                                    void *file, size_t *bytes, struct wf_error *err);
 

@@ -68,6 +68,11 @@ printf '{"prompt": "fox", "report": "kept.jsonl", "format": "null"}\n' >kept.jso
 run generate "$model" --jobs kept.jsonl $clip
 ok 'the requests are not written over' [ "$code" = 1 ]
 ok 'the requests are there' grep -q kept.jsonl kept.jsonl
+printf '{"prompt": 5, "seed": 3, "output": 7, "format": "y4m"}\n' >numbers.jsonl
+# shellcheck disable=SC2086
+run generate "$model" --jobs numbers.jsonl $clip
+ok 'numbers as texts: exit' [ "$code" = 0 ]
+ok 'numbers as texts: the output' [ -s 7 ]
 run generate "$model" --jobs .
 ok 'a folder of requests' [ "$code" = 2 ]
 refused 'missing.jsonl' generate "$model" --jobs missing.jsonl

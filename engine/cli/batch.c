@@ -17,18 +17,32 @@ static void option_name(const char *key, char name[64])
         *at = '-';
 }
 
-static int take(struct cli *cli, const char *key, const json_t *value)
+/* A number as a text that lives as long as `texts`, for it may become a name; NULL when memory is
+   short. */
+static const char *number_text(const json_t *value, json_t *texts)
 {
-    char name[64], number[64];
+    char number[64];
+    if (json_is_integer(value))
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    else
+        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+    json_t *text = json_string(number);
+    return json_array_append_new(texts, text) == 0 ? json_string_value(text) : NULL;
+}
+
+static int take(struct cli *cli, const char *key, const json_t *value, json_t *texts)
+{
+    char name[64];
     option_name(key, name);
     if (json_is_string(value))
         return cli_set(cli, name, json_string_value(value));
-    if (json_is_integer(value))
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-    else if (json_is_real(value))
-        snprintf(number, sizeof number, "%.17g", json_real_value(value));
-    if (json_is_number(value))
-        return cli_set(cli, name, number);
+    if (json_is_number(value)) {
+        const char *number = number_text(value, texts);
+        if (number)
+            return cli_set(cli, name, number);
+        cli_say("%s: out of memory; end other programs", name);
+        return CLI_FAILED;
+    }
     if (json_is_true(value))
         return cli_set(cli, name, NULL);
     if (json_is_false(value) || json_is_null(value))
@@ -38,14 +52,15 @@ static int take(struct cli *cli, const char *key, const json_t *value)
 }
 
 /* What stands on the command line holds for each request that says nothing else. */
-static int take_all(struct cli *cli, const json_t *object)
+static int take_all(struct cli *cli, const json_t *object, json_t *texts)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
-        if (take(cli, key, value) != CLI_OK)
-            return CLI_REFUSED;
+        const int code = take(cli, key, value, texts);
+        if (code != CLI_OK)
+            return code;
     }
     return cli_check(cli);
 }
@@ -70,7 +85,8 @@ static int run_request(struct cli_run *batch, const json_t *object)
     cli.batch = batch->cli->jobs;
     cli.prompt_text = cli.negative_text = NULL; /* its own, if any; the batch's stay */
     cli.recipe = NULL;
-    int code = take_all(&cli, object);
+    json_t *texts = json_array();
+    int code = take_all(&cli, object, texts);
     if (code == CLI_OK)
         code = take_pipe(batch, &cli);
     if (code == CLI_OK && cli_check_prompt(&r) != WEFT_OK)
@@ -78,6 +94,7 @@ static int run_request(struct cli_run *batch, const json_t *object)
     if (code == CLI_OK)
         code = cli_run_request(&r);
     cli_close(&cli);
+    json_decref(texts);
     return code;
 }
 
