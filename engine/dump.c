@@ -12,20 +12,6 @@
 
 enum { PATH_BYTES = 4096 };
 
-/* The folder that a folder lies in. */
-static void parent_of(const char *folder, char out[PATH_BYTES])
-{
-    snprintf(out, PATH_BYTES, "%s", folder);
-    size_t length = strlen(out);
-    while (length > 1 && out[length - 1] == '/')
-        out[--length] = '\0';
-    char *slash = strrchr(out, '/');
-    if (!slash)
-        strcpy(out, ".");
-    else
-        slash[slash == out] = '\0';
-}
-
 /* The path of the i-th of all files that a dump writes; false after the last. */
 static bool nth_path(const char *folder, const struct wf_family *family, int steps, int i,
                      char path[PATH_BYTES])
@@ -49,7 +35,7 @@ static enum wf_status check_folder(const char *folder, struct wf_error *err)
 {
     struct stat info;
     char parent[PATH_BYTES];
-    if (strlen(folder) > PATH_BYTES - 64)
+    if (strlen(folder) > PATH_BYTES - 64 || !wf_path_parent(folder, parent, sizeof parent))
         return wf_fail(err, WF_REFUSED, "dump: the folder's name is too long");
     if (lstat(folder, &info) == 0) {
         if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
@@ -60,7 +46,6 @@ static enum wf_status check_folder(const char *folder, struct wf_error *err)
                            folder, strerror(errno));
         return WF_OK;
     }
-    parent_of(folder, parent);
     if (access(parent, W_OK | X_OK) != 0)
         return wf_fail(err, WF_REFUSED, "%s: %s; give --dump a folder that can be made", folder,
                        strerror(errno));

@@ -80,6 +80,23 @@ enum wf_status wf_resume_create(const struct weft_job *job, const char *name, in
     return wf_fail_late(status, err);
 }
 
+enum wf_status wf_resume_keep(const struct weft_job *job, const char *name, int64_t number,
+                              enum wf_status (*write)(const struct weft_job *job,
+                                                      struct wf_kept_out *out,
+                                                      struct wf_error *err),
+                              struct wf_error *err)
+{
+    struct wf_kept_out *out;
+    WF_TRY(wf_resume_create(job, name, number, &out, err));
+    enum wf_status status = write(job, out, err);
+    if (status == WF_OK)
+        status = wf_kept_commit(&out, err);
+    wf_kept_discard(&out);
+    if (status == WF_OK && number > WF_RESUME_STATES)
+        wf_resume_remove(job, name, number - WF_RESUME_STATES);
+    return status;
+}
+
 /* The number in a file's name, or 0. */
 static int64_t number_in(const char *file, const char *name)
 {
@@ -196,20 +213,6 @@ static bool same_folder(const char *a, const char *b)
            left.st_ino == right.st_ino;
 }
 
-/* That a folder lies in which is not there yet, however many slashes its name ends with. */
-static bool parent_of(const char *folder, char above[WF_RESUME_PATH])
-{
-    char name[WF_RESUME_PATH];
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/')
-        length--;
-    if (length >= sizeof name)
-        return false;
-    memcpy(name, folder, length);
-    name[length] = '\0';
-    return wf_path_copy_folder(name, above, WF_RESUME_PATH);
-}
-
 /* In the model's folder or in one of its, a request would be taken for a file of the model. */
 static enum wf_status check_folder(const struct weft_job *job, struct wf_error *err)
 {
@@ -221,7 +224,7 @@ static enum wf_status check_folder(const struct weft_job *job, struct wf_error *
         return wf_fail(err, WF_REFUSED, "%s: this is not a folder; give --resume a folder", folder);
     if (there)
         WF_TRY(wf_resume_path(job, "..", -1, above, err));
-    else if (!parent_of(folder, above))
+    else if (!wf_path_parent(folder, above, sizeof above))
         return wf_fail(err, WF_REFUSED, "resume: the folder's name is too long");
     if (access(there ? folder : above, W_OK | X_OK) != 0)
         return wf_fail(err, WF_REFUSED, "%s: %s; give --resume a folder that can be written to",

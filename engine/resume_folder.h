@@ -32,6 +32,13 @@ enum wf_status wf_resume_open(const struct weft_job *job, const char *name, int6
                               uint64_t most, struct wf_kept_in **in, struct wf_error *err);
 enum wf_status wf_resume_create(const struct weft_job *job, const char *name, int64_t number,
                                 struct wf_kept_out **out, struct wf_error *err);
+/* Keeps a state: what write puts into its file, which has its name once it is whole. The one that
+   is too old by then goes. */
+enum wf_status wf_resume_keep(const struct weft_job *job, const char *name, int64_t number,
+                              enum wf_status (*write)(const struct weft_job *job,
+                                                      struct wf_kept_out *out,
+                                                      struct wf_error *err),
+                              struct wf_error *err);
 /* The largest number below `below` that a file of that name has; 0: there is none. */
 int64_t wf_resume_newest(const struct weft_job *job, const char *name, int64_t below);
 

@@ -53,20 +53,6 @@ static enum wf_status write_carried(const struct weft_job *job, struct wf_kept_o
     return wf_kept_write(out, shared.data, wf_tensor_bytes(&shared), err);
 }
 
-static enum wf_status save_carried(struct weft_job *job, struct wf_error *err)
-{
-    const struct wf_resume *r = job->resume;
-    struct wf_kept_out *out;
-    WF_TRY(wf_resume_create(job, carried_name, r->decoded, &out, err));
-    enum wf_status status = write_carried(job, out, err);
-    if (status == WF_OK)
-        status = wf_kept_commit(&out, err);
-    wf_kept_discard(&out);
-    if (status == WF_OK)
-        wf_resume_remove(job, carried_name, r->decoded - WF_RESUME_STATES);
-    return status;
-}
-
 /* Whether so many elements may be in what is left of the file. */
 static bool in_file(const struct carried *c, uint64_t left)
 {
@@ -248,7 +234,7 @@ static enum wf_status end_chunk(struct weft_job *job, struct wf_error *err)
     r->decoded++;
     if (r->decoded < wf_decoder_chunks(job->decoder)) {
         if (r->decoded > 1 || is_cheaper(job))
-            return save_carried(job, err);
+            return wf_resume_keep(job, carried_name, r->decoded, write_carried, err);
         stop_keeping(job);
         return WF_OK;
     }

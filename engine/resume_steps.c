@@ -97,13 +97,5 @@ static enum wf_status write_state(const struct weft_job *job, struct wf_kept_out
 
 enum wf_status wf_resume_save(struct weft_job *job, struct wf_error *err)
 {
-    struct wf_kept_out *out;
-    WF_TRY(wf_resume_create(job, name, job->steps_done, &out, err));
-    enum wf_status status = write_state(job, out, err);
-    if (status == WF_OK)
-        status = wf_kept_commit(&out, err);
-    wf_kept_discard(&out);
-    if (status == WF_OK && job->steps_done > WF_RESUME_STATES)
-        wf_resume_remove(job, name, job->steps_done - WF_RESUME_STATES);
-    return status;
+    return wf_resume_keep(job, name, job->steps_done, write_state, err);
 }

@@ -23,6 +23,10 @@ bool wf_path_copy_folder(const char *path, char *folder, size_t room);
    disk) is there: what opens it says why it cannot. */
 bool wf_file_is_there(const char *path);
 
+/* The folder that a folder lies in, which need not be there, however many slashes its name ends
+   with; false when that has no room. */
+bool wf_path_parent(const char *folder, char *parent, size_t room);
+
 /* Whether two paths, however they are spelled or linked, lead to one file or pipe: one that is
    there, or one that would be made. "-" is standard output. Devices may be shared. */
 bool wf_file_same(const char *a, const char *b);

@@ -43,6 +43,20 @@ bool wf_path_copy_folder(const char *path, char *folder, size_t room)
     return true;
 }
 
+bool wf_path_parent(const char *folder, char *parent, size_t room)
+{
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    while (length > 0 && folder[length - 1] != '/')
+        length--;
+    if ((length ? length : 1) >= room)
+        return false;
+    memcpy(parent, length ? folder : ".", length ? length : 1);
+    parent[length ? length : 1] = '\0';
+    return true;
+}
+
 /* The folder of a path, and the file's name in it. */
 static bool look_at_folder(const char *path, struct stat *folder, const char **name)
 {

@@ -223,6 +223,14 @@ class Desk:
 
 DEEP = "[" * 100000
 LONG = "9" * 5000
+NO_FILES = [
+    ("a pipe in its place", become_fifo, 2),
+    ("a folder in its place", become_folder, 2),
+    ("a circle of links", become_circle, 2),
+    ("a device in its place", become_endless, 2),
+    ("not there", remove, 2),
+    ("no permission", become_unreadable, 2),
+]
 SAFETENSORS = [
     ("header cut", cut(100), 2),
     ("length cut", cut(5), 2),
@@ -254,12 +262,7 @@ SAFETENSORS = [
     ("a tensor twice", header(lambda p, n: "{" + ", ".join(f"{json.dumps(n)}: {json.dumps(p[n])}" for _ in "12") + "}"), 2),
     ("not a number in it", put_last(400, float("nan")), (1, 2)),
     ("infinite weights", put_last(400, float("inf")), (1, 2)),
-    ("a pipe in its place", become_fifo, 2),
-    ("a folder in its place", become_folder, 2),
-    ("a circle of links", become_circle, 2),
-    ("a device in its place", become_endless, 2),
-    ("not there", remove, 2),
-    ("no permission", become_unreadable, 2),
+    *NO_FILES,
 ]
 JSON = [
     ("empty", cut(0), 2),
@@ -283,12 +286,7 @@ JSON = [
     ("NUL behind it", edit(lambda d: d + b"\0"), 2),
     ("no UTF-8", replace(b"{", b'{"\xff\xfe": 1,'), 2),
     ("a terabyte", become_huge, 2),
-    ("a pipe in its place", become_fifo, 2),
-    ("a folder in its place", become_folder, 2),
-    ("a circle of links", become_circle, 2),
-    ("a device in its place", become_endless, 2),
-    ("not there", remove, 2),
-    ("no permission", become_unreadable, 2),
+    *NO_FILES,
 ]
 OTHER_FILES = [
     ("basic", "model_index.json", "a pipe", become_fifo, 2),
