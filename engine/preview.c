@@ -152,19 +152,6 @@ static void paint_frame(struct wf_preview *p, const int64_t dims[4], int64_t i)
     }
 }
 
-static enum wf_status put_file(const char *path, const void *file, size_t bytes, struct wf_mem *mem,
-                               struct wf_error *err)
-{
-    struct wf_output *out;
-    bool kept;
-    WF_TRY(wf_output_open(path, true, NULL, mem, &out, err));
-    const enum wf_status status = wf_output_write(out, file, bytes, err);
-    if (status == WF_OK)
-        return wf_output_commit(&out, &kept, err);
-    wf_output_discard(&out);
-    return status;
-}
-
 static enum wf_status write_sheet(const struct weft_job *job, struct wf_error *err)
 {
     struct wf_mem *mem = job->model->engine->mem;
@@ -178,7 +165,7 @@ static enum wf_status write_sheet(const struct weft_job *job, struct wf_error *e
     if (!job->be->is_plan) {
         status = wf_image_encode_png(width, height, p->rgb, true, file, &bytes, err);
         if (status == WF_OK)
-            status = put_file(job->request.preview, file, bytes, mem, err);
+            status = wf_output_put(job->request.preview, file, bytes, NULL, mem, err);
     }
     wf_free(file);
     return status;

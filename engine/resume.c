@@ -294,17 +294,8 @@ static enum wf_status write_text(const struct weft_job *job, const char *name, c
                                  struct wf_error *err)
 {
     char path[WF_RESUME_PATH];
-    struct wf_output *out = NULL;
-    bool kept;
     WF_TRY(wf_resume_path(job, name, -1, path, err));
-    enum wf_status status =
-        wf_output_open(path, true, &job->inputs, job->model->engine->mem, &out, err);
-    if (status == WF_OK)
-        status = wf_output_write(out, text, strlen(text), err);
-    if (status == WF_OK)
-        status = wf_output_commit(&out, &kept, err);
-    wf_output_discard(&out);
-    return status;
+    return wf_output_put(path, text, strlen(text), &job->inputs, job->model->engine->mem, err);
 }
 
 static enum wf_status note_request(struct weft_job *job, struct wf_error *err)

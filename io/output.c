@@ -338,3 +338,17 @@ void wf_output_discard(struct wf_output **out)
     wf_free(o);
     *out = NULL;
 }
+
+enum wf_status wf_output_put(const char *path, const void *data, size_t bytes,
+                             const struct wf_file_set *inputs, struct wf_mem *mem,
+                             struct wf_error *err)
+{
+    struct wf_output *out;
+    bool kept;
+    WF_TRY(wf_output_open(path, true, inputs, mem, &out, err));
+    enum wf_status status = wf_output_write(out, data, bytes, err);
+    if (status == WF_OK)
+        status = wf_output_commit(&out, &kept, err);
+    wf_output_discard(&out);
+    return status;
+}

@@ -46,4 +46,9 @@ enum wf_status wf_output_commit(struct wf_output **out, bool *kept, struct wf_er
 /* Closes and removes it. *out becomes NULL; NULL is allowed. */
 void wf_output_discard(struct wf_output **out);
 
+/* A whole file at once, over one that is there. */
+enum wf_status wf_output_put(const char *path, const void *data, size_t bytes,
+                             const struct wf_file_set *inputs, struct wf_mem *mem,
+                             struct wf_error *err);
+
 #endif
